@@ -1,0 +1,178 @@
+"""The engine's port: where a project server runs, and how the hub reaches it.
+
+An engine starts, finds, observes and stops project servers. It knows nothing of accounts, rules or the store. What it
+needs to find a project again it saves by itself before `Engine.start` returns, so that a hub that was killed at any
+moment finds every project again, or can end it.
+
+Every engine passes the suite in ``tests/contract/test_engines.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from projecthub.wire.ids import ProjectId
+
+
+class Isolation(StrEnum):
+    """What keeps projects apart, strongest first."""
+
+    FULL = "full"
+    """Own namespaces, own read-only system, own uid on the machine. Needs a hub that runs as root."""
+    USER = "user"
+    """Own namespaces and read-only system; on the machine all projects share the hub's uid (user namespaces)."""
+    NONE = "none"
+    """Plain processes: projects can see and signal each other and the hub."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartSpec:
+    """What is to be started.
+
+    Attributes:
+        project_id: Whose server it is.
+        epoch: Number of this start, larger than that of every earlier start of the project.
+        home: The project's home on the machine; exists, and belongs to `uid` if one is given.
+        uid: The project's user and group id on the machine; None: the hub's own.
+        environment: Variables to add to the project's environment; they win over the engine's.
+    """
+
+    project_id: ProjectId
+    epoch: int
+    home: Path
+    uid: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One run of a project server.
+
+    Attributes:
+        project_id: Whose server it is.
+        epoch: The epoch it was started with.
+        pid: Process id of the project server as the machine sees it.
+        session_id: A uuid of its own for every run.
+        started_at: When it was started.
+    """
+
+    project_id: ProjectId
+    epoch: int
+    pid: int
+    session_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How an instance ended: the project server's exit code, or the signal that ended it, or neither if unknown."""
+
+    code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What all processes of an instance use together. Sizes in bytes, times in seconds.
+
+    Attributes:
+        processes: Number of processes.
+        rss: Sum of resident sizes (pages shared between processes count in each).
+        pss: Sum of proportional sizes (shared pages count once, divided among their users).
+        uss: Sum of private sizes.
+        swap: Sum of swapped sizes.
+        cpu_s: Processor time of all processes that live, with that of their ended children.
+    """
+
+    processes: int
+    rss: int
+    pss: int
+    uss: int
+    swap: int
+    cpu_s: float
+
+
+class Engine(Protocol):
+    """Starts, finds, observes and stops project servers."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name in settings and reports: ``local``."""
+        ...
+
+    @property
+    def isolation(self) -> Isolation:
+        """The isolation that is in force for every instance it starts."""
+        ...
+
+    async def open(self) -> None:
+        """Make ready to start projects.
+
+        Raises:
+            StartFailed: It cannot, with the reason and the remedy.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything but the projects, which run on."""
+        ...
+
+    async def start(self, spec: StartSpec) -> Instance:
+        """Start a project server and wait until it has answered.
+
+        If an instance of an older epoch of the project still runs, it is ended first. If the call fails or is
+        cancelled, nothing of the new instance is left.
+
+        Raises:
+            StartFailed: It did not come up; the text is for people.
+        """
+        ...
+
+    async def find(self, project_id: ProjectId) -> Instance | None:
+        """The instance of a project that runs now, whoever started it; None if none does."""
+        ...
+
+    async def running(self) -> Sequence[Instance]:
+        """All instances that run now, as `find` would find them."""
+        ...
+
+    async def stop(self, instance: Instance, *, grace_s: float = 2.0) -> None:
+        """End an instance: ask, wait up to ``grace_s`` seconds, kill, wait for the end. Idempotent.
+
+        When it returns no process, mount, socket or temporary file of the instance is left.
+        """
+        ...
+
+    async def wait(self, instance: Instance) -> Exit:
+        """Wait until an instance has ended by whatever cause, and tell how. Returns at once if it has already.
+
+        May be called by several waiters at the same time, and may be cancelled.
+        """
+        ...
+
+    async def usage(self, instance: Instance) -> Usage:
+        """What the instance uses now; all zero if it has ended."""
+        ...
+
+    async def call(
+        self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None
+    ) -> object:
+        """Call a method of the project server and return its JSON value. Safe to use concurrently.
+
+        Args:
+            instance: Which server.
+            name: Wire name of the method, such as ``system.exec``.
+            arguments: The ``args`` of the wire, unchanged.
+            timeout_s: Bound on the wait in seconds; None: no bound. The work in the project goes on.
+
+        Raises:
+            ServerLost: No answer, or not an answer of a project server (whatever runs in there is not trusted).
+            CallTimeout: No answer within ``timeout_s``.
+            UnknownMethod, InvalidArgument, ExecFailed: As the project server says.
+        """
+        ...

@@ -1,0 +1,151 @@
+"""What the store remembers, as plain records. Times are aware UTC datetimes in whole milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from projecthub.wire.ids import AccountId, ProjectId
+
+
+class Role(StrEnum):
+    """What an account is to a project (wire: ``group``)."""
+
+    OWNER = "owner"
+    COLLABORATOR = "collaborator"
+
+
+class State(StrEnum):
+    """Observed state of a project."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    RESTARTING = "restarting"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A person or a program that may sign in."""
+
+    account_id: AccountId
+    email_address: str | None
+    first_name: str
+    last_name: str
+    name: str | None
+    is_admin: bool
+    unlisted: bool
+    banned: bool
+    profile: Mapping[str, Any] | None
+    preferences: Mapping[str, Any]
+    created_at: datetime
+    last_active_at: datetime | None
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An API key; the secret itself is never stored."""
+
+    id: int
+    account_id: AccountId
+    project_id: ProjectId | None
+    name: str
+    trunc: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_active_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOwner:
+    """What a key check needs, read by one query.
+
+    Attributes:
+        key: The key.
+        is_admin: Whether its account is a site admin.
+        enabled: Whether its account is neither deleted nor banned.
+        role: For a project key: what its account is to that project now; None if nothing.
+    """
+
+    key: Key
+    is_admin: bool
+    enabled: bool
+    role: Role | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project's row without its people. `unix_slot` is a small number of its own, never used again."""
+
+    project_id: ProjectId
+    unix_slot: int
+    title: str
+    deleted: bool | None
+    desired: Literal["running", "stopped"]
+    state: State
+    state_at: datetime
+    state_error: str | None
+    epoch: int
+    instance: Mapping[str, Any] | None
+    created_at: datetime
+    last_edited_at: datetime
+    compute_image: str | None
+    site_license: Mapping[str, Any] | None
+    env: Mapping[str, str] | None
+    manage_users_owner_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """A project and what one account is to it, read by one query."""
+
+    project: Project
+    role: Role | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A public path. Column names as in wire contract 7.4, times with ``_at``."""
+
+    id: str
+    project_id: ProjectId
+    path: str
+    description: str | None
+    disabled: bool
+    unlisted: bool
+    authenticated: bool
+    vhost: str | None
+    compute_image: str | None
+    site_license_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison of a column with a value; ``op`` is one of the wire contract 3.3's operators."""
+
+    column: str
+    op: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What to read of a table.
+
+    Attributes:
+        columns: Names of columns; `users` of projects is computed from the memberships.
+        conditions: All must hold.
+        order_by: Column names with whether descending.
+        limit: Rows at most; None: all.
+    """
+
+    columns: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+    order_by: tuple[tuple[str, bool], ...] = ()
+    limit: int | None = None

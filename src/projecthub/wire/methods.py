@@ -1,0 +1,97 @@
+"""The table of methods: the one place that says which calls exist.
+
+Router, client, command line, documentation and conformance tests are held to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from projecthub.wire import shapes
+
+
+class Endpoint(StrEnum):
+    """The path a method is called at."""
+
+    HUB = "/api/conat/hub"
+    PROJECT = "/api/conat/project"
+
+
+class Caller(StrEnum):
+    """Who may call a method at all; the hub's rules refine it."""
+
+    ACCOUNT = "any account"
+    MEMBER = "an owner or collaborator of the project"
+    ADMIN = "a site admin"
+
+
+class Form(StrEnum):
+    """How the arguments stand in ``args``."""
+
+    OBJECT = "one object"
+    OPTS = "one object that holds them under `opts`"
+    LIST = "the list itself as the first argument"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table.
+
+    Attributes:
+        name: Wire name, ``group.function``.
+        endpoint: Where it is called.
+        arguments: Dataclass of its arguments.
+        reply: Type of its reply.
+        caller: Who may call it.
+        source: Where it is specified.
+        form: How the arguments stand on the wire.
+    """
+
+    name: str
+    endpoint: Endpoint
+    arguments: type
+    reply: Any
+    caller: Caller
+    source: str
+    form: Form = Form.OBJECT
+
+
+def _hub(name: str, arguments: type, reply: Any, caller: Caller, source: str, form: Form = Form.OBJECT) -> Method:
+    return Method(name, Endpoint.HUB, arguments, reply, caller, source, form)
+
+
+_ROWS: Final = (
+    _hub("system.ping", shapes.NoArguments, shapes.Ping, Caller.ACCOUNT, "Wire contract 5.1"),
+    _hub("system.test", shapes.NoArguments, shapes.Test, Caller.ACCOUNT, "Wire contract 5.1"),
+    _hub("system.getNames", shapes.Names, dict[str, shapes.UserName], Caller.ACCOUNT, "Wire contract 5.1", Form.LIST),
+    _hub("system.userSearch", shapes.UserSearch, list[shapes.User], Caller.ACCOUNT, "Wire contract 5.1"),
+    _hub("system.manageApiKeys", shapes.ManageApiKeys, list[shapes.ApiKey] | None, Caller.ACCOUNT, "Wire contract 1.3"),
+    _hub("db.userQuery", shapes.UserQuery, dict[str, Any] | list[Any], Caller.ACCOUNT, "Wire contract 3"),
+    _hub("projects.createProject", shapes.CreateProject, str, Caller.ACCOUNT, "Wire contract 2.2"),
+    _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, "Wire contract 2.3"),
+    _hub("projects.addCollaborator", shapes.AddCollaborator, shapes.AddedCollaborators, Caller.MEMBER,
+         "Wire contract 2.4", Form.OPTS),
+    _hub("projects.removeCollaborator", shapes.RemoveCollaborator, shapes.RemovedCollaborator, Caller.MEMBER,
+         "Wire contract 2.5", Form.OPTS),
+    _hub("projects.start", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.6"),
+    _hub("projects.stop", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.7"),
+    _hub("projects.deleteProject", shapes.ProjectOnly, shapes.Deleted, Caller.MEMBER, "Wire contract 2.8"),
+    _hub("projects.state", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.9"),
+    _hub("projects.status", shapes.ProjectOnly, shapes.ProjectStatus, Caller.MEMBER, "Wire contract 2.10"),
+    _hub("projects.touch", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.11"),
+    _hub("accounts.create", shapes.CreateAccount, shapes.Account, Caller.ADMIN, "docs/wire-extensions.md"),
+    _hub("accounts.list", shapes.ListAccounts, list[shapes.Account], Caller.ADMIN, "docs/wire-extensions.md"),
+    _hub("keys.create", shapes.CreateKey, shapes.ApiKey, Caller.ACCOUNT, "docs/wire-extensions.md"),
+    _hub("keys.list", shapes.ListKeys, list[shapes.ApiKey], Caller.ACCOUNT, "docs/wire-extensions.md"),
+    _hub("keys.revoke", shapes.RevokeKey, shapes.Revoked, Caller.ACCOUNT, "docs/wire-extensions.md"),
+    Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, "Wire contract 5.5"),
+    Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, "Wire contract 5.5"),
+    Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, "Wire contract 5.6"),
+)  # fmt: skip
+
+METHODS: Final[dict[Endpoint, dict[str, Method]]] = {
+    endpoint: {row.name: row for row in _ROWS if row.endpoint is endpoint} for endpoint in Endpoint
+}
+"""All methods, by endpoint and name."""

@@ -1,0 +1,377 @@
+"""Shapes of the wire: what goes in as arguments, what comes back. Standard library only.
+
+Arguments are dataclasses (the hub validates them, the client fills them in); replies are typed dictionaries, because on
+the wire and in the client they are plain JSON objects. Times are ISO-8601 UTC strings unless a name ends in ``_ts``,
+or is `now` or `server_time`: those are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NotRequired, TypedDict
+
+StateWord = Literal["running", "stopped", "starting", "stopping", "restarting", "error"]
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoArguments:
+    """A method without arguments; whatever is sent is ignored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """`system.getNames`: the one argument is the list itself."""
+
+    account_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSearch:
+    """`system.userSearch`."""
+
+    query: str = ""
+    limit: int = 20
+    admin: bool = False
+    only_email: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManageApiKeys:
+    """`system.manageApiKeys`. `expire`: ISO string or milliseconds since the epoch."""
+
+    action: str = "get"
+    project_id: str | None = None
+    name: str | None = None
+    expire: str | int | None = None
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserQuery:
+    """`db.userQuery`; section 3 of the contract says what the two may hold."""
+
+    query: Any = None
+    options: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateProject:
+    """`projects.createProject`. `ephemeral` is a lifetime in milliseconds; `customize` may hold `disableInternet`."""
+
+    title: str | None = None
+    description: str | None = None
+    license: str | None = None
+    public_path_id: str | None = None
+    image: str | None = None
+    start: bool = False
+    ephemeral: int | None = None
+    project_id: str | None = None
+    customize: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyPath:
+    """`projects.copyPathBetweenProjects`. Paths are relative to the homes; `timeout` is in seconds."""
+
+    src_project_id: str | None = None
+    src_path: str | None = None
+    target_project_id: str | None = None
+    target_path: str | None = None
+    overwrite_newer: bool = False
+    delete_missing: bool = False
+    backup: bool = False
+    exclude: list[str] | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddCollaborator:
+    """`projects.addCollaborator`, under `opts`: scalars, or lists of equal length."""
+
+    project_id: str | list[str] | None = None
+    account_id: str | list[str] | None = None
+    token_id: str | list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveCollaborator:
+    """`projects.removeCollaborator`, under `opts`."""
+
+    project_id: str | None = None
+    account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectOnly:
+    """A method about one project."""
+
+    project_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateAccount:
+    """`accounts.create`: beyond the existing wire, for the operator."""
+
+    email_address: str
+    first_name: str = ""
+    last_name: str = ""
+    admin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAccounts:
+    """`accounts.list`. `after`: the last account_id of the page before."""
+
+    query: str | None = None
+    limit: int = 100
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateKey:
+    """`keys.create`. `account_id` (site admins) may be an account's id or e-mail address; default: the caller."""
+
+    account_id: str | None = None
+    project_id: str | None = None
+    name: str = ""
+    expire: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListKeys:
+    """`keys.list`: those of an account (default: the caller's), or of a project."""
+
+    account_id: str | None = None
+    project_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeKey:
+    """`keys.revoke`."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """`system.exec` of a project. `timeout` is in seconds, `max_output` in characters for each stream."""
+
+    command: str
+    args: list[str] | None = None
+    path: str | None = None
+    cwd: str | None = None
+    timeout: float | None = None
+    max_output: int | None = None
+    bash: bool | None = None
+    env: dict[str, str] | None = None
+    err_on_exit: bool | None = None
+    aggregate: str | int | None = None
+    async_call: bool | None = None
+    compute_server_id: int | None = None
+
+
+# -- replies -----------------------------------------------------------------------------------------------------------
+
+
+class Ping(TypedDict):
+    """Reply of `system.ping`."""
+
+    now: int
+
+
+class Test(TypedDict):
+    """Reply of `system.test`: whose key it is."""
+
+    account_id: NotRequired[str]
+    project_id: NotRequired[str]
+    server_time: int
+
+
+class UserName(TypedDict):
+    """One value of `system.getNames`."""
+
+    first_name: str
+    last_name: str
+    profile: NotRequired[dict[str, Any] | None]
+
+
+class User(TypedDict):
+    """One row of `system.userSearch`; times in milliseconds since the epoch."""
+
+    account_id: str
+    first_name: str
+    last_name: str
+    name: str | None
+    email_address: NotRequired[str | None]
+    last_active: int | None
+    created: int | None
+    email_address_verified: bool | None
+
+
+class ApiKey(TypedDict):
+    """One row of `system.manageApiKeys` and `keys.list`; `secret` only in the answer that made it."""
+
+    id: int
+    account_id: str
+    project_id: NotRequired[str | None]
+    expire: str | None
+    created: str
+    name: str
+    trunc: str
+    last_active: str | None
+    secret: NotRequired[str]
+
+
+class Account(TypedDict):
+    """One row of `accounts.list`, and the reply of `accounts.create`."""
+
+    account_id: str
+    email_address: str | None
+    first_name: str
+    last_name: str
+    admin: bool
+    created: str
+    last_active: str | None
+
+
+class ProjectState(TypedDict):
+    """Reply of `projects.state`, and of start, stop and touch.
+
+    `time` is the last change; `ip` only when running; `error` only in state ``error``.
+    """
+
+    state: StateWord
+    time: str
+    ip: NotRequired[str]
+    error: NotRequired[str]
+
+
+class ProcessId(TypedDict):
+    """The nested form of ``project.pid``."""
+
+    pid: int
+
+
+class Memory(TypedDict):
+    """Memory of all processes of a project in MB; `limit` only where one is in force."""
+
+    count: int
+    pss: float
+    rss: float
+    swap: float
+    uss: float
+    limit: NotRequired[float]
+
+
+class Cpu(TypedDict):
+    """Processor seconds of a project since it was started."""
+
+    usage: float
+
+
+# The flat key ``project.pid`` cannot be a class attribute, hence the functional form.
+_StatusFlat = TypedDict("_StatusFlat", {"project.pid": int}, total=False)
+
+
+class ProjectStatus(_StatusFlat, total=False):
+    """Reply of `projects.status`; of a project that does not run only `disk_MB`."""
+
+    project: ProcessId
+    start_ts: int
+    session_id: str
+    version: int
+    disk_MB: int
+    memory: Memory
+    cpu: Cpu
+    oom_kills: int
+    idle_timeout_s: int
+    would_stop_at: str
+    isolation: str
+
+
+class Member(TypedDict):
+    """One value of a project's `users`."""
+
+    group: Literal["owner", "collaborator"]
+    hide: NotRequired[bool]
+    upgrades: NotRequired[dict[str, Any]]
+    ssh_keys: NotRequired[dict[str, Any]]
+
+
+class RowState(TypedDict, total=False):
+    """`state` in a project row: as `ProjectState`, but ``opened`` stands for stopped."""
+
+    state: str
+    time: str
+    ip: str
+    error: str
+
+
+class ProjectRow(TypedDict, total=False):
+    """A row of `projects.get` with the default fields; others appear when they are asked for."""
+
+    project_id: str
+    title: str
+    description: str
+    last_edited: str
+    created: str
+    state: RowState
+    deleted: bool
+    users: dict[str, Member]
+
+
+class Deleted(TypedDict):
+    """Reply of `projects.deleteProject`."""
+
+    project_id: str
+    deleted: Literal[True]
+
+
+class AddedCollaborators(TypedDict):
+    """Reply of `projects.addCollaborator`."""
+
+    project_id: list[str]
+
+
+class RemovedCollaborator(TypedDict):
+    """Reply of `projects.removeCollaborator`."""
+
+    project_id: str
+    account_id: str
+
+
+class CopySummary(TypedDict):
+    """Reply of `projects.copyPathBetweenProjects`.
+
+    `files` and `bytes` were written; `skipped` counts devices, sockets and pipes, `kept_newer` files that are newer in
+    the target and were left (`kept_newer_paths` names the first 100), `unchanged` files that were equal already.
+    """
+
+    files: int
+    bytes: int
+    skipped: int
+    unchanged: int
+    kept_newer: int
+    kept_newer_paths: list[str]
+    deleted: int
+    backed_up: int
+    seconds: float
+
+
+class ExecResult(TypedDict):
+    """Reply of `system.exec`."""
+
+    type: Literal["blocking"]
+    stdout: str
+    stderr: str
+    exit_code: int
+
+
+class Revoked(TypedDict):
+    """Reply of `keys.revoke`."""
+
+    id: int
+    revoked: Literal[True]

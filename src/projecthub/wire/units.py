@@ -1,0 +1,34 @@
+"""Units on the wire: milliseconds, ISO times, megabytes. Inside the house: seconds, aware UTC datetimes, bytes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+MEGABYTE = 1_000_000
+"""Bytes in what the wire calls MB."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_ms(at: datetime) -> int:
+    """Milliseconds since the epoch of an aware ``datetime``."""
+    delta = at - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def from_ms(ms: int) -> datetime:
+    """The aware UTC ``datetime`` of milliseconds since the epoch."""
+    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+
+
+def to_iso(at: datetime) -> str:
+    """ISO-8601 UTC with milliseconds: ``2025-11-21T14:55:21.253Z``.
+
+    Source: Wire contract 1.1.
+    """
+    return at.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def to_mb(size: int) -> int:
+    """Whole megabytes of a size in bytes, rounded up, so that a file of one byte is seen."""
+    return -(-size // MEGABYTE)
