@@ -13,7 +13,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 StateWord = Literal["running", "stopped", "starting", "stopping", "restarting", "error"]
 
 
-# -- arguments ---------------------------------------------------------------------------------------------------------
+# -- arguments -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,7 @@ class Exec:
     compute_server_id: int | None = None
 
 
-# -- replies -----------------------------------------------------------------------------------------------------------
+# -- replies ---------------------------------------------------------------------------------------
 
 
 class Ping(TypedDict):

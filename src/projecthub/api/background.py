@@ -1,0 +1,46 @@
+"""Calls whose waiting time is over and that go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from projecthub.errors import CallTimeout
+
+T = TypeVar("T")
+
+
+class Background:
+    """Owns every call that may outlive its request."""
+
+    def __init__(self) -> None:
+        """Make an empty one."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self, work: Coroutine[Any, Any, T], timeout_s: float, message: str) -> T:
+        """Wait for ``work`` for at most ``timeout_s`` seconds; after that it goes on here.
+
+        Raises:
+            CallTimeout: The time is over; with ``message``.
+        """
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
+        if not done:
+            task.add_done_callback(_look_at)
+            raise CallTimeout(message)
+        return task.result()
+
+    async def close(self) -> None:
+        """Cancel what still goes on, and wait for its end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for this outcome: an error in it is not one that was overlooked."""
+    if not task.cancelled():
+        task.exception()

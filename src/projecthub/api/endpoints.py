@@ -1,0 +1,152 @@
+"""The two RPC endpoints.
+
+Every answer of a method is HTTP 200, refusals included; the text of a refusal stands under ``error``.
+
+Source: Wire contract 1.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+from pydantic_core import to_json
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+
+from projecthub.api.arguments import parse
+from projecthub.api.handlers import HANDLERS, Call
+from projecthub.api.requests import BadBody, Parameters, read_key, read_parameters
+from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, UnknownMethod
+from projecthub.wire.errors import CODE_HEADER, to_text
+from projecthub.wire.methods import METHODS, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from starlette.types import Receive, Scope, Send
+
+    from projecthub.api.background import Background
+    from projecthub.api.services import Services
+    from projecthub.hub.principals import Principal
+
+_NOT_AN_ACCOUNT: Final = "must be signed in and MUST provide an api key (cookies are not allowed)"
+_NOBODY: Final = "must sign in as project or account"
+
+_CALLS: Final = Counter("projecthub_calls", "Calls by method and outcome.", ["method", "outcome"])
+_SECONDS: Final = Histogram("projecthub_call_seconds", "Time to answer a call.", ["method"])
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a call has come, for the text of its refusal and for the figures."""
+
+    label: str = "none"
+    in_method: bool = False
+
+
+class RpcEndpoint:
+    """An ASGI application that reads a call, has it served, and answers."""
+
+    def __init__(self, serve: Callable[[Request, Parameters, _Progress], Awaitable[Any]]) -> None:
+        """Make the endpoint; ``serve`` gives a JSON value or raises a `HubError`."""
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        begin = time.perf_counter()
+        progress = _Progress()
+        headers: dict[str, str] | None = None
+        try:
+            value = await self._serve(request, await read_parameters(request), progress)
+            outcome = "ok"
+        except BadBody as error:
+            return PlainTextResponse(error.text, status_code=error.status)
+        except ClientDisconnect:
+            return PlainTextResponse("the request was not read to its end", status_code=400)
+        except Exception as error:
+            known = error if isinstance(error, HubError) else _internal(progress.label)
+            value = {"error": to_text(known) if progress.in_method else known.message}
+            outcome = known.code
+            headers = {CODE_HEADER: known.code}
+        _CALLS.labels(progress.label, outcome).inc()
+        _SECONDS.labels(progress.label).observe(time.perf_counter() - begin)
+        return Response(to_json(value), media_type="application/json", headers=headers)
+
+
+def _internal(label: str) -> InternalError:
+    """An error that we did not foresee: told by a number only, for its text may hold anything."""
+    incident = uuid.uuid4().hex[:12]
+    _log.exception("call.failed", method=label, incident=incident)
+    return InternalError(f"the hub made a mistake, which its log holds as incident {incident}; tell its operator")
+
+
+def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
+    """Calls of the hub's own methods, by account keys."""
+
+    async def serve(request: Request, parameters: Parameters, progress: _Progress) -> Any:
+        caller = await _sign_in(services, request, _NOT_AN_ACCOUNT)
+        if caller.project_id is not None:
+            raise NotSignedIn(_NOT_AN_ACCOUNT)
+        name = parameters.name
+        subject = f"hub.account.{caller.account_id}.api"
+        timeout_s = parameters.timeout_s(subject)
+        progress.in_method = True
+        method = METHODS[Endpoint.HUB].get(name)
+        if method is None:
+            raise UnknownMethod(f"unknown function '{name[:200]}'")
+        progress.label = name
+        call = Call(services, caller, request.headers.get("idempotency-key"))
+        work = HANDLERS[name](call, parse(method, parameters.args))
+        return await _bounded(background, work, timeout_s, subject, name)
+
+    return RpcEndpoint(serve)
+
+
+def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
+    """Calls of methods inside projects, by account keys and by project keys."""
+
+    async def serve(request: Request, parameters: Parameters, progress: _Progress) -> Any:
+        caller = await _sign_in(services, request, _NOBODY)
+        project_id = services.calls.target(caller, parameters.values.get("project_id"))
+        name = parameters.name
+        subject = f"project.{project_id}.0.api.-"
+        timeout_s = parameters.timeout_s(subject)
+        if parameters.values.get("compute_server_id"):
+            raise InvalidArgument("this hub has no compute servers; leave compute_server_id out, or give 0")
+        project = await services.calls.access(caller, project_id)
+        progress.in_method = True
+        if name not in METHODS[Endpoint.PROJECT]:
+            raise UnknownMethod(f"unknown function '{name[:200]}'")
+        progress.label = f"project {name}"
+        args = parameters.args
+        await services.calls.wake(caller, project)
+        return await _bounded(background, services.calls.call(project_id, name, args), timeout_s, subject, name)
+
+    return RpcEndpoint(serve)
+
+
+async def _sign_in(services: Services, request: Request, message: str) -> Principal:
+    caller = await services.keys.check(read_key(request))
+    if caller is None:
+        raise NotSignedIn(message)
+    return caller
+
+
+async def _bounded(
+    background: Background, work: Coroutine[Any, Any, Any], timeout_s: float | None, subject: str, name: str
+) -> Any:
+    if timeout_s is None:
+        return await work
+    message = f"timeout - callHub: subject='{subject}', name='{name}', code='408' -- the operation goes on"
+    return await background.run(work, timeout_s, message)

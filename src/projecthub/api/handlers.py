@@ -1,0 +1,157 @@
+"""From the name of a hub method to the service that does it.
+
+Source: `projecthub.wire.methods`; a test holds this table to that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from projecthub.errors import InvalidArgument
+from projecthub.wire import shapes
+from projecthub.wire.units import to_ms
+
+if TYPE_CHECKING:
+    from projecthub.api.services import Services
+    from projecthub.hub.principals import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as its handler sees it."""
+
+    services: Services
+    caller: Principal
+    idempotency_key: str | None
+
+
+Handler = Callable[[Call, Any], Coroutine[Any, Any, Any]]
+
+
+async def _ping(call: Call, request: shapes.NoArguments) -> shapes.Ping:
+    return {"now": to_ms(call.services.clock.now())}
+
+
+async def _test(call: Call, request: shapes.NoArguments) -> shapes.Test:
+    return {"account_id": call.caller.account_id, "server_time": to_ms(call.services.clock.now())}
+
+
+async def _get_names(call: Call, request: shapes.Names) -> dict[str, shapes.UserName]:
+    return await call.services.accounts.names(request.account_ids)
+
+
+async def _user_search(call: Call, request: shapes.UserSearch) -> list[shapes.User]:
+    return await call.services.accounts.search(call.caller, request)
+
+
+async def _manage_api_keys(call: Call, request: shapes.ManageApiKeys) -> list[shapes.ApiKey | None] | None:
+    keys = call.services.keys
+    match request.action:
+        case "get" if request.id is not None:
+            return [await keys.get(call.caller, request.id, request.project_id)]
+        case "get":
+            return [*await keys.all_of(call.caller, shapes.ListKeys(project_id=request.project_id))]
+        case "create":
+            wanted = shapes.CreateKey(project_id=request.project_id, name=request.name or "", expire=request.expire)
+            return [await keys.create(call.caller, wanted)]
+        case "edit":
+            await keys.edit(call.caller, request)
+            return None
+        case "delete":
+            await keys.delete(call.caller, request.id, request.project_id)
+            return None
+    raise InvalidArgument(
+        f"action '{request.action[:100]}' of system.manageApiKeys is unknown; give get, create, edit or delete"
+    )
+
+
+async def _user_query(call: Call, request: shapes.UserQuery) -> dict[str, Any] | list[Any]:
+    return await call.services.queries.run(call.caller, request.query, request.options)
+
+
+async def _create_project(call: Call, request: shapes.CreateProject) -> str:
+    return await call.services.projects.create(call.caller, request, idempotency_key=call.idempotency_key)
+
+
+async def _copy(call: Call, request: shapes.CopyPath) -> shapes.CopySummary:
+    return await call.services.copies.copy(call.caller, request)
+
+
+async def _add_collaborator(call: Call, request: shapes.AddCollaborator) -> shapes.AddedCollaborators:
+    return await call.services.collaborators.add(call.caller, request)
+
+
+async def _remove_collaborator(call: Call, request: shapes.RemoveCollaborator) -> shapes.RemovedCollaborator:
+    return await call.services.collaborators.remove(call.caller, request)
+
+
+async def _start(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
+    return await call.services.projects.start(call.caller, request.project_id)
+
+
+async def _stop(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
+    return await call.services.projects.stop(call.caller, request.project_id)
+
+
+async def _delete(call: Call, request: shapes.ProjectOnly) -> shapes.Deleted:
+    return await call.services.projects.delete(call.caller, request.project_id)
+
+
+async def _state(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
+    return await call.services.projects.state(call.caller, request.project_id)
+
+
+async def _status(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectStatus:
+    return await call.services.projects.status(call.caller, request.project_id)
+
+
+async def _touch(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
+    return await call.services.projects.touch(call.caller, request.project_id)
+
+
+async def _create_account(call: Call, request: shapes.CreateAccount) -> shapes.Account:
+    return await call.services.accounts.create(call.caller, request)
+
+
+async def _list_accounts(call: Call, request: shapes.ListAccounts) -> list[shapes.Account]:
+    return await call.services.accounts.page(call.caller, request)
+
+
+async def _create_key(call: Call, request: shapes.CreateKey) -> shapes.ApiKey:
+    return await call.services.keys.create(call.caller, request)
+
+
+async def _list_keys(call: Call, request: shapes.ListKeys) -> list[shapes.ApiKey]:
+    return await call.services.keys.all_of(call.caller, request)
+
+
+async def _revoke_key(call: Call, request: shapes.RevokeKey) -> shapes.Revoked:
+    return await call.services.keys.revoke(call.caller, request.id)
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    "system.ping": _ping,
+    "system.test": _test,
+    "system.getNames": _get_names,
+    "system.userSearch": _user_search,
+    "system.manageApiKeys": _manage_api_keys,
+    "db.userQuery": _user_query,
+    "projects.createProject": _create_project,
+    "projects.copyPathBetweenProjects": _copy,
+    "projects.addCollaborator": _add_collaborator,
+    "projects.removeCollaborator": _remove_collaborator,
+    "projects.start": _start,
+    "projects.stop": _stop,
+    "projects.deleteProject": _delete,
+    "projects.state": _state,
+    "projects.status": _status,
+    "projects.touch": _touch,
+    "accounts.create": _create_account,
+    "accounts.list": _list_accounts,
+    "keys.create": _create_key,
+    "keys.list": _list_keys,
+    "keys.revoke": _revoke_key,
+}
+"""Every method of the hub endpoint."""

@@ -1,0 +1,160 @@
+"""What stands in an HTTP request: the body, the key, the parameters of a call.
+
+Source: Wire contract 1.1, 1.2, 1.6.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from pydantic_core import from_json
+
+from projecthub.errors import InvalidArgument, NotSignedIn
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+MAX_BODY_BYTES: Final = 1_000_000
+NO_KEY: Final = "You must provide authentication via an API key."
+_MAX_TIMEOUT_MS: Final = 24 * 3_600_000
+_MISSING: Final = object()
+
+
+class BadBody(Exception):
+    """A body that is no JSON, or too large: the only refusals with a status of their own."""
+
+    def __init__(self, status: int, text: str) -> None:
+        """Make it, with the HTTP status and the text of the answer."""
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The body of a call, before anything is known of its method."""
+
+    values: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The method's name: the first two parts of what was given.
+
+        Raises:
+            InvalidArgument: It is missing or no text.
+        """
+        name = self.values.get("name")
+        if not isinstance(name, str):
+            raise InvalidArgument(
+                "the request names no method; POST a JSON object (Content-Type: application/json) whose 'name' is "
+                'one, such as {"name": "system.ping"}'
+            )
+        return ".".join(name.split(".")[:2])
+
+    @property
+    def args(self) -> list[Any]:
+        """The arguments; none is an empty list.
+
+        Raises:
+            InvalidArgument: They are no list.
+        """
+        args = self.values.get("args", [])
+        if not isinstance(args, list):
+            raise InvalidArgument("'args' of the request must be a list of arguments, such as [{}]")
+        return args
+
+    def timeout_s(self, subject: str) -> float | None:
+        """Bound on the wait in seconds; None: no bound.
+
+        Raises:
+            InvalidArgument: It is no number above 0.
+        """
+        timeout = self.values.get("timeout", _MISSING)
+        if timeout is _MISSING:
+            return None
+        if timeout is None:
+            timeout = 0
+        if not isinstance(timeout, int | float) or isinstance(timeout, bool):
+            raise InvalidArgument(f"timeout must be a number of milliseconds - callHub: subject='{subject}'")
+        if timeout <= 0:
+            raise InvalidArgument(f"timeout must be positive - callHub: subject='{subject}'")
+        return float(min(timeout, _MAX_TIMEOUT_MS)) / 1000
+
+
+async def read_parameters(request: Request) -> Parameters:
+    """The parameters of a request; those of anything but a POST are absent.
+
+    Raises:
+        BadBody: No JSON, or more than 1 MB.
+        InvalidArgument: There is a NUL character in a text.
+    """
+    if request.method != "POST":
+        return Parameters({})
+    body = await _read_body(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        return Parameters(dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=100)))
+    if kind != "application/json" or not body.strip():
+        return Parameters({})
+    try:
+        parsed = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise BadBody(400, "Invalid JSON") from None
+    if b"\\u0000" in body and _has_nul(parsed):
+        raise InvalidArgument(
+            "a text in the request holds the NUL character, which no file, name or title can; remove it"
+        )
+    return Parameters(parsed if isinstance(parsed, dict) else {})
+
+
+async def _read_body(request: Request) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise BadBody(413, "Body exceeded 1mb limit")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise BadBody(413, "Body exceeded 1mb limit")
+    return bytes(body)
+
+
+def _has_nul(value: Any) -> bool:
+    # A loop, not recursion: how deep a body nests is its sender's choice.
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            if "\0" in item:
+                return True
+        elif isinstance(item, dict):
+            left.extend(item)
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+    return False
+
+
+def read_key(request: Request) -> str:
+    """The API key of a request.
+
+    Raises:
+        NotSignedIn: There is no Authorization header, or one of a scheme that is neither Basic nor Bearer.
+    """
+    header = request.headers.get("authorization")
+    if not header:
+        raise NotSignedIn(NO_KEY)
+    scheme, _, rest = header.partition(" ")
+    if scheme == "Bearer":
+        return rest.strip()
+    if scheme == "Basic":
+        try:
+            decoded = base64.b64decode(rest.strip(), validate=False).decode("utf-8")
+        except (binascii.Error, ValueError):
+            return ""
+        return decoded.partition(":")[0]
+    raise NotSignedIn(f"Unknown authorization type '{scheme[:50]}'")

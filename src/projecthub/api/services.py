@@ -1,0 +1,30 @@
+"""What the API calls: the hub's services, joined by the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from projecthub.hub.accounts import Accounts
+    from projecthub.hub.calls import ProjectCalls
+    from projecthub.hub.clock import Clock
+    from projecthub.hub.collaborators import Collaborators
+    from projecthub.hub.copies import Copies
+    from projecthub.hub.keys import Keys
+    from projecthub.hub.projects import Projects
+    from projecthub.hub.queries import Queries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The hub's services, one a noun."""
+
+    clock: Clock
+    keys: Keys
+    accounts: Accounts
+    projects: Projects
+    collaborators: Collaborators
+    copies: Copies
+    queries: Queries
+    calls: ProjectCalls

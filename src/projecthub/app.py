@@ -1,0 +1,188 @@
+"""Builds a hub from settings: the only place where rooms are joined."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from projecthub.api import Services, make_app
+from projecthub.engines.local import LocalEngine
+from projecthub.engines.local.probe import best_isolation
+from projecthub.engines.port import Isolation
+from projecthub.errors import Conflict, StartFailed
+from projecthub.files import Homes
+from projecthub.hub.account_fields import AccountFields
+from projecthub.hub.accounts import Accounts
+from projecthub.hub.calls import ProjectCalls
+from projecthub.hub.clock import SystemClock
+from projecthub.hub.collaborators import Collaborators
+from projecthub.hub.copies import Copies
+from projecthub.hub.homes import ProjectHomes
+from projecthub.hub.housekeeping import Housekeeping
+from projecthub.hub.keys import Keys
+from projecthub.hub.lifecycle import Lifecycle
+from projecthub.hub.project_fields import ProjectFields
+from projecthub.hub.projects import Projects
+from projecthub.hub.queries import Queries
+from projecthub.hub.share_fields import ShareFields
+from projecthub.hub.shares import Shares
+from projecthub.store import Store, open_store
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from projecthub.settings import Settings
+
+ADMIN_KEY_FILE: Final = "admin-key"
+
+
+@dataclass(slots=True)
+class RunningHub:
+    """A hub that is open.
+
+    Attributes:
+        app: Its ASGI application.
+        isolation: The isolation that is in force.
+        admin_key: The first admin's key, if this data directory knows it.
+        admin_key_is_new: Whether it was made just now.
+        stop_projects: Whether closing the hub stops all projects; otherwise they run on and are found again.
+    """
+
+    app: Starlette
+    isolation: Isolation
+    admin_key: str | None
+    admin_key_is_new: bool
+    stop_projects: bool = False
+
+
+@asynccontextmanager
+async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncIterator[RunningHub]:
+    """Open a hub, and close it at the end.
+
+    Args:
+        settings: What the operator set.
+        stop_projects: See `RunningHub`; can be changed while it runs.
+
+    Raises:
+        Conflict: Another hub has this data directory.
+        StartFailed: No isolation although it is required, or the engine cannot run.
+    """
+    isolation = _isolation(settings)
+    async with AsyncExitStack() as stack:
+        _make_private(settings.data_dir)
+        stack.callback(os.close, _lock(settings.data_dir))
+        clock = SystemClock()
+        store = await open_store(settings.url_of_store, clock=clock)
+        stack.push_async_callback(store.close)
+        own_uids = isolation is Isolation.FULL and os.geteuid() == 0
+        uids = range(settings.uid_base, settings.uid_base + settings.uid_count) if own_uids else None
+        homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
+        engine = LocalEngine(runtime_dir=_runtime_dir(settings.data_dir), isolation=isolation)
+        keys = Keys(store, clock)
+        lifecycle = Lifecycle(store, engine, homes, clock)
+        projects = Projects(store, clock, lifecycle, engine, homes, Shares(store))
+        accounts = Accounts(store, clock)
+        services = Services(
+            clock=clock,
+            keys=keys,
+            accounts=accounts,
+            projects=projects,
+            collaborators=Collaborators(store, clock, keys),
+            copies=Copies(store, homes),
+            queries=Queries(
+                store, clock, ProjectFields(store, projects), AccountFields(store), ShareFields(store, clock)
+            ),
+            calls=ProjectCalls(store, clock, lifecycle, engine),
+        )
+        admin_key, is_new = await _first_admin(settings, store, accounts, keys)
+        app, background = make_app(services)
+        hub = RunningHub(app, isolation, admin_key, is_new, stop_projects)
+        await lifecycle.open()
+        stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
+        housekeeping = Housekeeping(store, clock, keys, projects)
+        housekeeping.open()
+        stack.push_async_callback(housekeeping.close)
+        stack.push_async_callback(projects.close)
+        stack.push_async_callback(background.close)
+        yield hub
+
+
+def _isolation(settings: Settings) -> Isolation:
+    if settings.isolation == "none":
+        return Isolation.NONE
+    best = best_isolation()
+    if best is Isolation.NONE and settings.isolation == "required":
+        raise StartFailed(
+            "this machine offers no isolation and PROJECTHUB_ISOLATION is 'required'; run 'projecthub doctor' for "
+            "what is missing, or set it to 'auto'"
+        )
+    return best
+
+
+def _make_private(data_dir: Path) -> None:
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data_dir.chmod(0o700)
+
+
+def _lock(data_dir: Path) -> int:
+    """One hub a data directory: the lock ends with the process, however that ends."""
+    lock = os.open(data_dir / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(lock, 20, 0).decode(errors="replace").strip()
+        os.close(lock)
+        raise Conflict(
+            f"another hub (process {holder or 'unknown'}) uses this data directory; stop it, or give another one "
+            "with --data-dir"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _runtime_dir(data_dir: Path) -> Path:
+    """Where sockets are: in the data directory, unless its path is too long for the address of a socket."""
+    inside = data_dir / "run"
+    if len(str(inside)) <= 50:
+        return inside
+    name = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"projecthub-{os.geteuid()}-{name}"
+
+
+async def _first_admin(settings: Settings, store: Store, accounts: Accounts, keys: Keys) -> tuple[str | None, bool]:
+    """Make sure there is an admin; tells the key that the data directory keeps, and whether it is new."""
+    given = settings.admin_key.get_secret_value() if settings.admin_key else None
+    file = settings.data_dir / ADMIN_KEY_FILE
+    async with store.read() as tx:
+        admin = await tx.accounts.any_admin()
+    if admin is not None and given is None:
+        return (file.read_text().strip() if file.exists() else None), False
+    if given is not None and admin is not None and await keys.check(given) is not None:
+        _write_private(file, given)
+        return given, False
+    async with store.write() as tx:
+        if admin is None:
+            admin = accounts.new(email_address=None, first_name="Admin", is_admin=True)
+            await tx.accounts.create(admin)
+        _, secret = await keys.make(tx, admin.account_id, None, "first admin", secret=given)
+        # Written before the transaction ends: a key that nobody has would be worse than a file without its key.
+        _write_private(file, secret)
+    return secret, True
+
+
+def _write_private(file: Path, content: str) -> None:
+    partial = file.with_name(f".{file.name}.new")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(content + "\n")
+        out.flush()
+        os.fsync(descriptor)
+    partial.replace(file)

@@ -1,0 +1,167 @@
+"""The hub as a process: socket, signals, logs, and what is printed at the start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from projecthub.app import ADMIN_KEY_FILE, RunningHub, open_hub
+from projecthub.engines.port import Isolation
+from projecthub.errors import HubError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from projecthub.settings import Settings
+
+_ISOLATION = {
+    Isolation.FULL: "full: each project in its own namespaces, read-only system and user id",
+    Isolation.USER: "user: own namespaces and read-only system (run as root to give each project its own user id, too)",
+    Isolation.NONE: "NONE: projects are plain processes that can see each other and this hub; run 'projecthub doctor'",
+}
+
+
+class Refused(Exception):
+    """The hub cannot start; the text says why, and what to do."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: what they mean for the projects is more than to close a socket."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        Refused: It cannot start.
+    """
+    _set_up_logs(settings)
+    listener = _listen(settings)
+    try:
+        async with open_hub(settings) as hub:
+            config = uvicorn.Config(
+                hub.app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_keep_alive=65,
+                timeout_graceful_shutdown=10,
+                backlog=2048,
+            )
+            server = _Server(config)
+            _handle_signals(server, hub)
+            _announce(settings, hub, listener)
+            await server.serve(sockets=[listener])
+            if hub.stop_projects:
+                print("stopping all projects; Ctrl-C again does not wait", file=sys.stderr, flush=True)
+    except HubError as error:
+        raise Refused(error.message) from error
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise Refused(
+            f"cannot listen on {settings.bind}: {error.strerror}; give another address with --bind"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _handle_signals(server: uvicorn.Server, hub: RunningHub) -> None:
+    def interrupt() -> None:
+        if server.should_exit:
+            # The store is safe at every moment, and the projects are found again.
+            os._exit(130)
+        hub.stop_projects = True
+        server.should_exit = True
+
+    def terminate() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+
+
+def _set_up_logs(settings: Settings) -> None:
+    level = getattr(logging, settings.log_level.upper())
+    logging.basicConfig(
+        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    )
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _announce(settings: Settings, hub: RunningHub, listener: socket.socket) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    key_file = settings.data_dir / ADMIN_KEY_FILE
+    lines = [
+        f"projecthub serves {url}",
+        f"  data directory  {settings.data_dir}",
+        f"  isolation       {_ISOLATION[hub.isolation]}",
+    ]
+    if hub.admin_key_is_new:
+        lines.append(f"  admin's key     {hub.admin_key}   (shown this once; kept in {key_file})")
+    elif hub.admin_key is not None:
+        lines.append(f"  admin's key     in {key_file}")
+    lines += ["", *_examples(url, str(key_file))]
+    print("\n".join(lines), flush=True)
+
+
+def _examples(url: str, key_file: str) -> list[str]:
+    """Three ways in, with the programs of the environment that this hub itself runs in."""
+    programs = Path(sys.prefix) / "bin"
+    command = programs / "projecthub"
+    body = '{"name": "projects.createProject", "args": [{"title": "From curl"}]}'
+    return [
+        "Python",
+        f"  {programs / 'python'} - <<'END'",
+        "  from projecthub import Hub",
+        f"  hub = Hub(api_key=open('{key_file}').read().strip(), host='{url}')",
+        "  project_id = hub.projects.create_project(title='First steps')",
+        "  print(hub.projects.start(project_id), hub.project(project_id).system.exec('echo hello'))",
+        "  END",
+        "curl",
+        f"  curl -u \"$(cat '{key_file}'):\" -H 'Content-Type: application/json' \\",
+        f"       -d '{body}' {url}/api/conat/hub",
+        "command line",
+        f"  PROJECTHUB_URL={url} PROJECTHUB_API_KEY=\"$(cat '{key_file}')\" {command} projects list",
+        "",
+    ]

@@ -1,0 +1,118 @@
+"""`projecthub serve`: the hub in the foreground."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from projecthub.settings import Settings
+
+_SERVER_PACKAGES = ("uvicorn", "starlette", "sqlalchemy", "pydantic_settings")
+
+
+def serve(
+    bind: Annotated[
+        str | None,
+        typer.Option(envvar="PROJECTHUB_BIND", help="Address and port to listen on.", show_default="127.0.0.1:8000"),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PROJECTHUB_DATA_DIR",
+            help="Where everything is kept; made if missing, for its owner only.",
+            show_default="~/.local/share/projecthub",
+        ),
+    ] = None,
+    store_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROJECTHUB_STORE_URL",
+            help="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
+            show_default="a SQLite file in the data directory",
+        ),
+    ] = None,
+    isolation: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROJECTHUB_ISOLATION",
+            help="auto: the best this machine offers; required: refuse to start without any; none: plain processes.",
+            show_default="auto",
+        ),
+    ] = None,
+    admin_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROJECTHUB_ADMIN_KEY",
+            help="The first admin's API key is exactly this; must start with 'sk-'.",
+            show_default="made at the first start",
+        ),
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(envvar="PROJECTHUB_LOG_LEVEL", help="debug, info, warning or error.", show_default="info"),
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(envvar="PROJECTHUB_LOG_FORMAT", help="console or json.", show_default="console")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(envvar="PROJECTHUB_CONFIG", help="A TOML file with these settings: bind = '...', and so on."),
+    ] = None,
+) -> None:
+    """Run a hub. Flags win over the environment, the environment over the file.
+
+    Ctrl-C stops all projects and then the hub; a second one does not wait. SIGTERM leaves the projects running, and the
+    next start finds them again.
+    """
+    missing = [name for name in _SERVER_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        _fail(f"a hub needs more packages ({', '.join(missing)}): pip install 'projecthub[server]'")
+    flags = {
+        "bind": bind,
+        "data_dir": data_dir,
+        "store_url": store_url,
+        "isolation": isolation,
+        "admin_key": admin_key,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    settings = _settings({name: value for name, value in flags.items() if value is not None}, config)
+
+    # Only now: these load most of the house.
+    import uvloop
+
+    from projecthub.cli._serving import Refused, run
+
+    try:
+        uvloop.run(run(settings))
+    except Refused as error:
+        _fail(str(error))
+
+
+def _settings(flags: dict[str, Any], config: Path | None) -> Settings:
+    import os
+
+    from pydantic import ValidationError
+
+    from projecthub.settings import Settings
+
+    if config is not None:
+        os.environ["PROJECTHUB_CONFIG"] = str(config)
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        name = "--" + str(problem["loc"][0]).replace("_", "-")
+        _fail(f"{name}: {problem['msg'].removeprefix('Value error, ')}", code=2)
+    except (OSError, ValueError) as error:
+        _fail(str(error), code=2)
+
+
+def _fail(text: str, *, code: int = 1) -> NoReturn:
+    print(f"error: {text}", file=sys.stderr)
+    raise typer.Exit(code)

@@ -1,0 +1,99 @@
+"""Calls into a project: whoever may make them wakes the project and counts as its user.
+
+Source: Wire contract 1.4, 1.7.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from projecthub.errors import InvalidArgument, PermissionDenied, ServerLost
+from projecthub.hub.permissions import member_access, not_deleted, project_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from projecthub.engines.port import Engine
+    from projecthub.hub.clock import Clock
+    from projecthub.hub.lifecycle import Lifecycle
+    from projecthub.hub.principals import Principal
+    from projecthub.store import Store
+    from projecthub.store.records import Project
+    from projecthub.wire.ids import AccountId, ProjectId
+
+TOUCH_EVERY: Final = timedelta(seconds=15)
+"""Activity is written at most this often for each account and project, so that a loop of calls is not one of writes."""
+
+_MAX_REMEMBERED: Final = 10_000
+
+
+class ProjectCalls:
+    """Brings calls to project servers."""
+
+    def __init__(self, store: Store, clock: Clock, lifecycle: Lifecycle, engine: Engine) -> None:
+        """Make the service."""
+        self._store = store
+        self._clock = clock
+        self._lifecycle = lifecycle
+        self._engine = engine
+        self._touched: dict[tuple[ProjectId, AccountId], datetime] = {}
+
+    def target(self, caller: Principal, project_id: object) -> ProjectId:
+        """Which project a call is for: the one given, or that of the key.
+
+        Raises:
+            InvalidArgument: None is given and the key is an account's; or no uuid.
+            PermissionDenied: A project key for another project.
+        """
+        if not project_id:
+            if caller.project_id is None:
+                raise InvalidArgument("must specify project_id or use project-specific api key")
+            return caller.project_id
+        checked = project_id_of(project_id)
+        if caller.project_id is not None and caller.project_id != checked:
+            raise PermissionDenied("project specific api key must match requested project")
+        return checked
+
+    async def access(self, caller: Principal, project_id: ProjectId) -> Project:
+        """The project, for whoever may call into it.
+
+        Raises:
+            PermissionDenied: The caller is not on the project.
+            Conflict: The project is deleted.
+        """
+        async with self._store.read() as tx:
+            access = await member_access(tx, caller, project_id, "user must be a collaborator on the project")
+        not_deleted(access.project)
+        return access.project
+
+    async def wake(self, caller: Principal, project: Project) -> None:
+        """Have a project running, and mark it as used.
+
+        Raises:
+            Conflict, StartFailed: See `Lifecycle.start`.
+        """
+        now = self._clock.now()
+        touched = (project.project_id, caller.account_id)
+        last = self._touched.get(touched)
+        if last is None or now - last >= TOUCH_EVERY:
+            # A project key stands for no person: only the project counts as used.
+            person = caller.account_id if caller.project_id is None else None
+            async with self._store.write() as tx:
+                await tx.projects.touch(project.project_id, person, now)
+            if len(self._touched) >= _MAX_REMEMBERED:
+                self._touched.clear()
+            self._touched[touched] = now
+        await self._lifecycle.start(project)
+
+    async def call(self, project_id: ProjectId, name: str, arguments: Sequence[object]) -> object:
+        """Call a method of a project that `wake` has started.
+
+        Raises:
+            ServerLost: It has stopped meanwhile.
+            HubError: What the project server refuses; see `Engine.call`.
+        """
+        instance = self._lifecycle.instance(project_id)
+        if instance is None:
+            raise ServerLost(f"project '{project_id}' was stopped before the call reached it; call again")
+        return await self._engine.call(instance, name, arguments)

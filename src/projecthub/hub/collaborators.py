@@ -1,0 +1,108 @@
+"""The people of a project: added and removed.
+
+Source: Wire contract 0, 2.4, 2.5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from projecthub.errors import InvalidArgument, NotFound
+from projecthub.hub.permissions import account_id_of, may_add, may_remove, member_access, project_id_of
+from projecthub.wire import shapes
+
+if TYPE_CHECKING:
+    from projecthub.hub.clock import Clock
+    from projecthub.hub.keys import Keys
+    from projecthub.hub.principals import Principal
+    from projecthub.store import Store, Transaction
+    from projecthub.wire.ids import AccountId, ProjectId
+
+
+class Collaborators:
+    """Who is on which project."""
+
+    def __init__(self, store: Store, clock: Clock, keys: Keys) -> None:
+        """Make the service; ``keys`` forgets its answers when a membership ends or begins."""
+        self._store = store
+        self._clock = clock
+        self._keys = keys
+
+    async def add(self, caller: Principal, request: shapes.AddCollaborator) -> shapes.AddedCollaborators:
+        """Add accounts to projects, pair by pair: all of them, or none. Those who are there already stay as they are.
+
+        Raises:
+            InvalidArgument: Lists of different length, or an id that is none.
+            NotFound: No such project, account or token.
+            PermissionDenied, OwnershipDenied: See `permissions.may_add`.
+        """
+        if request.token_id is not None:
+            raise NotFound("Project invite token is not valid - no such token", token_id=request.token_id)
+        pairs = _pairs(request)
+        by_project: dict[ProjectId, list[AccountId]] = {}
+        for project_id, account_id in pairs:
+            by_project.setdefault(project_id, []).append(account_id)
+        async with self._store.write() as tx:
+            for project_id, account_ids in by_project.items():
+                await may_add(tx, caller, project_id, account_ids, alone=len(pairs) == 1)
+            wanted = sorted({account_id for _, account_id in pairs})
+            existing = await tx.accounts.existing(wanted)
+            if missing := [account_id for account_id in wanted if account_id not in existing]:
+                raise NotFound(
+                    f"no account with id '{missing[0]}'; nothing was added. Find people with user_search", ids=missing
+                )
+            await self._insert(tx, caller, pairs)
+        self._keys.forget()
+        return {"project_id": [project_id for project_id, _ in pairs]}
+
+    async def _insert(self, tx: Transaction, caller: Principal, pairs: list[tuple[ProjectId, AccountId]]) -> None:
+        now = self._clock.now()
+        for project_id, account_id in await tx.collaborators.add(pairs, at=now):
+            event = {"event": "invite_user", "invitee_account_id": account_id}
+            await tx.log.append(project_id, caller.account_id, event, at=now)
+
+    async def remove(self, caller: Principal, request: shapes.RemoveCollaborator) -> shapes.RemovedCollaborator:
+        """Take an account off a project, with the project keys it made. Removing somebody who is not there succeeds.
+
+        Raises:
+            PermissionDenied, OwnershipDenied: See `permissions.may_remove`.
+            InvalidArgument: An id is none.
+        """
+        project_id = project_id_of(request.project_id, "Invalid project_id: {value}")
+        async with self._store.write() as tx:
+            access = await member_access(tx, caller, project_id, "user must be a collaborator")
+            target = account_id_of(request.account_id, "Invalid account_id: {value}")
+            may_remove(access, caller, target, await tx.collaborators.role(project_id, target))
+            await tx.collaborators.remove(project_id, target)
+            for key in await tx.keys.of_project(project_id):
+                if key.account_id == target:
+                    await tx.keys.delete(key.id)
+            account = await tx.accounts.get(target)
+            name = f"{account.first_name} {account.last_name}".strip() if account else "Unknown User"
+            event = {"event": "remove_collaborator", "removed_name": name, "removed_account_id": target}
+            await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
+        self._keys.forget()
+        return {"project_id": project_id, "account_id": target}
+
+
+def _pairs(request: shapes.AddCollaborator) -> list[tuple[ProjectId, AccountId]]:
+    projects = _list(request.project_id, "project_id")
+    accounts = _list(request.account_id, "account_id")
+    if len(projects) != len(accounts):
+        raise InvalidArgument(
+            f"accounts (of length {len(accounts)}) and projects (of length {len(projects)}) "
+            "must be arrays of the same length"
+        )
+    account_ids = [account_id_of(a, "all account id's must be valid uuid's, but \"{value}\" is not") for a in accounts]
+    return [
+        (project_id_of(p, "Invalid project_id: {value}"), account_id)
+        for p, account_id in zip(projects, account_ids, strict=True)
+    ]
+
+
+def _list(value: str | list[str] | None, name: str) -> list[str]:
+    if value is None:
+        raise InvalidArgument(
+            f"argument '{name}' of projects.addCollaborator is missing: give a uuid or a list of them"
+        )
+    return [value] if isinstance(value, str) else value

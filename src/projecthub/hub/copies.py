@@ -1,0 +1,81 @@
+"""Copying paths between projects.
+
+Source: Wire contract 0, 2.3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from projecthub.errors import InvalidArgument
+from projecthub.files import CopyOptions
+from projecthub.hub.permissions import member_access, not_deleted, project_id_of
+from projecthub.wire import shapes
+
+if TYPE_CHECKING:
+    from projecthub.hub.homes import ProjectHomes
+    from projecthub.hub.principals import Principal
+    from projecthub.store import Store
+
+
+class Copies:
+    """Copies one path at a time."""
+
+    def __init__(self, store: Store, homes: ProjectHomes) -> None:
+        """Make the service."""
+        self._store = store
+        self._homes = homes
+
+    async def copy(self, caller: Principal, request: shapes.CopyPath) -> shapes.CopySummary:
+        """Copy a file, or what is in a directory; neither project needs to run, or to have run ever.
+
+        Raises:
+            InvalidArgument: An id that is none, no source path, or a path that leaves its home.
+            PermissionDenied: The caller is not on both projects.
+            Conflict: The target project is deleted.
+            NotFound: The source path is not there.
+            LimitError: No room in the target.
+            CallTimeout: ``timeout`` is over; what was copied by then is whole and stays.
+        """
+        source = project_id_of(request.src_project_id)
+        if request.target_project_id == "":
+            raise InvalidArgument("target_project_id= is invalid")
+        target = source if request.target_project_id is None else project_id_of(request.target_project_id)
+        if request.src_path is None:
+            raise InvalidArgument("path must be specified")
+        if request.timeout is not None and request.timeout <= 0:
+            raise InvalidArgument(f"timeout is {request.timeout}; give a number of seconds above 0")
+        async with self._store.read() as tx:
+            message = "user must be collaborator on source project"
+            source_project = (await member_access(tx, caller, source, message)).project
+            message = "user must be collaborator on target project"
+            target_project = (await member_access(tx, caller, target, message)).project
+        not_deleted(target_project)
+        target_path = request.src_path if request.target_path is None else request.target_path
+        summary = await self._homes.copy(
+            (source, source_project.unix_slot, request.src_path),
+            (target, target_project.unix_slot, target_path),
+            CopyOptions(
+                overwrite_newer=request.overwrite_newer,
+                delete_missing=request.delete_missing,
+                backup=request.backup,
+                exclude=tuple(request.exclude or ()),
+                timeout_s=request.timeout,
+            ),
+        )
+        return {
+            "files": summary.files,
+            "bytes": summary.bytes,
+            "skipped": summary.skipped,
+            "unchanged": summary.unchanged,
+            "kept_newer": summary.kept_newer,
+            "kept_newer_paths": [_readable(path) for path in summary.kept_newer_paths],
+            "deleted": summary.deleted,
+            "backed_up": summary.backed_up,
+            "seconds": round(summary.seconds, 6),
+        }
+
+
+def _readable(path: str) -> str:
+    """A file's name as text: Linux allows any bytes in it, JSON does not."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,77 @@
+"""The homes of projects, with the Unix user that each belongs to on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from projecthub.errors import LimitError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from projecthub.files import CopyOptions, CopySummary, Homes
+    from projecthub.wire.ids import ProjectId
+
+
+class ProjectHomes:
+    """Gives each project its home and its uid."""
+
+    def __init__(self, homes: Homes, uids: range | None) -> None:
+        """Make the service.
+
+        Args:
+            homes: The directories.
+            uids: User ids to give to projects, one each; None: all homes belong to the hub's own user.
+        """
+        self._homes = homes
+        self._uids = uids
+
+    def uid(self, unix_slot: int) -> int | None:
+        """The user id of the project with this slot.
+
+        Raises:
+            LimitError: The range of user ids is used up.
+        """
+        if self._uids is None:
+            return None
+        if unix_slot >= len(self._uids):
+            raise LimitError(
+                f"all {len(self._uids)} user ids for projects are used; widen the range (PROJECTHUB_UID_COUNT)"
+            )
+        return self._uids[unix_slot]
+
+    async def ensure(self, project_id: ProjectId, unix_slot: int) -> Path:
+        """Make the home if it is not there yet."""
+        return await self._homes.ensure(project_id, uid=self.uid(unix_slot))
+
+    async def remove(self, project_id: ProjectId) -> None:
+        """Remove a home that no project has."""
+        await self._homes.remove(project_id)
+
+    async def disk_bytes(self, project_id: ProjectId) -> int:
+        """Disk use of a home; see `Homes.disk_bytes`."""
+        return await self._homes.disk_bytes(project_id)
+
+    async def copy(
+        self,
+        source: tuple[ProjectId, int, str],
+        target: tuple[ProjectId, int, str],
+        options: CopyOptions,
+    ) -> CopySummary:
+        """Copy a path into a project; what is made belongs to its user. See `Homes.copy`.
+
+        Args:
+            source: Project, its slot, and the path in its home.
+            target: The same.
+            options: What to do about files that are there already.
+        """
+        await self.ensure(source[0], source[1])
+        await self.ensure(target[0], target[1])
+        return await self._homes.copy(
+            src_project_id=source[0],
+            src_path=source[2],
+            target_project_id=target[0],
+            target_path=target[2],
+            options=options,
+            uid=self.uid(target[1]),
+        )

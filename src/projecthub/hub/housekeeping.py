@@ -1,0 +1,65 @@
+"""What a hub does by itself, now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from projecthub.hub.clock import Clock
+    from projecthub.hub.keys import Keys
+    from projecthub.hub.projects import Projects
+    from projecthub.store import Store
+
+FLUSH_EVERY_S: Final = 5.0
+SWEEP_EVERY_S: Final = 60.0
+IDEMPOTENCY_KEPT: Final = timedelta(hours=24)
+
+_log = structlog.get_logger()
+
+
+class Housekeeping:
+    """Writes the times of last use, deletes projects whose lifetime is over, forgets old idempotency keys."""
+
+    def __init__(self, store: Store, clock: Clock, keys: Keys, projects: Projects) -> None:
+        """Make the service."""
+        self._store = store
+        self._clock = clock
+        self._keys = keys
+        self._projects = projects
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name="housekeeping")
+
+    async def close(self) -> None:
+        """End, and write what is still to be written."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._keys.flush()
+
+    async def _run(self) -> None:
+        since_sweep = SWEEP_EVERY_S
+        while True:
+            try:
+                await self._keys.flush()
+                if since_sweep >= SWEEP_EVERY_S:
+                    since_sweep = 0.0
+                    await self.sweep()
+            except Exception:
+                _log.exception("housekeeping.failed")
+            await asyncio.sleep(FLUSH_EVERY_S)
+            since_sweep += FLUSH_EVERY_S
+
+    async def sweep(self) -> None:
+        """Delete expired projects, prune idempotency keys."""
+        await self._projects.delete_expired()
+        async with self._store.write() as tx:
+            await tx.idempotency.prune(self._clock.now() - IDEMPOTENCY_KEPT)

@@ -1,0 +1,272 @@
+"""API keys: made, checked, listed, edited, revoked.
+
+A key is ``sk-``, 43 random base-62 characters (256 bits) and 6 that hold its row's number. Only its SHA-256 is
+stored; the secret is told once, in the answer that made it.
+
+Source: Wire contract 1.2 to 1.4, 5.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from collections import OrderedDict
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from projecthub.errors import InvalidArgument, LimitError, NotFound, PermissionDenied
+from projecthub.hub.permissions import account_id_of, member_access, project_id_of
+from projecthub.hub.principals import Principal
+from projecthub.hub.times import parse_time
+from projecthub.wire import shapes
+from projecthub.wire.units import to_iso
+
+if TYPE_CHECKING:
+    from projecthub.hub.clock import Clock
+    from projecthub.store import Store, Transaction
+    from projecthub.store.records import Key, KeyOwner
+    from projecthub.wire.ids import AccountId, ProjectId
+
+_ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_RANDOM_LENGTH: Final = 43
+_MAX_KEYS: Final = 100_000
+_MAX_NAME: Final = 128
+_CACHE_SIZE: Final = 10_000
+_NOT_ON_PROJECT: Final = "user must be collaborator on project to manage project_id api keys"
+
+
+def digest(secret: str) -> str:
+    """SHA-256 of a key in hex: what is stored of it. The keys are long and random, so that no salt is needed."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _base62(number: int, width: int) -> str:
+    text = ""
+    while number:
+        number, rest = divmod(number, 62)
+        text = _ALPHABET[rest] + text
+    return text.rjust(width, "0")
+
+
+def truncated(secret: str) -> str:
+    """What is shown of a key: ``sk-...`` and its last six characters."""
+    return f"{secret[:3]}...{secret[-6:]}"
+
+
+class Keys:
+    """The keys of accounts and projects."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        """Make the service.
+
+        Args:
+            store: Where keys are kept.
+            clock: Tells whether a key has expired.
+        """
+        self._store = store
+        self._clock = clock
+        self._known: OrderedDict[str, KeyOwner] = OrderedDict()
+        self._changes = 0
+        self._used: dict[int, datetime] = {}
+
+    # -- checking ----------------------------------------------------------------------------------
+
+    async def check(self, secret: str) -> Principal | None:
+        """Who a key belongs to; None if it is unknown, expired, of a disabled account, or of a project left since.
+
+        A key that was seen before costs no query where this hub is the only writer of its store; `forget` must be
+        called after every change that could make an answer wrong.
+        """
+        hashed = digest(secret)
+        owner = self._known.get(hashed)
+        if owner is None:
+            changes = self._changes
+            async with self._store.read() as tx:
+                owner = await tx.keys.find(hashed)
+            if owner is None:
+                return None
+            # What was read before a change must not be remembered after it.
+            if not self._store.shared and changes == self._changes:
+                self._known[hashed] = owner
+                if len(self._known) > _CACHE_SIZE:
+                    self._known.popitem(last=False)
+        now = self._clock.now()
+        key = owner.key
+        if not owner.enabled or (key.expires_at is not None and key.expires_at <= now):
+            return None
+        if key.project_id is not None and owner.role is None:
+            return None
+        self._used[key.id] = now
+        return Principal(key.account_id, owner.is_admin, key.id, key.project_id)
+
+    def forget(self) -> None:
+        """Drop what is known of checked keys, after a change to keys, accounts or memberships."""
+        self._changes += 1
+        self._known.clear()
+
+    async def flush(self) -> None:
+        """Write the times of last use. They are gathered in memory: a statistic, and not worth a write a call."""
+        if used := self._used:
+            self._used = {}
+            async with self._store.write() as tx:
+                await tx.keys.mark_used(used)
+
+    # -- the operator's calls, and manageApiKeys ---------------------------------------------------
+
+    async def all_of(self, caller: Principal, request: shapes.ListKeys) -> list[shapes.ApiKey]:
+        """The keys of an account (another's: site admins only) or of a project (whoever is on it)."""
+        await self.flush()
+        async with self._store.read() as tx:
+            if request.project_id is not None:
+                project_id = await self._managed_project(tx, caller, request.project_id)
+                return [_shape(key) for key in await tx.keys.of_project(project_id)]
+            account_id = await self._account(tx, caller, request.account_id)
+            return [_shape(key) for key in await tx.keys.of_account(account_id)]
+
+    async def get(self, caller: Principal, id: int, project_id: str | None) -> shapes.ApiKey | None:
+        """One key of the caller or of a project he is on; None if there is none of that number."""
+        await self.flush()
+        async with self._store.read() as tx:
+            key = await self._managed(tx, caller, id, project_id)
+            return None if key is None else _shape(key)
+
+    async def create(self, caller: Principal, request: shapes.CreateKey) -> shapes.ApiKey:
+        """Make a key. The answer alone holds its ``secret``."""
+        expires_at = parse_time(request.expire, "expire")
+        async with self._store.write() as tx:
+            project_id = (
+                None if request.project_id is None else await self._managed_project(tx, caller, request.project_id)
+            )
+            account_id = await self._account(tx, caller, request.account_id)
+            if await tx.keys.count(account_id) >= _MAX_KEYS:
+                raise LimitError(f"There is a limit of {_MAX_KEYS} per account; please delete some api keys.")
+            key, secret = await self.make(tx, account_id, project_id, request.name, expires_at)
+        return {**_shape(key), "secret": secret}
+
+    async def make(
+        self,
+        tx: Transaction,
+        account_id: AccountId,
+        project_id: ProjectId | None,
+        name: str,
+        expires_at: datetime | None = None,
+        secret: str | None = None,
+    ) -> tuple[Key, str]:
+        """Make a key within a transaction, with the given secret or a new one."""
+        key_id = await tx.keys.create(
+            account_id=account_id,
+            project_id=project_id,
+            name=name[:_MAX_NAME],
+            expires_at=expires_at,
+            created_at=self._clock.now(),
+        )
+        if secret is None:
+            random = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
+            secret = f"sk-{random}{_base62(key_id, 6)}"
+        await tx.keys.set_secret(key_id, hash=digest(secret), trunc=truncated(secret))
+        key = await tx.keys.get(key_id)
+        assert key is not None
+        return key, secret
+
+    async def edit(self, caller: Principal, request: shapes.ManageApiKeys) -> None:
+        """Change a key's name or expiry.
+
+        Raises:
+            NotFound: The caller has no such key.
+        """
+        changes: dict[str, object] = {}
+        if request.name is not None:
+            changes["name"] = request.name[:_MAX_NAME]
+        if request.expire is not None:
+            changes["expires_at"] = parse_time(request.expire, "expire")
+        async with self._store.write() as tx:
+            key = await self._one(tx, caller, request.id, request.project_id)
+            if changes:
+                await tx.keys.edit(key.id, changes=changes)
+        self.forget()
+
+    async def delete(self, caller: Principal, id: int | None, project_id: str | None) -> None:
+        """Delete a key; it is refused from now on.
+
+        Raises:
+            NotFound: The caller has no such key.
+        """
+        async with self._store.write() as tx:
+            key = await self._one(tx, caller, id, project_id)
+            await tx.keys.delete(key.id)
+        self.forget()
+
+    async def revoke(self, caller: Principal, id: int) -> shapes.Revoked:
+        """Delete a key by its number alone: one of the caller's, of a project he is on, or, for a site admin, any.
+
+        Raises:
+            NotFound: There is no such key, or it is not the caller's to revoke.
+        """
+        async with self._store.write() as tx:
+            key = await tx.keys.get(id)
+            if key is None or not await self._may_revoke(tx, caller, key):
+                raise NotFound(f"no api key with id {id}; list yours with keys.list", id=id)
+            await tx.keys.delete(id)
+        self.forget()
+        return {"id": id, "revoked": True}
+
+    # -- rules -------------------------------------------------------------------------------------
+
+    async def _may_revoke(self, tx: Transaction, caller: Principal, key: Key) -> bool:
+        if caller.is_admin or key.account_id == caller.account_id:
+            return True
+        return key.project_id is not None and await tx.collaborators.role(key.project_id, caller.account_id) is not None
+
+    async def _account(self, tx: Transaction, caller: Principal, account: str | None) -> AccountId:
+        """Whose keys a call is about: the caller's own, or, for a site admin, those of an id or e-mail address."""
+        if account is None:
+            return caller.account_id
+        found = await tx.accounts.by_email(account) if "@" in account else None
+        account_id = (
+            found.account_id
+            if found
+            else account_id_of(account, "account_id '{value}' is neither a uuid nor a known e-mail address")
+        )
+        if account_id == caller.account_id:
+            return account_id
+        if not caller.is_admin:
+            raise PermissionDenied("only admins may manage the keys of other accounts")
+        if not await tx.accounts.existing([account_id]):
+            raise NotFound(f"no account with id '{account_id}'", account_id=account_id)
+        return account_id
+
+    async def _managed_project(self, tx: Transaction, caller: Principal, project_id: str) -> ProjectId:
+        checked = project_id_of(project_id)
+        await member_access(tx, caller, checked, _NOT_ON_PROJECT)
+        return checked
+
+    async def _managed(self, tx: Transaction, caller: Principal, id: int, project_id: str | None) -> Key | None:
+        checked = None if project_id is None else await self._managed_project(tx, caller, project_id)
+        key = await tx.keys.get(id)
+        if key is None or key.project_id != checked or (checked is None and key.account_id != caller.account_id):
+            return None
+        return key
+
+    async def _one(self, tx: Transaction, caller: Principal, id: int | None, project_id: str | None) -> Key:
+        if id is None:
+            raise InvalidArgument("argument 'id' of system.manageApiKeys is missing: give the number of a key")
+        key = await self._managed(tx, caller, id, project_id)
+        if key is None:
+            raise NotFound(f"no api key with id {id}", id=id)
+        return key
+
+
+def _shape(key: Key) -> shapes.ApiKey:
+    shape: shapes.ApiKey = {
+        "id": key.id,
+        "account_id": key.account_id,
+        "expire": to_iso(key.expires_at) if key.expires_at else None,
+        "created": to_iso(key.created_at),
+        "name": key.name,
+        "trunc": key.trunc,
+        "last_active": to_iso(key.last_active_at) if key.last_active_at else None,
+    }
+    if key.project_id is not None:
+        shape["project_id"] = key.project_id
+    return shape

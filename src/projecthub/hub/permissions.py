@@ -1,0 +1,136 @@
+"""Who may do what to a project: each rule stands here, once.
+
+A project that is not there and one of other people are answered alike, so that nobody learns which ids exist.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from projecthub.errors import Conflict, InvalidArgument, NotFound, OwnershipDenied, PermissionDenied
+from projecthub.store.records import Role
+from projecthub.wire.ids import AccountId, ProjectId, is_uuid
+
+if TYPE_CHECKING:
+    from projecthub.hub.principals import Principal
+    from projecthub.store import Transaction
+    from projecthub.store.records import Access, Project
+
+BAD_UUID: Final = "invalid account_id or project_id -- all must be valid uuid's"
+
+
+def project_id_of(value: object, message: str = BAD_UUID) -> ProjectId:
+    """Check and normalise a project id that came from outside.
+
+    Raises:
+        InvalidArgument: It is no uuid; with ``message``, whose ``{value}`` is replaced by what was given.
+    """
+    if not is_uuid(value):
+        raise InvalidArgument(message.replace("{value}", str(value)[:100]), value=value)
+    return ProjectId(value.lower())
+
+
+def account_id_of(value: object, message: str) -> AccountId:
+    """Check and normalise an account id that came from outside; as `project_id_of`."""
+    if not is_uuid(value):
+        raise InvalidArgument(message.replace("{value}", str(value)[:100]), value=value)
+    return AccountId(value.lower())
+
+
+async def member_access(tx: Transaction, caller: Principal, project_id: ProjectId, message: str) -> Access:
+    """The project, for one of its owners or collaborators. Site admins get no bypass.
+
+    Raises:
+        PermissionDenied: The caller is neither, or there is no such project; with ``message``.
+    """
+    access = await tx.projects.access(project_id, caller.account_id)
+    if access is None or access.role is None:
+        raise PermissionDenied(message)
+    return access
+
+
+def not_deleted(project: Project) -> None:
+    """A deleted project does nothing until it is undeleted.
+
+    Raises:
+        Conflict: It is deleted.
+    """
+    if project.deleted:
+        raise Conflict(
+            f"project '{project.project_id}' is deleted; undelete it first: set its field 'deleted' to false "
+            "(hub.projects.undelete, or projecthub projects undelete)"
+        )
+
+
+async def may_add(
+    tx: Transaction, caller: Principal, project_id: ProjectId, accounts: list[AccountId], *, alone: bool
+) -> None:
+    """May the caller add these accounts to a project?
+
+    Args:
+        tx: A transaction.
+        caller: Who asks.
+        project_id: The project.
+        accounts: All accounts that this call adds to the project.
+        alone: Whether the whole call adds only one account.
+
+    Raises:
+        NotFound: There is no such project.
+        OwnershipDenied: Only owners manage the people of this project.
+        PermissionDenied: The caller is not on the project, or wants to add himself to it.
+
+    Source: Wire contract 2.4.
+    """
+    access = await tx.projects.access(project_id, caller.account_id)
+    if access is None:
+        raise NotFound("Project not found", project_id=project_id)
+    if access.role is not None:
+        owners_only(access)
+    elif alone and accounts == [caller.account_id] and not caller.is_admin:
+        raise PermissionDenied(f'cannot add self to "{project_id}" -- must be an admin')
+    elif not caller.is_admin:
+        raise PermissionDenied(f"user {caller.account_id} does not have write access to project {project_id}")
+
+
+def owners_only(access: Access) -> None:
+    """If the project leaves its people to its owners, the caller must be one.
+
+    Raises:
+        OwnershipDenied: The caller is not an owner and the project is so set.
+    """
+    if access.project.manage_users_owner_only and access.role is not Role.OWNER:
+        raise OwnershipDenied("Only owners can manage collaborators when this setting is enabled")
+
+
+def may_remove(access: Access, caller: Principal, target: AccountId, target_role: Role | None) -> None:
+    """May the caller, who is on the project, remove ``target`` from it? Everybody but an owner may leave.
+
+    Raises:
+        OwnershipDenied: ``target`` is an owner, or only owners manage the people of this project.
+
+    Source: Wire contract 2.5.
+    """
+    if target_role is Role.OWNER:
+        raise OwnershipDenied("Cannot remove an owner. Demote to collaborator first.")
+    if target != caller.account_id:
+        owners_only(access)
+
+
+def may_delete(access: Access | None, caller: Principal) -> Project:
+    """The project, for those who may delete it: its owners and collaborators, and site admins.
+
+    Where the project leaves its people to its owners, deleting is theirs alone too.
+
+    Raises:
+        PermissionDenied: The caller may not, or there is no such project.
+        NotFound: There is no such project, told to a site admin.
+
+    Source: Wire contract 0 (owner), 2.8.
+    """
+    if access is None and caller.is_admin:
+        raise NotFound("unknown project_id; a site admin deletes by the full id of an existing project")
+    if access is None or (access.role is None and not caller.is_admin):
+        raise PermissionDenied("must be an owner to delete a project")
+    if access.role is Role.COLLABORATOR and access.project.manage_users_owner_only and not caller.is_admin:
+        raise PermissionDenied("must be an owner to delete a project")
+    return access.project

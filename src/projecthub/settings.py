@@ -1,0 +1,103 @@
+"""The settings of a hub: one frozen object, from flags, environment and a TOML file, in this order of precedence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+def default_data_dir() -> Path:
+    """``$XDG_DATA_HOME/projecthub``, or ``~/.local/share/projecthub``."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "projecthub"
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Each field is the variable ``PROJECTHUB_<FIELD>`` and a key of the TOML file."""
+
+    model_config = SettingsConfigDict(env_prefix="PROJECTHUB_", frozen=True, extra="ignore", validate_default=True)
+
+    bind: Annotated[str, Field(description="Address and port to listen on.")] = "127.0.0.1:8000"
+    data_dir: Annotated[Path, Field(description="Where everything is kept; made if missing, for the owner only.")] = (
+        Field(default_factory=default_data_dir)
+    )
+    store_url: Annotated[
+        str | None,
+        Field(
+            description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; default: a file in the data directory."
+        ),
+    ] = None
+    isolation: Annotated[
+        Literal["auto", "required", "none"],
+        Field(
+            description="auto: the best there is; required: refuse to start without any; none: plain processes."
+        ),
+    ] = "auto"
+    admin_key: Annotated[
+        SecretStr | None, Field(description="The first admin's API key is exactly this; must start with 'sk-'.")
+    ] = None
+    uid_base: Annotated[int, Field(ge=1000, le=2**31, description="First user id for projects, when run as root.")] = (
+        1_900_000_000
+    )
+    uid_count: Annotated[int, Field(ge=1, description="How many user ids projects may use.")] = 100_000_000
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="Least level that is logged.")
+    ] = "info"
+    log_format: Annotated[Literal["console", "json"], Field(description="Form of the log lines.")] = "console"
+
+    @field_validator("bind")
+    @classmethod
+    def _has_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+            raise ValueError(f"{value!r} is no address and port; give one such as 127.0.0.1:8000 or [::1]:8000")
+        return value
+
+    @field_validator("admin_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (not value.get_secret_value().startswith("sk-") or len(value) < 16):
+            raise ValueError("an API key starts with 'sk-' and has at least 16 characters")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _is_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def host(self) -> str:
+        """The address part of `bind`."""
+        return self.bind.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port part of `bind`; 0: any free one."""
+        return int(self.bind.rpartition(":")[2])
+
+    @property
+    def url_of_store(self) -> str:
+        """`store_url`, or the SQLite file in the data directory."""
+        return self.store_url or f"sqlite:///{self.data_dir}/hub.sqlite3"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags win over the environment, the environment over the file that ``PROJECTHUB_CONFIG`` names."""
+        config = os.environ.get("PROJECTHUB_CONFIG")
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if config:
+            if not Path(config).is_file():
+                raise FileNotFoundError(f"the settings file {config} (PROJECTHUB_CONFIG) is not there")
+            sources += (TomlConfigSettingsSource(settings_cls, toml_file=config),)
+        return sources
