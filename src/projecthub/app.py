@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from projecthub.api import Services, make_app
-from projecthub.engines.local import LocalEngine
+from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.local.probe import best_isolation
 from projecthub.engines.port import Isolation
 from projecthub.errors import Conflict, StartFailed
@@ -84,7 +84,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         own_uids = isolation is Isolation.FULL and os.geteuid() == 0
         uids = range(settings.uid_base, settings.uid_base + settings.uid_count) if own_uids else None
         homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
-        engine = LocalEngine(runtime_dir=_runtime_dir(settings.data_dir), isolation=isolation)
+        runtime_dir = _runtime_dir(settings.data_dir)
+        engine = LocalEngine(runtime_dir=runtime_dir, isolation=isolation, hidden=[settings.data_dir, runtime_dir])
         keys = Keys(store, clock)
         lifecycle = Lifecycle(store, engine, homes, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, Shares(store))

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx2
+import structlog
 
 from projecthub.app import open_hub
+from projecthub.logs import set_up_logs
 from projecthub.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class EmbeddedHub:
 
     async def __aenter__(self) -> Self:
         """Open the hub."""
+        if not structlog.is_configured():
+            set_up_logs("warning", "console")
         async with AsyncExitStack() as stack:
             self.data_dir = self._given or Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="projecthub-", ignore_cleanup_errors=True))

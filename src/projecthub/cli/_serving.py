@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -12,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
 import uvicorn
 
 from projecthub.app import ADMIN_KEY_FILE, RunningHub, open_hub
 from projecthub.engines.port import Isolation
 from projecthub.errors import HubError
+from projecthub.logs import set_up_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +49,7 @@ async def run(settings: Settings) -> None:
     Raises:
         Refused: It cannot start.
     """
-    _set_up_logs(settings)
+    set_up_logs(settings.log_level, settings.log_format)
     listener = _listen(settings)
     try:
         async with open_hub(settings) as hub:
@@ -102,30 +101,6 @@ def _handle_signals(server: uvicorn.Server, hub: RunningHub) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, terminate)
-
-
-def _set_up_logs(settings: Settings) -> None:
-    level = getattr(logging, settings.log_level.upper())
-    logging.basicConfig(
-        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
-    )
-    render: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 def _announce(settings: Settings, hub: RunningHub, listener: socket.socket) -> None:

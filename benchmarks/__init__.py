@@ -1,0 +1,1 @@
+"""Figures beside baselines of the same run. Nothing here is asserted: machines are noisy."""
