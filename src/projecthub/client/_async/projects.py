@@ -1,0 +1,419 @@
+from __future__ import annotations
+
+import math
+import uuid
+from typing import Any
+
+from projecthub.client._async.connection import AsyncConnection
+from projecthub.client.listing import Listing, is_read_denied
+from projecthub.client.requests import GRACE_S, of_method, to_timeout_ms
+from projecthub.errors import HubError
+from projecthub.wire import shapes
+from projecthub.wire.methods import METHODS, Endpoint
+
+_METHODS = METHODS[Endpoint.HUB]
+
+
+class AsyncProjects:
+    """Projects: persistent, isolated workspaces that people and programs share.
+
+    Methods that take a `project_id` raise PermissionDenied if you are not on the project, whether it exists or not.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(
+        self,
+        fields: list[str] | None = None,
+        all: bool | None = False,
+        project_id: str | None = None,
+        limit: int | None = None,
+        deleted: bool | None = None,
+        hidden: bool | None = None,
+        state: str | None = None,
+        account_id_for_hidden: str | None = None,
+    ) -> list[shapes.ProjectRow]:
+        """Projects you are on, most recently used first.
+
+        The filters work after the hub has answered, in the order `deleted`, `state`, `hidden`; then rows are sorted
+        by last use, creation, title and id, all descending; then `limit` applies.
+
+        Args:
+            fields: What to tell about each. Default: `project_id`, `title`, `last_edited`, `created`, `state`,
+                `deleted`, `users`. A field without a value is left out of its row.
+            all: All of them; else the latest 300 of those used within six weeks.
+            project_id: Only this one, used at any time; the list is empty if you are not on it.
+            limit: How many at most, 0 or more; None: no limit.
+            deleted: True: only deleted ones; False: only others; None: both.
+            hidden: True: only those that `account_id_for_hidden` has hidden; False: only others; None: both.
+            state: Only those in this state, such as ``running``; ``stopped`` and ``opened`` are one.
+            account_id_for_hidden: Whose hiding counts; without it `hidden` does nothing.
+
+        Returns:
+            One object for each project, with the fields asked for.
+
+        Raises:
+            QueryRefused: There is no such field.
+            InvalidArgument: ``limit`` is negative, or ``project_id`` is not a uuid.
+
+        Example:
+            ```python
+            for project in await hub.projects.get(state="running", deleted=False):
+                print(project["project_id"], project["title"])
+            ```
+
+        Source: Wire contract 2.1.
+        """
+        listing = Listing(
+            fields=fields,
+            all=all,
+            project_id=project_id,
+            limit=limit,
+            deleted=deleted,
+            hidden=hidden,
+            state=state,
+            account_id_for_hidden=account_id_for_hidden,
+        )
+        try:
+            reply = await self._call("db.userQuery", shapes.UserQuery(query=listing.query()), repeatable=True)
+        except HubError as error:
+            if project_id is None or not is_read_denied(error):
+                raise
+            return []
+        return listing.rows(reply)
+
+    async def copy_path_between_projects(
+        self,
+        src_project_id: str,
+        src_path: str,
+        target_project_id: str | None = None,
+        target_path: str | None = None,
+        *,
+        overwrite_newer: bool = False,
+        delete_missing: bool = False,
+        backup: bool = False,
+        exclude: list[str] | None = None,
+        timeout: float | None = None,
+    ) -> shapes.CopySummary:
+        """Copy a file or a directory between two projects, or within one. Neither has to run.
+
+        A directory's contents are merged into the target directory. A file becomes the target path, or lands inside
+        it if that is a directory.
+
+        Args:
+            src_project_id: Project to copy from.
+            src_path: What to copy, relative to that project's home.
+            target_project_id: Project to copy to. Default: ``src_project_id``.
+            target_path: Where to, relative to that project's home. Default: ``src_path``.
+            overwrite_newer: Replace files that are newer in the target; else they are kept, counted and named.
+            delete_missing: Delete what the target directory has and the source has not.
+            backup: Keep a replaced file as ``name~``.
+            exclude: Patterns of names to leave out.
+            timeout: Seconds it may take; None: as long as it needs.
+
+        Returns:
+            How many files and bytes were written, and what was skipped, kept, deleted.
+
+        Raises:
+            PermissionDenied: You are not on both projects.
+            NotFound: There is nothing at ``src_path``.
+            InvalidArgument: A path leads out of its home.
+            CallTimeout: It did not end in time.
+
+        Example:
+            ```python
+            await hub.projects.copy_path_between_projects(course, "week1", student, "assignments/week1")
+            ```
+
+        Source: Wire contract 2.3.
+        """
+        arguments = shapes.CopyPath(
+            src_project_id=src_project_id,
+            src_path=src_path,
+            target_project_id=target_project_id,
+            target_path=target_path,
+            overwrite_newer=overwrite_newer,
+            delete_missing=delete_missing,
+            backup=backup,
+            exclude=exclude,
+            timeout=timeout,
+        )
+        wait_s = math.inf if timeout is None else to_timeout_ms(timeout) / 1000 + GRACE_S
+        reply: shapes.CopySummary = await self._call("projects.copyPathBetweenProjects", arguments, wait_s=wait_s)
+        return reply
+
+    async def create_project(
+        self,
+        title: str | None = None,
+        description: str | None = None,
+        license: str | None = None,
+        public_path_id: str | None = None,
+        *,
+        image: str | None = None,
+        start: bool = False,
+        ephemeral: int | None = None,
+        project_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Make a project that you own.
+
+        Args:
+            title: What people call it. Default: ``No Title``.
+            description: What it is for.
+            license: A license's id, or several parted by commas.
+            public_path_id: Id of a share, with whose files it begins.
+            image: Name of the software image.
+            start: Start it in the background.
+            ephemeral: Milliseconds after which it is deleted; None: it stays.
+            project_id: Its id, a uuid (for site admins). Default: a new one.
+            idempotency_key: Calls with the same key make one project, for 24 hours. Default: a new one for each call,
+                which covers repetitions after a lost answer.
+
+        Returns:
+            The new project's id.
+
+        Raises:
+            NotFound: There is no such license or share; no project is made.
+            PermissionDenied: ``project_id`` without being a site admin.
+            Conflict: The id is taken.
+
+        Example:
+            ```python
+            project_id = await hub.projects.create_project("Analysis", "Soil samples of 2025")
+            ```
+
+        Source: Wire contract 2.2.
+        """
+        arguments = shapes.CreateProject(
+            title=title,
+            description=description,
+            license=license,
+            public_path_id=public_path_id,
+            image=image,
+            start=start,
+            ephemeral=ephemeral,
+            project_id=project_id,
+        )
+        reply: str = await self._call(
+            "projects.createProject",
+            arguments,
+            wait_s=None if public_path_id is None else math.inf,  # a share may be large
+            headers={"idempotency-key": idempotency_key or str(uuid.uuid4())},
+        )
+        return reply
+
+    async def add_collaborator(
+        self, project_id: str | list[str], account_id: str | list[str]
+    ) -> shapes.AddedCollaborators:
+        """Let people into projects. Who is on a project already stays what they are.
+
+        Args:
+            project_id: A project; or a list.
+            account_id: An account; or a list of the same length: each is added to the project at its place. All of
+                them are added, or none.
+
+        Returns:
+            `project_id`: the list of projects.
+
+        Raises:
+            NotFound: There is no such account.
+            PermissionDenied: You are not on the project.
+            OwnershipDenied: Only its owners may add people.
+            InvalidArgument: The lists differ in length, or an id is not a uuid.
+
+        Example:
+            ```python
+            (ada,) = await hub.system.user_search("ada@example.org")
+            await hub.projects.add_collaborator(project_id, ada["account_id"])
+            ```
+
+        Source: Wire contract 2.4.
+        """
+        arguments = shapes.AddCollaborator(project_id=project_id, account_id=account_id)
+        reply: shapes.AddedCollaborators = await self._call("projects.addCollaborator", arguments)
+        return reply
+
+    async def remove_collaborator(self, project_id: str, account_id: str) -> shapes.RemovedCollaborator:
+        """Take somebody off a project, or leave it. Whoever is not on it is no error.
+
+        Args:
+            project_id: The project.
+            account_id: The account.
+
+        Returns:
+            Both ids.
+
+        Raises:
+            OwnershipDenied: The account is an owner, or only owners may remove people.
+            PermissionDenied: You are not on the project.
+
+        Example:
+            ```python
+            await hub.projects.remove_collaborator(project_id, account_id)
+            ```
+
+        Source: Wire contract 2.5.
+        """
+        arguments = shapes.RemoveCollaborator(project_id=project_id, account_id=account_id)
+        reply: shapes.RemovedCollaborator = await self._call("projects.removeCollaborator", arguments)
+        return reply
+
+    async def start(self, project_id: str, *, timeout_s: float | None = None) -> shapes.ProjectState:
+        """Start a project and wait until it runs. One that runs already stays as it is.
+
+        Args:
+            project_id: The project.
+            timeout_s: Seconds to wait; None: until it is decided. The start goes on beyond it.
+
+        Returns:
+            Its state.
+
+        Raises:
+            StartFailed: It did not come up.
+            Conflict: It is deleted.
+            CallTimeout: It was not up in time.
+
+        Example:
+            ```python
+            state = await hub.projects.start(project_id)  # {'state': 'running', 'time': ..., 'ip': ...}
+            ```
+
+        Source: Wire contract 2.6.
+        """
+        reply: shapes.ProjectState = await self._about("projects.start", project_id, timeout_s)
+        return reply
+
+    async def stop(self, project_id: str, *, timeout_s: float | None = None) -> shapes.ProjectState:
+        """Stop a project and wait until nothing of it runs. Its files stay. One that does not run stays as it is.
+
+        Args:
+            project_id: The project.
+            timeout_s: Seconds to wait; None: until it is stopped. The stop goes on beyond it.
+
+        Returns:
+            Its state.
+
+        Raises:
+            CallTimeout: It was not stopped in time.
+
+        Example:
+            ```python
+            await hub.projects.stop(project_id)
+            ```
+
+        Source: Wire contract 2.7.
+        """
+        reply: shapes.ProjectState = await self._about("projects.stop", project_id, timeout_s)
+        return reply
+
+    async def delete(self, project_id: str, *, timeout_s: float | None = None) -> shapes.Deleted:
+        """Stop a project and mark it as deleted. Its files stay; `undelete` brings it back.
+
+        Args:
+            project_id: The project.
+            timeout_s: Seconds to wait; None: until it is done. It goes on beyond that.
+
+        Returns:
+            `project_id`, and `deleted`, which is True.
+
+        Raises:
+            OwnershipDenied: Only its owners may delete it.
+            CallTimeout: It was not done in time.
+
+        Example:
+            ```python
+            await hub.projects.delete(project_id)
+            ```
+
+        Source: Wire contract 2.8.
+        """
+        reply: shapes.Deleted = await self._about("projects.deleteProject", project_id, timeout_s)
+        return reply
+
+    async def undelete(self, project_id: str) -> None:
+        """Bring a deleted project back, stopped and without licenses. One that is not deleted stays as it is.
+
+        Args:
+            project_id: The project.
+
+        Example:
+            ```python
+            await hub.projects.undelete(project_id)
+            ```
+
+        Source: Wire contract 2.8.
+        """
+        query = {"projects": {"project_id": project_id, "deleted": False}}
+        await self._call("db.userQuery", shapes.UserQuery(query=query), repeatable=True)
+
+    async def touch(self, project_id: str, *, timeout_s: float | None = None) -> shapes.ProjectState:
+        """Say that a project is in use, and start it if it does not run.
+
+        Args:
+            project_id: The project.
+            timeout_s: Seconds to wait; None: until it runs. The start goes on beyond it.
+
+        Returns:
+            Its state.
+
+        Raises:
+            StartFailed: It did not come up.
+            Conflict: It is deleted.
+            CallTimeout: It was not up in time.
+
+        Example:
+            ```python
+            await hub.projects.touch(project_id)
+            ```
+
+        Source: Wire contract 2.11.
+        """
+        reply: shapes.ProjectState = await self._about("projects.touch", project_id, timeout_s)
+        return reply
+
+    async def state(self, project_id: str) -> shapes.ProjectState:
+        """Whether a project runs. Never starts it.
+
+        Args:
+            project_id: The project.
+
+        Returns:
+            `state`: ``running``, ``stopped``, ``starting``, ``stopping``, ``restarting`` or ``error``; `time` of the
+            last change as an ISO time; `ip` of a running one; `error`: what went wrong, in state ``error``.
+
+        Example:
+            ```python
+            if (await hub.projects.state(project_id))["state"] == "running": ...
+            ```
+
+        Source: Wire contract 4.2.
+        """
+        reply: shapes.ProjectState = await self._about("projects.state", project_id)
+        return reply
+
+    async def status(self, project_id: str) -> shapes.ProjectStatus:
+        """What a project uses. Never starts it.
+
+        Args:
+            project_id: The project.
+
+        Returns:
+            `disk_MB`; of a running project also `project.pid`, `start_ts` (milliseconds since the epoch), `version`,
+            `memory` in MB, `cpu` in seconds, and more.
+
+        Example:
+            ```python
+            print((await hub.projects.status(project_id))["disk_MB"])
+            ```
+
+        Source: Wire contract 4.3.
+        """
+        reply: shapes.ProjectStatus = await self._about("projects.status", project_id)
+        return reply
+
+    async def _about(self, name: str, project_id: str, timeout_s: float | None = None) -> Any:
+        return await self._call(name, shapes.ProjectOnly(project_id=project_id), timeout_s=timeout_s)
+
+    async def _call(self, name: str, arguments: Any, **options: Any) -> Any:
+        return await self._connection.call(_METHODS[name], of_method(_METHODS[name], arguments, **options))

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from typing import Any
+
+from projecthub.client._async.connection import AsyncConnection
+from projecthub.client.requests import of_method
+from projecthub.wire import shapes
+from projecthub.wire.methods import METHODS, Endpoint
+
+_OF_HUB = METHODS[Endpoint.HUB]
+_OF_PROJECT = METHODS[Endpoint.PROJECT]
+
+
+class AsyncHubSystem:
+    """Who the key is, and other people."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def ping(self) -> shapes.Ping:
+        """Ask the hub for a sign of life.
+
+        Returns:
+            `now`: the hub's time in milliseconds since the epoch.
+
+        Raises:
+            NotSignedIn: The key is not valid here.
+
+        Example:
+            ```python
+            await hub.system.ping()  # {'now': 1764252000000}
+            ```
+        """
+        reply: shapes.Ping = await self._call("system.ping", shapes.NoArguments())
+        return reply
+
+    async def test(self) -> shapes.Test:
+        """Whose key this is.
+
+        Returns:
+            `account_id`, and `server_time` in milliseconds since the epoch.
+
+        Raises:
+            NotSignedIn: The key is not valid here; a project's own key is valid only in its project.
+
+        Example:
+            ```python
+            me = (await hub.system.test())["account_id"]
+            ```
+        """
+        reply: shapes.Test = await self._call("system.test", shapes.NoArguments())
+        return reply
+
+    async def get_names(self, account_ids: list[str]) -> dict[str, shapes.UserName]:
+        """The names of accounts.
+
+        Args:
+            account_ids: Ids of accounts.
+
+        Returns:
+            Names by account id; every id asked for is a key.
+
+        Raises:
+            InvalidArgument: An id is not a uuid.
+
+        Example:
+            ```python
+            names = await hub.system.get_names([account_id])
+            print(names[account_id]["first_name"])
+            ```
+        """
+        reply: dict[str, shapes.UserName] = await self._call("system.getNames", shapes.Names(account_ids=account_ids))
+        return reply
+
+    async def user_search(
+        self, query: str, *, limit: int = 20, admin: bool = False, only_email: bool = False
+    ) -> list[shapes.User]:
+        """Find people by name, e-mail address or account id.
+
+        Args:
+            query: Words that must all be in the name; or whole e-mail addresses, which match exactly; or an account
+                id. Several, parted by commas, find the people of each.
+            limit: How many at most, from 1 to 50 (site admins: 2500).
+            admin: Search as a site admin: parts of e-mail addresses match too.
+            only_email: Match e-mail addresses alone.
+
+        Returns:
+            People, most recently active first; times in milliseconds since the epoch.
+
+        Raises:
+            PermissionDenied: ``admin`` without being a site admin.
+
+        Example:
+            ```python
+            (ada,) = await hub.system.user_search("ada@example.org")
+            ```
+        """
+        arguments = shapes.UserSearch(query=query, limit=limit, admin=admin, only_email=only_email)
+        reply: list[shapes.User] = await self._call("system.userSearch", arguments)
+        return reply
+
+    async def manage_api_keys(
+        self,
+        action: str = "get",
+        project_id: str | None = None,
+        name: str | None = None,
+        expire: str | int | None = None,
+        id: int | None = None,
+    ) -> list[shapes.ApiKey] | None:
+        """List, make, change or delete keys of your own, or of a project; `Hub.keys` is the more convenient way.
+
+        Args:
+            action: ``get``, ``create``, ``edit`` or ``delete``.
+            project_id: About the keys of this project; None: your account's.
+            name: Name, for ``create`` and ``edit``.
+            expire: End, for ``create`` and ``edit``: an ISO time, or milliseconds since the epoch.
+            id: Number of the key, for ``edit`` and ``delete``, and to ``get`` one.
+
+        Returns:
+            For ``get`` and ``create`` a list of keys, else None. A new one holds its `secret`, this once.
+
+        Raises:
+            NotFound: There is no key of that number.
+            PermissionDenied: You are not on the project.
+
+        Example:
+            ```python
+            await hub.system.manage_api_keys("create", name="laptop")
+            ```
+        """
+        method = _OF_HUB["system.manageApiKeys"]
+        arguments = shapes.ManageApiKeys(action=action, project_id=project_id, name=name, expire=expire, id=id)
+        request = of_method(method, arguments, repeatable=action == "get")
+        reply: list[shapes.ApiKey] | None = await self._connection.call(method, request)
+        return reply
+
+    async def _call(self, name: str, arguments: Any) -> Any:
+        return await self._connection.call(_OF_HUB[name], of_method(_OF_HUB[name], arguments))
+
+
+class AsyncProjectSystem:
+    """Commands in a project. Every call starts the project if it does not run."""
+
+    def __init__(self, connection: AsyncConnection, project_id: str | None) -> None:
+        self._connection = connection
+        self._project_id = project_id
+
+    async def ping(self) -> shapes.Ping:
+        """Ask the project for a sign of life.
+
+        Returns:
+            `now`: the project's time in milliseconds since the epoch.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+            StartFailed: The project could not be started.
+
+        Example:
+            ```python
+            await project.system.ping()  # {'now': 1764252000000}
+            ```
+        """
+        reply: shapes.Ping = await self._call("system.ping", shapes.NoArguments())
+        return reply
+
+    async def test(self) -> shapes.Test:
+        """Which project this key reaches.
+
+        Returns:
+            `project_id`, and `server_time` in milliseconds since the epoch.
+
+        Raises:
+            NotSignedIn: The key is not valid here.
+            PermissionDenied: You are not on the project.
+
+        Example:
+            ```python
+            project_id = (await project.system.test())["project_id"]
+            ```
+        """
+        reply: shapes.Test = await self._call("system.test", shapes.NoArguments())
+        return reply
+
+    async def exec(
+        self,
+        command: str,
+        args: list[str] | None = None,
+        path: str | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        max_output: int | None = None,
+        bash: bool | None = None,
+        env: dict[str, str] | None = None,
+        async_call: bool | None = None,
+        compute_server_id: int | None = None,
+        *,
+        err_on_exit: bool | None = None,
+    ) -> shapes.ExecResult:
+        """Run a command in the project and wait for its end.
+
+        Args:
+            command: A program's name or path; with blanks and no ``args``, or with ``bash``, a bash script.
+            args: Its arguments.
+            path: Directory to run in, relative to the project's home. Default: the home.
+            cwd: Directory to run in, absolute; wins over ``path``.
+            timeout: Seconds it may take before it is killed. Default: 60.
+            max_output: Characters of stdout, and of stderr, to keep; the rest is dropped and marked.
+            bash: Run ``command`` as a bash script.
+            env: Variables to add to its environment.
+            async_call: Return at once.
+            compute_server_id: Where to run it; 0 or None: the project itself.
+            err_on_exit: Whether an exit code other than 0 is an error. Default: True.
+
+        Returns:
+            `stdout`, `stderr` and `exit_code`.
+
+        Raises:
+            ExecFailed: The exit code is not 0 and ``err_on_exit`` holds, there is no such program, or it was killed.
+            CallTimeout: It did not end in time.
+            PermissionDenied: You are not on the project.
+            StartFailed: The project could not be started.
+
+        Example:
+            ```python
+            result = await project.system.exec("sort names.txt | uniq -c", timeout=10)
+            print(result["stdout"])
+            ```
+
+        Source: Wire contract 5.6.
+        """
+        arguments = shapes.Exec(
+            command=command,
+            args=args,
+            path=path,
+            cwd=cwd,
+            timeout=timeout,
+            max_output=max_output,
+            bash=bash,
+            env=env,
+            async_call=async_call,
+            compute_server_id=compute_server_id,
+            err_on_exit=err_on_exit,
+        )
+        reply: shapes.ExecResult = await self._call("system.exec", arguments, timeout_s=timeout)
+        return reply
+
+    async def _call(self, name: str, arguments: Any, timeout_s: float | None = None) -> Any:
+        request = of_method(_OF_PROJECT[name], arguments, project_id=self._project_id, timeout_s=timeout_s)
+        return await self._connection.call(_OF_PROJECT[name], request)

@@ -1,0 +1,2 @@
+# Written by tools/unasync.py from client/_async; change it there.
+"""One side of the client: ``_async`` is written by hand, ``_sync`` from it by ``tools/unasync.py``."""

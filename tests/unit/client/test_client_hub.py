@@ -1,0 +1,313 @@
+"""What the client sends and hands out, method by method."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import cocalc_api
+import httpx2
+import pytest
+from scripted_wire import HOST, KEY, Wire
+
+from projecthub import AsyncHub, AsyncProject, Hub, Project
+from projecthub.client.requests import GRACE_S, USUAL_WAIT_S
+from projecthub.errors import ClientError, Conflict, NotSignedIn, PermissionDenied, ProtocolError, QueryRefused
+from projecthub.wire.methods import METHODS, Endpoint
+
+P, A = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
+STATE = {"state": "running", "time": "2025-11-21T14:55:21.253Z"}
+
+CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] = {
+    (Endpoint.HUB, "system.ping"): (lambda hub: hub.system.ping(), [{}], {"now": 1}),
+    (Endpoint.HUB, "system.test"): (lambda hub: hub.system.test(), [{}], {"account_id": A, "server_time": 1}),
+    (Endpoint.HUB, "system.getNames"): (lambda hub: hub.system.get_names([A]), [[A]], {A: {"first_name": "Ada"}}),
+    (Endpoint.HUB, "system.userSearch"): (
+        lambda hub: hub.system.user_search("ada", limit=3),
+        [{"query": "ada", "limit": 3, "admin": False, "only_email": False}],
+        [],
+    ),
+    (Endpoint.HUB, "system.manageApiKeys"): (
+        lambda hub: hub.system.manage_api_keys("delete", id=7),
+        [{"action": "delete", "id": 7}],
+        None,
+    ),
+    (Endpoint.HUB, "db.userQuery"): (
+        lambda hub: hub.db.query({"accounts": {"name": None}}, [{"limit": 1}]),
+        [{"query": {"accounts": {"name": None}}, "options": [{"limit": 1}]}],
+        {"accounts": {"name": "ada"}},
+    ),
+    (Endpoint.HUB, "projects.createProject"): (
+        lambda hub: hub.projects.create_project("T", "D", "L", "S", image="I", start=True, ephemeral=5, project_id=P),
+        [
+            {
+                "title": "T",
+                "description": "D",
+                "license": "L",
+                "public_path_id": "S",
+                "image": "I",
+                "start": True,
+                "ephemeral": 5,
+                "project_id": P,
+            }
+        ],
+        P,
+    ),
+    (Endpoint.HUB, "projects.copyPathBetweenProjects"): (
+        lambda hub: hub.projects.copy_path_between_projects(P, "a", A, "b", backup=True, exclude=["*.o"], timeout=9),
+        [
+            {
+                "src_project_id": P,
+                "src_path": "a",
+                "target_project_id": A,
+                "target_path": "b",
+                "overwrite_newer": False,
+                "delete_missing": False,
+                "backup": True,
+                "exclude": ["*.o"],
+                "timeout": 9,
+            }
+        ],
+        {"files": 1},
+    ),
+    (Endpoint.HUB, "projects.addCollaborator"): (
+        lambda hub: hub.projects.add_collaborator([P], [A]),
+        [{"opts": {"project_id": [P], "account_id": [A]}}],
+        {"project_id": [P]},
+    ),
+    (Endpoint.HUB, "projects.removeCollaborator"): (
+        lambda hub: hub.projects.remove_collaborator(P, A),
+        [{"opts": {"project_id": P, "account_id": A}}],
+        {"project_id": P, "account_id": A},
+    ),
+    (Endpoint.HUB, "projects.start"): (lambda hub: hub.projects.start(P), [{"project_id": P}], STATE),
+    (Endpoint.HUB, "projects.stop"): (lambda hub: hub.projects.stop(P), [{"project_id": P}], STATE),
+    (Endpoint.HUB, "projects.touch"): (lambda hub: hub.projects.touch(P), [{"project_id": P}], STATE),
+    (Endpoint.HUB, "projects.state"): (lambda hub: hub.projects.state(P), [{"project_id": P}], STATE),
+    (Endpoint.HUB, "projects.status"): (lambda hub: hub.projects.status(P), [{"project_id": P}], {"disk_MB": 1}),
+    (Endpoint.HUB, "projects.deleteProject"): (
+        lambda hub: hub.projects.delete(P),
+        [{"project_id": P}],
+        {"project_id": P, "deleted": True},
+    ),
+    (Endpoint.HUB, "accounts.create"): (
+        lambda hub: hub.accounts.create("ada@example.org", "Ada"),
+        [{"email_address": "ada@example.org", "first_name": "Ada", "last_name": "", "admin": False}],
+        {"account_id": A},
+    ),
+    (Endpoint.HUB, "accounts.list"): (
+        lambda hub: hub.accounts.list("ada", after=A),
+        [{"query": "ada", "limit": 100, "after": A}],
+        [],
+    ),
+    (Endpoint.HUB, "keys.create"): (
+        lambda hub: hub.keys.create(A, name="laptop", expire=5),
+        [{"account_id": A, "name": "laptop", "expire": 5}],
+        {"id": 1, "secret": "sk-x"},
+    ),
+    (Endpoint.HUB, "keys.list"): (lambda hub: hub.keys.list(project_id=P), [{"project_id": P}], []),
+    (Endpoint.HUB, "keys.revoke"): (lambda hub: hub.keys.revoke(7), [{"id": 7}], {"id": 7, "revoked": True}),
+    (Endpoint.PROJECT, "system.ping"): (lambda hub: hub.project(P).system.ping(), [{}], {"now": 1}),
+    (Endpoint.PROJECT, "system.test"): (lambda hub: hub.project(P).system.test(), [{}], {"project_id": P}),
+    (Endpoint.PROJECT, "system.exec"): (
+        lambda hub: hub.project(P).system.exec("ls", ["-l"], "d", max_output=9, env={"A": "1"}, err_on_exit=False),
+        [
+            {
+                "command": "ls",
+                "args": ["-l"],
+                "path": "d",
+                "max_output": 9,
+                "env": {"A": "1"},
+                "err_on_exit": False,
+            }
+        ],
+        {"type": "blocking", "stdout": "", "stderr": "", "exit_code": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("endpoint, name", [(endpoint, name) for endpoint in Endpoint for name in METHODS[endpoint]])
+def test_every_method_of_the_table(hub: Hub, wire: Wire, endpoint: Endpoint, name: str) -> None:
+    call, args, reply = CALLS[endpoint, name]
+    wire.answers(reply)
+    assert call(hub) == reply
+    (request,) = wire.requests
+    assert (request.method, str(request.url)) == ("POST", HOST + endpoint)
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["content-type"] == "application/json"
+    sent = {"name": name, "args": args}
+    assert wire.bodies == [sent | {"project_id": P} if endpoint is Endpoint.PROJECT else sent]
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        (Hub(KEY, HOST).projects, cocalc_api.Hub("k").projects),
+        (Hub(KEY, HOST).system, cocalc_api.Hub("k").system),
+        (Project(KEY, HOST).system, cocalc_api.Project("k").system),
+    ],
+    ids=["projects", "hub.system", "project.system"],
+)
+def test_names_order_and_defaults_are_those_of_the_public_client(ours: Any, theirs: Any) -> None:
+    shared = {name for name in dir(type(theirs)) if not name.startswith("_")} & set(dir(type(ours)))
+    assert len(shared) >= 3
+    for name in shared:
+        public = [(p.name, p.default) for p in inspect.signature(getattr(theirs, name)).parameters.values()]
+        own = inspect.signature(getattr(ours, name)).parameters.values()
+        assert [(p.name, p.default) for p in own if p.kind is not p.KEYWORD_ONLY] == public
+
+
+def test_the_seed_s_twelve_operations_exist() -> None:
+    public = {name for name in dir(cocalc_api.Hub("k").projects) if not name.startswith("_")}
+    assert public <= set(dir(Hub(KEY, HOST).projects))
+
+
+def test_a_bound_is_sent_and_waited_for(hub: Hub, wire: Wire) -> None:
+    wire.answers(STATE)
+    hub.projects.start(P, timeout_s=30)
+    hub.projects.start(P)
+    assert [body.get("timeout") for body in wire.bodies] == [30_000, None]
+    assert [r.extensions["timeout"]["read"] for r in wire.requests] == [30 + GRACE_S, USUAL_WAIT_S]
+
+
+def test_exec_s_timeout_bounds_command_and_call(hub: Hub, wire: Wire) -> None:
+    wire.answers({"type": "blocking", "stdout": "", "stderr": "", "exit_code": 0})
+    hub.project(P).system.exec("ls", timeout=2)
+    assert wire.bodies[0]["args"] == [{"command": "ls", "timeout": 2}]
+    assert wire.bodies[0]["timeout"] == 2000
+
+
+def test_copies_may_take_as_long_as_they_need(hub: Hub, wire: Wire) -> None:
+    wire.answers({"files": 0})
+    hub.projects.copy_path_between_projects(P, "a")
+    hub.projects.copy_path_between_projects(P, "a", timeout=10)
+    assert [r.extensions["timeout"]["read"] for r in wire.requests] == [None, 10 + GRACE_S]
+    assert all("timeout" not in body for body in wire.bodies)
+
+
+def test_raw_calls_take_the_wire_s_milliseconds(hub: Hub, wire: Wire) -> None:
+    wire.answers("anything")
+    assert hub.call("any.thing", [1, "two"], timeout=5) == "anything"
+    assert hub.project(P).call("any.thing") == "anything"
+    assert wire.bodies == [
+        {"name": "any.thing", "args": [1, "two"], "timeout": 5},
+        {"name": "any.thing", "args": [], "project_id": P},
+    ]
+
+
+def test_a_project_s_own_key_needs_no_project_id(http: httpx2.Client, wire: Wire) -> None:
+    wire.answers({"project_id": P, "server_time": 1})
+    Project(KEY, HOST, client=http).system.test()
+    assert "project_id" not in wire.bodies[0]
+
+
+def test_undelete_changes_one_field(hub: Hub, wire: Wire) -> None:
+    wire.answers({})
+    hub.projects.undelete(P)
+    assert wire.bodies[0]["args"] == [{"query": {"projects": {"project_id": P, "deleted": False}}}]
+
+
+def test_each_creation_has_an_idempotency_key_of_its_own(hub: Hub, wire: Wire) -> None:
+    wire.answers(P)
+    for _ in range(2):
+        hub.projects.create_project("T")
+    hub.projects.create_project("T", idempotency_key="mine")
+    first, second, given = [request.headers["idempotency-key"] for request in wire.requests]
+    assert uuid.UUID(first).version == uuid.UUID(second).version == 4
+    assert first != second
+    assert given == "mine"
+
+
+@pytest.mark.parametrize("code", [None, "permission_denied", "query_refused"])
+def test_get_one_project_of_others_is_an_empty_list(hub: Hub, wire: Wire, code: str | None) -> None:
+    wire.answers({"error": "FATAL: you do not have read access to this project -- account_id=x"}, code=code)
+    assert hub.projects.get(project_id=P) == []
+    assert wire.bodies[0]["args"][0]["query"].keys() == {"projects_all"}
+
+
+def test_get_raises_other_refusals(hub: Hub, wire: Wire) -> None:
+    wire.answers({"error": "must be signed in and MUST provide an api key (cookies are not allowed)"})
+    with pytest.raises(NotSignedIn):
+        hub.projects.get(project_id=P)
+    wire.answers({"error": "FATAL: user get query not allowed for projects.x"}, code="query_refused")
+    with pytest.raises(QueryRefused):
+        hub.projects.get(["x"], project_id=P)
+    wire.answers({"error": "permission denied"}, code="permission_denied")
+    with pytest.raises(PermissionDenied):
+        hub.projects.get()
+
+
+def test_the_state_of_a_broken_project_is_no_refusal(hub: Hub, wire: Wire) -> None:
+    broken = {"state": "error", "time": STATE["time"], "error": "no space left"}
+    wire.answers(broken)
+    assert hub.projects.state(P) == broken
+    assert hub.projects.start(P) == broken
+
+
+def test_a_code_makes_it_a_refusal_whatever_else_it_holds(hub: Hub, wire: Wire) -> None:
+    wire.answers({"state": "error", "error": "Error: it is deleted"}, code="conflict")
+    with pytest.raises(Conflict, match=r"^it is deleted$"):
+        hub.projects.start(P)
+
+
+@pytest.mark.parametrize("reply", [None, [], "x", 5])
+def test_a_reply_of_another_type_is_not_the_wire(hub: Hub, wire: Wire, reply: Any) -> None:
+    wire.answers(reply)
+    with pytest.raises(ProtocolError, match=r"projects\.state"):
+        hub.projects.state(P)
+
+
+def test_another_key_over_the_same_connections(hub: Hub, wire: Wire) -> None:
+    wire.answers({"now": 1})
+    other = hub.with_key("sk-other")
+    other.system.ping()
+    other.close()
+    hub.system.ping()
+    assert [r.headers["authorization"] for r in wire.requests] == ["Bearer sk-other", f"Bearer {KEY}"]
+
+
+def test_an_injected_client_stays_open(http: httpx2.Client) -> None:
+    with Hub(KEY, HOST, client=http):
+        pass
+    assert not http.is_closed
+
+
+def test_a_closed_hub_says_so() -> None:
+    hub = Hub(KEY, HOST)
+    project = hub.project(P)
+    hub.close()
+    hub.close()
+    with pytest.raises(ClientError, match="closed"):
+        hub.system.ping()
+    with pytest.raises(ClientError, match="closed"):
+        project.system.ping()
+
+
+def test_representations_hold_no_key() -> None:
+    hub = Hub(KEY, HOST)
+    assert repr(hub) == f"Hub('{HOST}')"
+    assert KEY not in repr(hub.project(P)) + repr(vars(hub))
+
+
+def test_a_server_s_parts_missing_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "projecthub.embedded", None)
+    with pytest.raises(ClientError, match=r"projecthub\[server\]"):
+        Hub.embedded()
+    with pytest.raises(ClientError, match=r"projecthub\[server\]"):
+        AsyncHub.embedded()
+
+
+async def test_the_async_side(wire: Wire) -> None:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(wire.handle)) as client:
+        wire.answers(P)
+        async with AsyncHub(KEY, HOST, client=client) as hub:
+            assert await hub.projects.create_project("T") == P
+            wire.answers({"projects": [{"project_id": P}]})
+            assert await hub.projects.get(fields=["project_id"]) == [{"project_id": P}]
+        wire.answers({"now": 1})
+        async with AsyncProject(KEY, HOST, P, client=client) as project:
+            assert await project.system.ping() == {"now": 1}
+    assert [body["name"] for body in wire.bodies] == ["projects.createProject", "db.userQuery", "system.ping"]
