@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -67,6 +68,9 @@ async def run(settings: Settings) -> None:
             )
             server = _Server(config)
             _handle_signals(server, hub)
+            # What is loaded by now stays: the collector need not look through it again with every large listing.
+            gc.collect()
+            gc.freeze()
             _announce(settings, hub, listener)
             await server.serve(sockets=[listener])
             if hub.stop_projects:

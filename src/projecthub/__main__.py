@@ -1,0 +1,5 @@
+"""``python -m projecthub``: the command line."""
+
+from projecthub.cli import main
+
+main()

@@ -1,0 +1,159 @@
+"""The tree of commands, what applies to all of them, and how they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from projecthub import __version__
+from projecthub.cli import output
+from projecthub.cli.accounts import accounts
+from projecthub.cli.collaborators import add_collaborator, remove_collaborator
+from projecthub.cli.copies import copy
+from projecthub.cli.doctor import doctor
+from projecthub.cli.keys import keys
+from projecthub.cli.lifecycle import delete, start, stop, touch, undelete
+from projecthub.cli.projects import projects
+from projecthub.cli.serve import serve
+from projecthub.cli.session import Session
+from projecthub.errors import (
+    HubError,
+    NotFound,
+    NotSignedIn,
+    PermissionDenied,
+    ProtocolError,
+    TransportError,
+)
+
+if TYPE_CHECKING:
+    import httpx2
+
+REFUSED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final[tuple[tuple[type[HubError], int], ...]] = (
+    (NotFound, 3),
+    (PermissionDenied, 4),
+    (NotSignedIn, 4),
+    (TransportError, 5),
+    (ProtocolError, 5),
+    (HubError, REFUSED),
+)
+"""Exit codes of errors; the first line that fits counts."""
+
+_HINTS: Final[dict[type[HubError], str]] = {
+    NotSignedIn: "set PROJECTHUB_API_KEY, or give --api-key; `projecthub keys create` makes another",
+    PermissionDenied: "`projecthub projects list` shows the projects of your key",
+}
+
+_EPILOG: Final = (
+    "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no such thing; 4 not permitted or not signed in; "
+    "5 no answer from the hub; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="projecthub",
+    help="Projects: persistent, isolated workspaces that people and programs share.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"projecthub {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar=["PROJECTHUB_API_KEY", "COCALC_API_KEY"],
+            help="API key. For a hub on this machine that you started it is found by itself.",
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar=["PROJECTHUB_URL", "COCALC_HOST"], help="Address of the hub.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs; also after a command.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What applies to every command."""
+    session = context.ensure_object(Session)
+    session.api_key, session.url, session.as_json = api_key, url, as_json
+
+
+for _command in (start, stop, touch, delete, undelete, copy, add_collaborator, remove_collaborator):
+    projects.command()(_command)
+app.add_typer(projects, name="projects")
+app.add_typer(accounts, name="accounts")
+app.add_typer(keys, name="keys")
+app.command()(serve)
+app.command()(doctor)
+
+
+def run(
+    arguments: Sequence[str] | None = None,
+    *,
+    transport: httpx2.BaseTransport | None = None,
+    async_transport: httpx2.AsyncBaseTransport | None = None,
+) -> int:
+    """Run one command, and print its error if it has one.
+
+    Args:
+        arguments: Words after the program's name. Default: the process's own.
+        transport: Carries the calls instead of the network.
+        async_transport: The same for commands that make several calls at a time.
+
+    Returns:
+        The exit code; the end of ``projecthub --help`` says what each means.
+    """
+    session = Session(transport=transport, async_transport=async_transport)
+    try:
+        code = app(args=arguments, prog_name="projecthub", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        return _refuse_usage(error)
+    except HubError as error:
+        output.print_error(error.message, _hint(error))
+        return exit_code(error)
+    except typer.Abort:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has left. Python would complain once more when it flushes at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    if code == INTERRUPTED:
+        output.print_error("interrupted; what was asked of the hub may still go on there")
+    return int(code or 0)
+
+
+def exit_code(error: HubError) -> int:
+    """The exit code that stands for an error."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+def _hint(error: HubError) -> str | None:
+    if "text" not in error.details:
+        return None  # the client's own errors say themselves what to do
+    return next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), None)
+
+
+def _refuse_usage(error: typer.TyperException) -> int:
+    context: Any = getattr(error, "ctx", None)
+    if text := error.format_message():
+        output.print_error(text, f"{context.command_path} --help" if context else None)
+    return error.exit_code

@@ -1,0 +1,160 @@
+"""`projecthub projects`: what there is, and new ones."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from projecthub.cli import output
+from projecthub.cli.references import PROJECT_HELP, ProjectFinder
+from projecthub.cli.session import AsJson, Session
+from projecthub.errors import NotFound
+
+projects = typer.Typer(help="List, make, start, stop, copy and share projects.", no_args_is_help=True)
+
+ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help=PROJECT_HELP)]
+
+_FACTS = ["project_id", "title", "description", "state", "last_edited", "created", "deleted", "users"]
+
+
+@projects.command("list")
+def list_projects(
+    context: typer.Context,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Also those not used within six weeks.")] = False,
+    state: Annotated[str | None, typer.Option(help="Only those in this state, such as running or stopped.")] = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Only deleted ones, instead of the others.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=0, help="How many at most.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the projects you are on, most recently used first."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Asking for projects"):
+        rows = hub.projects.get(all=all_, state=state, deleted=deleted, limit=limit)
+    if session.as_json:
+        output.print_json(rows)
+        return
+    output.print_table(
+        ("ID", "TITLE", "STATE", "LAST USED"),
+        [
+            (
+                row.get("project_id"),
+                row.get("title"),
+                _state_word(row),
+                output.local_time(row.get("last_edited")),
+            )
+            for row in rows
+        ],
+    )
+
+
+@projects.command()
+def get(
+    context: typer.Context,
+    project: ProjectArgument,
+    fields: Annotated[
+        list[str] | None, typer.Option("--field", "-f", help="Tell this field instead, such as env; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell about one project."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Asking for the project"):
+        project_id = ProjectFinder(hub).find(project)
+        rows: list[Any] = list(hub.projects.get(fields=fields or _FACTS, project_id=project_id))
+        if not rows:
+            raise NotFound(f"you are on no project {project!r}")
+        names = {} if fields or session.as_json else hub.system.get_names(list(rows[0].get("users") or {}))
+    if session.as_json:
+        output.print_json(rows[0])
+    elif fields:
+        output.print_facts([(field, rows[0].get(field)) for field in fields])
+    else:
+        output.print_facts(_facts(rows[0], names))
+
+
+@projects.command()
+def create(
+    context: typer.Context,
+    title: Annotated[str | None, typer.Argument(help="What people call it.")] = None,
+    description: Annotated[str | None, typer.Option("--description", "-d", help="What it is for.")] = None,
+    license: Annotated[str | None, typer.Option(help="A license's id, or several parted by commas.")] = None,
+    share: Annotated[str | None, typer.Option(help="Id of a share, with whose files it begins.")] = None,
+    image: Annotated[str | None, typer.Option(help="Name of the software image.")] = None,
+    start: Annotated[bool, typer.Option("--start", help="Start it in the background.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a project, and print its id."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Making the project"):
+        project_id = hub.projects.create_project(title, description, license, share, image=image, start=start)
+    if session.as_json:
+        output.print_json({"project_id": project_id})
+    else:
+        print(output.plain(project_id))
+
+
+@projects.command()
+def state(context: typer.Context, project: ProjectArgument, as_json: AsJson = False) -> None:
+    """Tell whether a project runs. Never starts it."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Asking for the state"):
+        reply: Any = hub.projects.state(ProjectFinder(hub).find(project))
+    if session.as_json:
+        output.print_json(reply)
+    else:
+        output.print_facts([*_without_time(reply), ("since", output.local_time(reply.get("time")))])
+
+
+@projects.command()
+def status(context: typer.Context, project: ProjectArgument, as_json: AsJson = False) -> None:
+    """Tell what a project uses: disk and memory in MB, processor time in seconds. Never starts it."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Asking for the status"):
+        reply: Any = hub.projects.status(ProjectFinder(hub).find(project))
+    if session.as_json:
+        output.print_json(reply)
+    else:
+        output.print_facts(_flat(reply))
+
+
+def _state_word(row: Any) -> str:
+    """The state in the words of `projects state`: a row says ``opened`` for stopped."""
+    word = (row.get("state") or {}).get("state", "")
+    return "stopped" if word == "opened" else word
+
+
+def _facts(row: Any, names: Any) -> list[tuple[str, Any]]:
+    users = row.get("users") or {}
+    facts = [
+        ("id", row.get("project_id")),
+        ("title", row.get("title")),
+        ("description", row.get("description") or None),
+        ("state", _state_word(row)),
+        ("error", (row.get("state") or {}).get("error")),
+        ("last used", output.local_time(row.get("last_edited"))),
+        ("created", output.local_time(row.get("created"))),
+        ("deleted", "yes" if row.get("deleted") else None),
+    ]
+    for account_id, member in users.items():
+        name = names.get(account_id, {})
+        person = " ".join(filter(None, (name.get("first_name"), name.get("last_name"))))
+        facts.append((member.get("group", "member"), f"{person} ({account_id})".strip()))
+    return facts
+
+
+def _without_time(reply: Any) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in reply.items() if name != "time"]
+
+
+def _flat(reply: Any) -> list[tuple[str, Any]]:
+    """Names and values, those inside an object as ``outer.inner``; times as the clock shows them."""
+    facts: dict[str, Any] = {}
+    for name, value in reply.items():
+        if isinstance(value, dict):
+            facts |= {f"{name}.{inner}": part for inner, part in value.items()}
+        elif name in ("start_ts", "would_stop_at"):
+            facts[name] = output.local_time(value)
+        else:
+            facts[name] = value
+    return list(facts.items())

@@ -1,0 +1,197 @@
+"""What holds for every command: options, exit codes, errors, output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import metadata
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from named_replies import ADA, ANALYSIS, ROWS, NamedReplies, Outcome
+
+import projecthub
+from projecthub import errors
+from projecthub.cli import output
+from projecthub.cli.commands import exit_code
+
+Run = Callable[..., Outcome]
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == Outcome(0, f"projecthub {projecthub.__version__}\n", "")
+
+
+def test_help_says_what_exit_codes_mean(run: Run) -> None:
+    done = run("--help")
+    assert done.code == 0
+    assert "130 interrupted" in " ".join(done.out.split())
+
+
+def test_no_command_is_wrong_usage_with_help(run: Run) -> None:
+    done = run()
+    assert done.code == 2
+    assert "Usage: projecthub" in done.out
+    assert done.err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nosuch",), ("projects", "nosuch"), ("projects", "state"), ("--nosuch",), ("keys", "revoke", "x"),
+     ("projects", "list", "-n", "-1")],
+)  # fmt: skip
+def test_wrong_usage(run: Run, hub: NamedReplies, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    error, hint = done.err.splitlines()
+    assert error.startswith("error: ")
+    assert hint.endswith("--help")
+    assert hub.calls == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.InvalidArgument, 1),
+        (errors.Conflict, 1),
+        (errors.LimitError, 1),
+        (errors.CallTimeout, 1),
+        (errors.InternalError, 1),
+        (errors.NotFound, 3),
+        (errors.PermissionDenied, 4),
+        (errors.OwnershipDenied, 4),
+        (errors.NotSignedIn, 4),
+    ],
+)
+def test_exit_codes_of_refusals(run: Run, hub: NamedReplies, kind: type[errors.HubError], code: int) -> None:
+    hub.by_name["projects.state"] = kind("that is how it is")
+    done = run("projects", "state", ANALYSIS)
+    assert done.code == code
+    assert done.out == ""
+    assert done.err.splitlines()[0] == "error: that is how it is"
+
+
+def test_every_error_has_an_exit_code() -> None:
+    def each(kind: type[errors.HubError]) -> list[type[errors.HubError]]:
+        return [kind, *(below for child in kind.__subclasses__() for below in each(child))]
+
+    assert {exit_code(kind()) for kind in each(errors.HubError)} == {1, 3, 4, 5}
+
+
+def test_no_answer(run: Run, hub: NamedReplies, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projecthub.client._sync.connection.time.sleep", lambda pause_s: None)
+    hub.by_name["projects.state"] = httpx2.ConnectError("refused")
+    done = run("--url", "http://hub.test:1", "projects", "state", ANALYSIS)
+    assert done.code == 5
+    assert "http://hub.test:1" in done.err
+    assert "projecthub serve" in done.err
+
+
+def test_interrupted(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["projects.state"] = KeyboardInterrupt()
+    done = run("projects", "state", ANALYSIS)
+    assert done.code == 130
+    assert "interrupted" in done.err
+
+
+def test_no_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROJECTHUB_API_KEY")
+    done = run("--url", "https://hub.test", "projects", "list")
+    assert done.code == 4
+    assert done.err.count("\n") == 1
+    assert "PROJECTHUB_API_KEY" in done.err
+
+
+def test_options_win_over_the_environment(run: Run, hub: NamedReplies) -> None:
+    run("projects", "list")
+    run("--api-key", "sk-other", "projects", "list")
+    assert hub.keys == {"Bearer sk-test", "Bearer sk-other"}
+
+
+def test_on_a_terminal_there_are_rules_and_colours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    out = run("projects", "list").out
+    assert "\x1b[32mrunning" in out
+    assert all(row["project_id"] in out for row in ROWS if not row["deleted"])
+
+
+def test_no_color_is_heeded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    done = run("projects", "list")
+    assert "\x1b[3" not in done.out
+    assert done.err == ""
+    assert run("projects", "state", "no such").err.startswith("error: ")
+
+
+def test_titles_cannot_steer_the_terminal(run: Run, hub: NamedReplies, monkeypatch: pytest.MonkeyPatch) -> None:
+    title = "\x1b]0;owned\x07[red]x\u202e\n"
+    hub.by_name["db.userQuery"] = {"projects": [{"project_id": ANALYSIS, "title": title}]}
+    piped = run("projects", "list").out
+    assert piped.count("\n") == 2
+    assert "[red]x" in piped
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    watched = run("projects", "list").out
+    for out in (piped, watched):
+        assert not {"\x07", "\u202e", "\x1b]"} & {out[i : i + n] for i in range(len(out)) for n in (1, 2)}
+    assert run("projects", "list", "--json").json[0]["title"] == title
+
+
+@given(st.text())
+def test_plain_text_is_one_printable_line(text: str) -> None:
+    assert output.plain(text).isprintable()
+    assert len(output.plain(text)) == len(text)
+
+
+@given(st.text(st.characters(categories=("L", "N", "P", "S"))))
+def test_plain_text_keeps_what_is_harmless(text: str) -> None:
+    assert output.plain(text) == text
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", 10**20, -(10**20), [], True])
+def test_times_that_are_none(value: object) -> None:
+    assert output.local_time(value) is None or value is True
+
+
+def test_keys(run: Run, hub: NamedReplies) -> None:
+    key = {"id": 7, "account_id": ADA, "trunc": "sk-...00007", "name": "laptop", "created": "2025-11-21T14:55:21.253Z"}
+    hub.by_name |= {"keys.create": key | {"secret": "sk-secret"}, "keys.list": [key], "keys.revoke": {"id": 7}}
+    made = run("keys", "create", "--account", "ada@example.org", "--project", "Analysis", "--name", "laptop")
+    assert made.out == "sk-secret\n"
+    assert "once" in made.err
+    assert hub.named("keys.create") == [{"account_id": "ada@example.org", "project_id": ANALYSIS, "name": "laptop"}]
+    assert run("keys", "list").out.splitlines()[1].split() == ["7", "sk-...00007", "laptop", "2025-11-21", "14:55"]
+    assert run("keys", "revoke", "7").out.split() == ["revoked", "7"]
+
+
+def test_accounts(run: Run, hub: NamedReplies) -> None:
+    account = {
+        "account_id": ADA, "email_address": "ada@example.org", "first_name": "Ada", "last_name": "Lovelace",
+        "admin": True, "created": "2025-11-21T14:55:21.253Z",
+    }  # fmt: skip
+    hub.by_name |= {"accounts.create": account, "accounts.list": [account]}
+    line = [ADA, "ada@example.org", "Ada", "Lovelace", "yes", "2025-11-21", "14:55"]
+    assert run("accounts", "create", "ada@example.org", "--first-name", "Ada", "--admin").out.split()[-7:] == line
+    assert run("accounts", "list", "ada", "-n", "5").out.splitlines()[1].split() == line
+    assert hub.named("accounts.list") == [{"query": "ada", "limit": 5}]
+    assert run("accounts", "list", "--json").json == [account]
+
+
+def test_doctor_says_which_packages_are_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = metadata.version
+
+    def version(name: str) -> str:
+        if name == "uvicorn":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    done = run("doctor")
+    assert done.code == 1
+    assert "uvicorn" in done.err
+    assert "projecthub[server]" in done.err
