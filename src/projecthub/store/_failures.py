@@ -1,0 +1,57 @@
+"""From the errors of databases and drivers to ours, at the room's door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+
+from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument
+
+_BAD_VALUE: Final = ("22", "54")
+"""Classes of PostgreSQL's codes for values that cannot be stored: wrong ones, and too long ones."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our errors instead of SQLAlchemy's. Others pass as they are."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise _translation(error) from error
+
+
+def _translation(error: SQLAlchemyError) -> HubError:
+    if isinstance(error, IntegrityError):
+        return Conflict(
+            "The change does not fit what the store holds: it names something that is not there, "
+            "or repeats what must be unique; read again, then retry"
+        )
+    if _is_bad_value(error):
+        return InvalidArgument(
+            f"A value cannot be stored: {_first_line(error)}; send Unicode text without NUL, and numbers of 64 bits"
+        )
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return InternalError("The store was lost, and the fate of the call is open; look, then try again")
+    return InternalError(f"The store failed: {_first_line(error)}")
+
+
+def _is_bad_value(error: SQLAlchemyError) -> bool:
+    """Whether a value is to blame, not the statement or the database."""
+    if not isinstance(error, StatementError) or error.orig is None:
+        return False
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    return (
+        isinstance(error, DataError)
+        or sqlstate.startswith(_BAD_VALUE)
+        or isinstance(error.orig, ValueError)  # met by us, on the way into the statement
+        or isinstance(error.orig.__cause__, ValueError)  # met by the driver
+    )
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    """What a driver says, without the statement and its parameters."""
+    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    return (str(cause).splitlines() or [type(cause).__name__])[0][:200]

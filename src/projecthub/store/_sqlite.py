@@ -1,0 +1,203 @@
+"""SQLite, over aiosqlite, with one change of thread for a statement.
+
+aiosqlite gives every connection a thread of its own. Opening a cursor, executing, fetching and closing would cost
+four changes of thread, and beginning the transaction a fifth; what a statement costs here is mostly that. So a
+statement makes one visit to the thread, which begins the transaction if need be, executes, and fetches all rows.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import aiosqlite
+from sqlalchemy import AsyncAdaptedQueuePool, make_url
+from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection, AsyncAdapt_aiosqlite_dbapi
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
+
+from projecthub.errors import InternalError, InvalidArgument
+from projecthub.store.tables import dump_json
+
+_OLDEST: Final = (3, 35)
+"""The first SQLite with RETURNING."""
+_READERS: Final = 4
+_BUSY_TIMEOUT_S: Final = 10
+_CACHED_STATEMENTS: Final = 512
+
+
+def sqlite_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
+    """Engines for reading (a few connections, which cannot write) and for writing (one connection).
+
+    Raises:
+        InvalidArgument: The URL names no file.
+        InternalError: This Python's SQLite is too old.
+    """
+    path = make_url(url).database
+    if not path or path == ":memory:":
+        raise InvalidArgument("A SQLite store is a file: give its URL as sqlite:////absolute/path.sqlite3")
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise InternalError(
+            f"SQLite {sqlite3.sqlite_version} is too old; install {'.'.join(map(str, _OLDEST))} or newer"
+        )
+
+    def engine(*, writes: bool) -> AsyncEngine:
+        return create_async_engine(
+            make_url(url).set(drivername="sqlite+aiosqlite"),
+            module=_Driver(writes=writes),
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=1 if writes else _READERS,
+            max_overflow=0,
+            json_serializer=dump_json,
+        )
+
+    return engine(writes=False), engine(writes=True)
+
+
+def _unicode_lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
+
+
+class _Driver(AsyncAdapt_aiosqlite_dbapi):
+    """The DBAPI module that SQLAlchemy sees; it makes `_Connection`s."""
+
+    def __init__(self, *, writes: bool) -> None:
+        super().__init__(aiosqlite, sqlite3)
+        self.writes = writes
+
+    def connect(self, path: str, **options: Any) -> _Connection:
+        connection = aiosqlite.Connection(lambda: self._open(path), iter_chunk_size=64)
+        connection._thread.daemon = True  # a hub that dies must not wait for it
+        return _Connection(self, await_only(connection))
+
+    def _open(self, path: str) -> sqlite3.Connection:
+        """Open the file; runs in the connection's thread."""
+        if self.writes:
+            # SQLite gives the journal's files the mode of the main one, so this mode is that of all.
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            except OSError as error:
+                raise sqlite3.OperationalError(f"the store's file cannot be opened: {error.strerror}") from error
+        raw = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=_CACHED_STATEMENTS)
+        try:
+            raw.execute("PRAGMA foreign_keys=ON")
+            raw.execute("PRAGMA case_sensitive_like=ON")  # as in PostgreSQL; ILIKE compares what is lower-cased
+            raw.create_function("unicode_lower", 1, _unicode_lower, deterministic=True)
+            if self.writes:
+                raw.execute("PRAGMA journal_mode=WAL").fetchone()
+                raw.execute("PRAGMA synchronous=FULL")  # what was answered survives a loss of power
+            else:
+                raw.execute("PRAGMA query_only=ON")
+        except BaseException:
+            raw.close()
+            raise
+        return raw
+
+
+class _Connection(AsyncAdapt_aiosqlite_connection):
+    """A connection whose first statement begins a transaction."""
+
+    __slots__ = ("_begun",)
+
+    dbapi: _Driver
+
+    def __init__(self, dbapi: _Driver, connection: Any) -> None:
+        super().__init__(dbapi, connection)
+        self._begun = False  # belongs to the thread
+
+    def cursor(self, server_side: bool = False) -> _Cursor:  # type: ignore[override]
+        return _Cursor(self)
+
+    def visit(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Do ``work`` in the thread and wait for what it returns."""
+        try:
+            return await_only(self._connection._execute(work, self._connection._conn))
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise sqlite3.DataError(str(error)) from error
+        except Exception as error:
+            self._handle_exception(error)
+
+    def begin(self, raw: sqlite3.Connection) -> None:
+        """Begin the transaction, unless that was done; runs in the thread."""
+        if not self._begun:
+            raw.execute("BEGIN IMMEDIATE" if self.dbapi.writes else "BEGIN")
+            self._begun = True
+        elif not raw.in_transaction:
+            # A full disk makes SQLite roll back by itself. What follows must not count without what went before.
+            raise sqlite3.OperationalError("the transaction was rolled back")
+
+    def commit(self) -> None:
+        def end(raw: sqlite3.Connection) -> None:
+            if self._begun:
+                raw.execute("COMMIT")
+                self._begun = False
+
+        self.visit(end)
+
+    def rollback(self) -> None:
+        def end() -> None:
+            self._begun = False
+            raw = self._connection._connection
+            if raw is not None and raw.in_transaction:
+                raw.execute("ROLLBACK")
+
+        if self.dbapi.writes:
+            self.visit(lambda raw: end())
+        else:
+            # The end of a read has nothing to tell, and whatever comes next on this connection comes after it.
+            self._connection._tx.put_nowait((None, end))
+
+
+class _Cursor:
+    """The result of one statement, all of it fetched."""
+
+    __slots__ = ("_connection", "_rows", "arraysize", "description", "lastrowid", "rowcount")
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self._rows: deque[Any] = deque()
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+        self.arraysize = 1
+
+    def execute(self, operation: str, parameters: Sequence[Any] = ()) -> None:
+        self._connection.visit(lambda raw: self._run(raw, raw.cursor().execute, operation, parameters))
+
+    def executemany(self, operation: str, parameters: Iterable[Sequence[Any]]) -> None:
+        self._connection.visit(lambda raw: self._run(raw, raw.cursor().executemany, operation, parameters))
+
+    def _run(
+        self, raw: sqlite3.Connection, execute: Callable[..., sqlite3.Cursor], operation: str, parameters: Any
+    ) -> None:
+        self._connection.begin(raw)
+        cursor = execute(operation, parameters)
+        self.description = cursor.description
+        self._rows.extend(cursor.fetchall())
+        self.rowcount = cursor.rowcount  # complete only after the last row of a RETURNING
+        self.lastrowid = cursor.lastrowid
+        cursor.close()
+
+    def fetchone(self) -> Any:
+        return self._rows.popleft() if self._rows else None
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        return [self._rows.popleft() for _ in range(min(size or self.arraysize, len(self._rows)))]
+
+    def fetchall(self) -> list[Any]:
+        rows = list(self._rows)
+        self._rows.clear()
+        return rows
+
+    def __iter__(self) -> Iterator[Any]:
+        while self._rows:
+            yield self._rows.popleft()
+
+    def close(self) -> None:
+        self._rows.clear()
+
+    async def _async_soft_close(self) -> None:
+        """Nothing is open any more."""

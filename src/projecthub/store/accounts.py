@@ -1,0 +1,215 @@
+"""Accounts.
+
+E-mail addresses and names are kept as given and compared without regard to the case of ASCII letters.
+
+Source: Wire contract 5.1.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import ColumnElement, Row, and_, bindparam, case, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from projecthub.errors import Conflict, InvalidArgument, NotFound
+from projecthub.store.expressions import UnicodeLower, upserting
+from projecthub.store.records import Account
+from projecthub.store.selections import checked_changes, in_chunks
+from projecthub.store.tables import accounts
+from projecthub.wire.ids import AccountId
+
+MAX_WORDS: Final = 100
+"""Words in all terms of one search."""
+MAX_EMAILS: Final = 1000
+
+_Found: TypeAlias = list[Account]  # within the class below, `list` is a method
+
+_FIXED: Final = ("account_id", "created_at")
+_FIELDS: Final = tuple(Account.__dataclass_fields__)
+_RECORD: Final = [accounts.c[name] for name in _FIELDS]
+_ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+_lower_email: Final = func.lower(accounts.c.email_address)
+_lower_name: Final = func.lower(accounts.c.name)
+_HERE: Final = accounts.c.deleted_at.is_(None)
+
+_INSERT: Final = upserting(accounts).on_conflict_do_nothing().returning(accounts.c.account_id)
+_GET: Final = select(*_RECORD).where(accounts.c.account_id == bindparam("of_account"))
+_BY_EMAIL: Final = select(*_RECORD).where(_lower_email == bindparam("email"), _HERE)
+_NAME_TAKEN: Final = select(accounts.c.account_id).where(_lower_name == bindparam("name_"))
+_GET_MANY: Final = select(*_RECORD).where(accounts.c.account_id.in_(bindparam("ids", expanding=True)))
+_EXISTING: Final = select(accounts.c.account_id).where(
+    accounts.c.account_id.in_(bindparam("ids", expanding=True)), _HERE
+)
+_ANY_ADMIN: Final = (
+    select(*_RECORD).where(accounts.c.is_admin, _HERE).order_by(accounts.c.created_at, accounts.c.account_id).limit(1)
+)
+_PASSWORD_HASH: Final = select(accounts.c.password_hash).where(accounts.c.account_id == bindparam("of_account"), _HERE)
+_MARK_ACTIVE: Final = (
+    update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
+)
+_LAST_SEEN: Final = case(
+    (accounts.c.last_active_at > accounts.c.created_at, accounts.c.last_active_at), else_=accounts.c.created_at
+)
+
+
+class Accounts:
+    """The accounts, within a transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def create(self, account: Account) -> None:
+        """Add an account, without a password.
+
+        Raises:
+            Conflict: Its id, e-mail address or name is taken.
+        """
+        if (await self._connection.execute(_INSERT, asdict(account))).first() is not None:
+            return
+        if account.email_address is not None and await self.by_email(account.email_address) is not None:
+            raise Conflict(
+                f"There is an account with the e-mail address '{account.email_address}' already; choose another"
+            )
+        name = {"name_": ascii_lower(account.name or "")}
+        if account.name is not None and (await self._connection.execute(_NAME_TAKEN, name)).first() is not None:
+            raise Conflict(f"There is an account with the name '{account.name}' already; choose another")
+        raise Conflict(f"There is an account with id '{account.account_id}' already; choose another id")
+
+    async def get(self, account_id: AccountId) -> Account | None:
+        """An account by its id, deleted ones included."""
+        return _account((await self._connection.execute(_GET, {"of_account": account_id})).first())
+
+    async def by_email(self, email: str) -> Account | None:
+        """The account with an e-mail address, unless it is deleted."""
+        return _account((await self._connection.execute(_BY_EMAIL, {"email": ascii_lower(email)})).first())
+
+    async def get_many(self, ids: Sequence[AccountId]) -> _Found:
+        """Those accounts that there are, deleted ones included, in no given order."""
+        found: _Found = []
+        for chunk in in_chunks(ids):
+            rows = await self._connection.execute(_GET_MANY, {"ids": chunk})
+            found.extend(Account(**row._mapping) for row in rows)
+        return found
+
+    async def existing(self, ids: Sequence[AccountId]) -> set[AccountId]:
+        """Those of the ids that belong to accounts which are not deleted."""
+        found: set[AccountId] = set()
+        for chunk in in_chunks(ids):
+            found.update((await self._connection.execute(_EXISTING, {"ids": chunk})).scalars())
+        return found
+
+    async def list(self, *, limit: int, after: AccountId | None = None, query: str | None = None) -> _Found:
+        """A page of accounts, newest first, deleted ones included.
+
+        Args:
+            limit: Accounts at most.
+            after: The last account of the page before.
+            query: Only those with this part in their names or e-mail address.
+
+        Raises:
+            NotFound: There is no account ``after``.
+        """
+        statement = select(*_RECORD).order_by(accounts.c.created_at.desc(), accounts.c.account_id).limit(limit)
+        if after is not None:
+            last = await self.get(after)
+            if last is None:
+                raise NotFound(f"no account with id '{after}' to list after; start again without it", account_id=after)
+            older = accounts.c.created_at < last.created_at
+            beside = (accounts.c.created_at == last.created_at) & (accounts.c.account_id > after)
+            statement = statement.where(older | beside)
+        if query:
+            statement = statement.where(or_(_has(query), _contains(accounts.c.email_address, query)))
+        return [Account(**row._mapping) for row in await self._connection.execute(statement)]
+
+    async def search(
+        self, terms: Sequence[Sequence[str]], emails: Sequence[str], *, limit: int, include_unlisted: bool
+    ) -> _Found:
+        """Find accounts that are not deleted; who was seen last comes first.
+
+        Args:
+            terms: An account is found if it matches one of them: if every word of it is part of the first name, the
+                last name or ``@`` with the name.
+            emails: An account is also found by its whole e-mail address.
+            limit: Accounts at most.
+            include_unlisted: Whether to find those too who do not want to be found.
+
+        Raises:
+            InvalidArgument: Too many words or addresses.
+
+        Source: Wire contract 5.1, userSearch.
+        """
+        if sum(map(len, terms)) > MAX_WORDS or len(emails) > MAX_EMAILS:
+            raise InvalidArgument(f"Search for at most {MAX_WORDS} words and {MAX_EMAILS} e-mail addresses at a time")
+        ways = [and_(*map(_has, words)) for term in terms if (words := [word for word in term if word])]
+        if emails:
+            ways.append(_lower_email.in_([ascii_lower(email) for email in emails]))
+        if not ways:
+            return []
+        statement = select(*_RECORD).where(_HERE, or_(*ways))
+        if not include_unlisted:
+            statement = statement.where(~accounts.c.unlisted)
+        statement = statement.order_by(_LAST_SEEN.desc(), accounts.c.account_id).limit(limit)
+        return [Account(**row._mapping) for row in await self._connection.execute(statement)]
+
+    async def update(self, account_id: AccountId, changes: Mapping[str, Any]) -> None:
+        """Change columns of an account, by their names; ``password_hash`` is one of them.
+
+        Raises:
+            NotFound: There is no such account.
+            Conflict: The new e-mail address or name is taken. The transaction is lost.
+            InvalidArgument: A column is unknown or never changes, or there are no changes.
+        """
+        values = checked_changes(accounts, changes, fixed=_FIXED)
+        try:
+            done = await self._connection.execute(
+                update(accounts).where(accounts.c.account_id == account_id).values(values)
+            )
+        except IntegrityError as error:
+            taken = [str(values[name]) for name in ("email_address", "name") if values.get(name)]
+            raise Conflict(
+                f"'{' or '.join(taken) or account_id}' is taken by another account; choose another"
+            ) from error
+        if done.rowcount == 0:
+            raise NotFound(f"no account with id '{account_id}'", account_id=account_id)
+
+    async def password_hash(self, account_id: AccountId) -> str | None:
+        """The hash of an account's password; None if it has none, or is deleted."""
+        found: str | None = (await self._connection.execute(_PASSWORD_HASH, {"of_account": account_id})).scalar()
+        return found
+
+    async def any_admin(self) -> Account | None:
+        """The oldest admin who is not deleted."""
+        return _account((await self._connection.execute(_ANY_ADMIN)).first())
+
+    async def mark_active(self, account_id: AccountId, at: datetime) -> None:
+        """Note when an account was last seen."""
+        await self._connection.execute(_MARK_ACTIVE, {"of_account": account_id, "at": at})
+
+
+def ascii_lower(text: str) -> str:
+    """A text with A to Z in lower case: what ``lower`` makes of a column of keys in every database."""
+    return text.translate(_ASCII_LOWER)
+
+
+def _account(row: Row[Any] | None) -> Account | None:
+    return None if row is None else Account(**row._mapping)
+
+
+def _has(word: str) -> ColumnElement[bool]:
+    """Whether a word is part of the names of an account."""
+    return or_(
+        _contains(accounts.c.first_name, word),
+        _contains(accounts.c.last_name, word),
+        _contains("@" + accounts.c.name, word),
+    )
+
+
+def _contains(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
+    return UnicodeLower(column).contains(part.lower(), autoescape=True)

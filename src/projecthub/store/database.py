@@ -1,0 +1,131 @@
+"""The store itself: opened, read, written, closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from projecthub.errors import InvalidArgument
+from projecthub.store._failures import translated
+from projecthub.store._schema import bring_up_to_date
+from projecthub.store.accounts import Accounts
+from projecthub.store.collaborators import Collaborators
+from projecthub.store.idempotency import Idempotency
+from projecthub.store.keys import Keys
+from projecthub.store.licenses import Licenses
+from projecthub.store.log import Log
+from projecthub.store.projects import Projects
+from projecthub.store.shares import Shares
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """The time now: aware, UTC."""
+        ...
+
+
+class Transaction:
+    """The nouns of the store, as one transaction sees them. Good until its ``async with`` block ends."""
+
+    __slots__ = ("accounts", "collaborators", "idempotency", "keys", "licenses", "log", "projects", "shares")
+
+    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+        self.accounts = Accounts(connection)
+        self.collaborators = Collaborators(connection)
+        self.idempotency = Idempotency(connection, now)
+        self.keys = Keys(connection)
+        self.licenses = Licenses(connection)
+        self.log = Log(connection)
+        self.projects = Projects(connection)
+        self.shares = Shares(connection)
+
+
+class Store:
+    """What the hub remembers; made by `open_store`.
+
+    Attributes:
+        shared: Whether other hubs may write to this store too.
+    """
+
+    def __init__(self, readers: AsyncEngine, writers: AsyncEngine, *, shared: bool, clock: Clock) -> None:
+        self.shared = shared
+        self._readers = readers
+        self._writers = writers
+        self._clock = clock
+        # In SQLite there is one writer at a time; waiting here is fair, and costs no thread.
+        self._turn: AbstractAsyncContextManager[object] = contextlib.nullcontext() if shared else asyncio.Lock()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        """See the state of one moment. Reading waits for no writing.
+
+        Raises:
+            InternalError: The database failed; the same for every call within.
+        """
+        with translated():
+            async with self._readers.connect() as connection:
+                yield Transaction(connection, self._clock.now())
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        """Read and change, all or nothing: kept when the block ends, undone when an exception leaves it.
+
+        When the block has ended, all of it is on disk. Keep it short, and never begin another one within it: SQLite
+        has one writer at a time.
+
+        Raises:
+            Conflict: The change does not fit what others wrote; the same for every call within.
+            InvalidArgument: A value cannot be stored, such as text with a NUL.
+            InternalError: The database failed.
+        """
+        with translated():
+            async with self._turn, self._writers.begin() as connection:
+                yield Transaction(connection, self._clock.now())
+
+    async def close(self) -> None:
+        """Close all connections. Idempotent."""
+        await self._readers.dispose()
+        await self._writers.dispose()
+
+
+async def open_store(url: str, *, clock: Clock) -> Store:
+    """Open a store; a new one is created, an older one is brought up to date.
+
+    Args:
+        url: ``sqlite:////absolute/path.sqlite3`` or ``postgresql://user:password@host/database``.
+        clock: Tells how old kept answers are.
+
+    Raises:
+        InvalidArgument: No such kind of URL.
+        InternalError: The database cannot be opened, or a newer version of this program wrote it.
+    """
+    # One of the drivers is enough: the other is not imported.
+    scheme = url.partition("://")[0]
+    if scheme == "sqlite":
+        from projecthub.store._sqlite import sqlite_engines as engines
+    elif scheme in ("postgresql", "postgres"):
+        from projecthub.store._postgresql import postgresql_engines as engines
+    else:
+        raise InvalidArgument(f"A store's URL begins with sqlite:// or postgresql://, not with '{scheme[:20]}'")
+    try:
+        readers, writers = engines(url)
+    except (ArgumentError, ValueError):
+        # Not "from" it: its text may hold the password.
+        raise InvalidArgument("The store's URL cannot be read; write kind://user:password@host:5432/name") from None
+    store = Store(readers, writers, shared=scheme != "sqlite", clock=clock)
+    try:
+        with translated():
+            await bring_up_to_date(writers)
+    except BaseException:
+        await store.close()
+        raise
+    return store

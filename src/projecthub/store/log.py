@@ -1,0 +1,43 @@
+"""What happened in projects.
+
+Source: Wire contract 2.4, 3.10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from projecthub.store.tables import project_log
+from projecthub.wire.ids import AccountId, ProjectId
+
+_APPEND: Final = project_log.insert()
+_OF_PROJECT: Final = (
+    select(project_log.c.id, project_log.c.logged_at.label("time"), project_log.c.event, project_log.c.account_id)
+    .where(project_log.c.project_id == bindparam("of_project"))
+    .order_by(project_log.c.logged_at.desc(), project_log.c.id.desc())
+    .limit(bindparam("at_most"))
+)
+
+
+class Log:
+    """The projects' logs, within a transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def append(
+        self, project_id: ProjectId, account_id: AccountId | None, event: Mapping[str, Any], *, at: datetime
+    ) -> None:
+        """Note an event, caused by an account or by the hub itself."""
+        row = {"project_id": project_id, "account_id": account_id, "event": event, "logged_at": at}
+        await self._connection.execute(_APPEND, row)
+
+    async def of_project(self, project_id: ProjectId, *, limit: int) -> list[dict[str, Any]]:
+        """A project's events, newest first, as ``id`` (a number), ``time`` (a datetime), ``event``, ``account_id``."""
+        rows = await self._connection.execute(_OF_PROJECT, {"of_project": project_id, "at_most": limit})
+        return [dict(row._mapping) for row in rows]

@@ -1,0 +1,286 @@
+"""Projects, and the choice of them.
+
+Source: Wire contract 3.3 to 3.8.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import BigInteger, bindparam, func, select, true, type_coerce, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from projecthub.errors import Conflict
+from projecthub.store.expressions import JsonRows, upserting
+from projecthub.store.records import Access, Project, Role, Selection, State
+from projecthub.store.selections import checked_changes, checked_limit, clauses_of, column_of, order_of
+from projecthub.store.tables import accounts, counters, memberships, projects
+from projecthub.wire.ids import AccountId, ProjectId
+from projecthub.wire.units import from_ms, to_ms
+
+COMPUTED: Final = ("users", "last_active")
+"""Columns of a selection that are made of the memberships."""
+
+_FIXED: Final = ("project_id", "unix_slot", "created_at")
+_FIELDS: Final = tuple(Project.__dataclass_fields__)
+_RECORD: Final = [projects.c[name] for name in _FIELDS]
+
+_GET: Final = select(*_RECORD).where(projects.c.project_id == bindparam("of_project"))
+_ACCESS: Final = (
+    select(*_RECORD, memberships.c.role)
+    .outerjoin_from(
+        projects,
+        memberships,
+        (memberships.c.project_id == projects.c.project_id) & (memberships.c.account_id == bindparam("of_account")),
+    )
+    .where(projects.c.project_id == bindparam("of_project"))
+)
+_IN_STATES: Final = select(*_RECORD).where(projects.c.state.in_(bindparam("states", expanding=True)))
+_EXPIRED: Final = select(projects.c.project_id).where(
+    projects.c.ephemeral_ms.is_not(None),  # the condition of the index
+    # A sum could be too large for a number of the database.
+    projects.c.ephemeral_ms <= bindparam("now_ms", type_=BigInteger) - type_coerce(projects.c.created_at, BigInteger),
+    projects.c.deleted.is_not(true()),
+)
+_COUNT: Final = select(func.count()).select_from(projects)
+_NEXT_SLOT: Final = (
+    update(counters)
+    .where(counters.c.name == "unix_slot")
+    .values(value=counters.c.value + 1)
+    .returning(counters.c.value)
+)
+_INSERT: Final = (
+    upserting(projects).on_conflict_do_nothing(index_elements=["project_id"]).returning(projects.c.project_id)
+)
+_INSERT_OWNER: Final = memberships.insert()
+_TOUCH: Final = (
+    update(projects).where(projects.c.project_id == bindparam("of_project")).values(last_edited_at=bindparam("at"))
+)
+_TOUCH_MEMBER: Final = (
+    update(memberships)
+    .where(memberships.c.project_id == bindparam("of_project"), memberships.c.account_id == bindparam("of_account"))
+    .values(last_active_at=bindparam("at"))
+)
+_TOUCH_ACCOUNT: Final = (
+    update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
+)
+_MEMBERS: Final = (
+    select(
+        JsonRows(
+            memberships.c.account_id,
+            memberships.c.role,
+            memberships.c.hide,
+            memberships.c.upgrades,
+            memberships.c.ssh_keys,
+            memberships.c.added_at,
+            memberships.c.last_active_at,
+        )
+    )
+    .where(memberships.c.project_id == projects.c.project_id)
+    .correlate(projects)
+    .scalar_subquery()
+    .label("members")
+)
+
+
+class Projects:
+    """The projects, within a transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def create(
+        self,
+        *,
+        project_id: ProjectId,
+        owner: AccountId | None,
+        title: str,
+        description: str,
+        created_at: datetime,
+        compute_image: str | None,
+        ephemeral_ms: int | None,
+        site_license: Mapping[str, Any] | None,
+        settings: Mapping[str, Any] | None,
+        env: Mapping[str, str] | None = None,
+        unix_slot: int | None = None,
+        desired: Literal["running", "stopped"] = "stopped",
+    ) -> int:
+        """Add a stopped project, and its owner if it has one. Returns its ``unix_slot``.
+
+        The values are those of the columns. ``created_at`` is also when it was last edited and its owner joined;
+        ``unix_slot`` comes from `reserve_slot`, or is a new one.
+
+        Raises:
+            Conflict: A project has that id already.
+        """
+        slot = await self.reserve_slot() if unix_slot is None else unix_slot
+        row = {
+            "project_id": project_id,
+            "unix_slot": slot,
+            "title": title,
+            "description": description,
+            "desired": desired,
+            "state_at": created_at,
+            "created_at": created_at,
+            "last_edited_at": created_at,
+            "compute_image": compute_image,
+            "ephemeral_ms": ephemeral_ms,
+            "site_license": site_license,
+            "settings": settings,
+            "env": env,
+        }
+        if (await self._connection.execute(_INSERT, row)).first() is None:
+            raise Conflict(f"Project '{project_id}' exists already; choose another id", project_id=project_id)
+        if owner is not None:
+            await self._connection.execute(
+                _INSERT_OWNER,
+                {"project_id": project_id, "account_id": owner, "role": Role.OWNER, "added_at": created_at},
+            )
+        return slot
+
+    async def reserve_slot(self) -> int:
+        """A slot that no project has or had: from 1 on. One that is not used in the end is no loss."""
+        return int((await self._connection.execute(_NEXT_SLOT)).scalar_one())
+
+    async def get(self, project_id: ProjectId) -> Project | None:
+        """A project by its id."""
+        row = (await self._connection.execute(_GET, {"of_project": project_id})).first()
+        return None if row is None else _project(row)
+
+    async def access(self, project_id: ProjectId, account_id: AccountId) -> Access | None:
+        """A project and what an account is to it; None if there is no such project."""
+        row = (await self._connection.execute(_ACCESS, {"of_project": project_id, "of_account": account_id})).first()
+        return None if row is None else Access(project=_project(row), role=None if row.role is None else Role(row.role))
+
+    async def select(
+        self,
+        selection: Selection,
+        *,
+        member: AccountId | None,
+        project_id: ProjectId | None = None,
+        edited_after: datetime | None = None,
+    ) -> list[dict[str, Any]]:
+        """Rows of projects, each from column name to value: times as datetimes, JSON parsed.
+
+        Beside the table's own columns there are ``users``, ``{account_id: {"group": role, "hide", "upgrades",
+        "ssh_keys"}}`` in order of joining and without nulls, and ``last_active``, ``{account_id: datetime}``.
+
+        Args:
+            selection: Columns, conditions, order and limit.
+            member: Only projects that this account is on, in whatever role.
+            project_id: Only this project.
+            edited_after: Only projects edited later than this.
+
+        Raises:
+            InvalidArgument: See `selections`; the computed columns have neither conditions nor an order.
+        """
+        names = tuple(dict.fromkeys(selection.columns))
+        plain = [name for name in names if name not in COMPUTED]
+        columns = [column_of(projects, name) for name in plain]
+        statement = select(*columns, *([_MEMBERS] if len(plain) < len(names) else [])).select_from(projects)
+        if member is not None:
+            statement = statement.join(memberships, memberships.c.project_id == projects.c.project_id)
+            statement = statement.where(memberships.c.account_id == member)
+        if project_id is not None:
+            statement = statement.where(projects.c.project_id == project_id)
+        if edited_after is not None:
+            statement = statement.where(projects.c.last_edited_at > edited_after)
+        statement = (
+            statement.where(true(), *clauses_of(projects, selection.conditions))
+            .order_by(*order_of(projects, selection.order_by))
+            .limit(checked_limit(selection.limit))
+        )
+        rows = (await self._connection.execute(statement)).all()
+        found: list[dict[str, Any]] = [dict(zip(plain, row, strict=False)) for row in rows]
+        if len(plain) < len(names):
+            # One parse of all: for many short texts, calling the parser is most of the cost.
+            _add_members(found, json.loads(f"[{','.join([row.members for row in rows])}]"), names)
+        return found
+
+    async def update(
+        self,
+        project_id: ProjectId,
+        changes: Mapping[str, Any],
+        *,
+        epoch: int | None = None,
+        state: Sequence[State] | None = None,
+    ) -> bool:
+        """Change columns of a project, by their names.
+
+        Args:
+            project_id: Which project.
+            changes: New values; None is the database's null.
+            epoch: Only if the project's epoch still is this one.
+            state: Only if its state still is among these.
+
+        Returns:
+            Whether there was such a row, and it is changed.
+
+        Raises:
+            InvalidArgument: A column is unknown or never changes, or there are no changes.
+        """
+        statement = update(projects).where(projects.c.project_id == project_id)
+        if epoch is not None:
+            statement = statement.where(projects.c.epoch == epoch)
+        if state is not None:
+            statement = statement.where(projects.c.state.in_(state))
+        statement = statement.values(checked_changes(projects, changes, fixed=_FIXED))
+        return (await self._connection.execute(statement)).rowcount > 0
+
+    async def touch(self, project_id: ProjectId, account_id: AccountId | None, at: datetime) -> None:
+        """Note that a project was used, by an account if one is given."""
+        values = {"of_project": project_id, "of_account": account_id, "at": at}
+        await self._connection.execute(_TOUCH, values)
+        if account_id is not None:
+            await self._connection.execute(_TOUCH_MEMBER, values)
+            await self._connection.execute(_TOUCH_ACCOUNT, values)
+
+    async def in_states(self, states: Sequence[State], *, desired: str | None = None) -> list[Project]:
+        """The projects whose observed state is one of these, and whose desired one is this, in no given order."""
+        statement = _IN_STATES if desired is None else _IN_STATES.where(projects.c.desired == desired)
+        return [_project(row) for row in await self._connection.execute(statement, {"states": list(states)})]
+
+    async def expired(self, now: datetime) -> list[ProjectId]:
+        """The projects that are not deleted and whose lifetime is over."""
+        return [ProjectId(row[0]) for row in await self._connection.execute(_EXPIRED, {"now_ms": to_ms(now)})]
+
+    async def count(self) -> int:
+        """How many projects there are, deleted ones included."""
+        return int((await self._connection.execute(_COUNT)).scalar_one())
+
+
+def _project(row: Sequence[Any]) -> Project:
+    values = dict(zip(_FIELDS, row, strict=False))  # a role may follow
+    values["state"] = State(values["state"])
+    return Project(**values)
+
+
+def _add_members(found: list[dict[str, Any]], members: list[list[Any]], names: Sequence[str]) -> None:
+    """Add the computed columns to rows, from what `_MEMBERS` tells of each."""
+    for row, people in zip(found, members, strict=True):
+        if len(people) > 1:
+            people.sort(key=_by_joining)
+        if "users" in names:
+            row["users"] = {person[0]: _user(person) for person in people}
+        if "last_active" in names:
+            row["last_active"] = {person[0]: from_ms(person[6]) for person in people if person[6] is not None}
+
+
+def _by_joining(person: list[Any]) -> tuple[int, bool, str]:
+    """Who came first; of those who came in the same millisecond, owners."""
+    return person[5], person[1] != Role.OWNER, person[0]
+
+
+def _user(person: list[Any]) -> dict[str, Any]:
+    _, role, hide, upgrades, ssh_keys, _, _ = person
+    user: dict[str, Any] = {"group": role}
+    if hide is not None:
+        user["hide"] = bool(hide)
+    if upgrades is not None:
+        user["upgrades"] = upgrades
+    if ssh_keys is not None:
+        user["ssh_keys"] = ssh_keys
+    return user

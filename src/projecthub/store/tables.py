@@ -1,0 +1,258 @@
+"""The tables, in the words of the house: times are ``*_at``, ids are lower-case uuid texts.
+
+Migrations create them; that both agree is a test. A column that is added here needs a migration beside the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from projecthub.wire.units import from_ms, to_ms
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC datetime, kept as whole milliseconds since the epoch."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """To milliseconds."""
+        return None if value is None else to_ms(value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], datetime | None]:
+        """From milliseconds. A plain function: `process_result_value` would be called through another one."""
+        return _moment
+
+
+def _moment(value: int | None) -> datetime | None:
+    return None if value is None else from_ms(value)
+
+
+KEY = Text().with_variant(Text(collation="C"), "postgresql")
+"""Ids and other texts that compare byte by byte; ``lower`` touches their ASCII letters only, as in SQLite."""
+
+VALUE = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""A JSON value; None is the database's null."""
+
+SERIAL = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database allots. SQLite wants the word INTEGER for that."""
+
+
+def dump_json(value: object) -> str:
+    """JSON as both databases take it: without NaN, and with lone surrogates left for the driver to refuse.
+
+    Raises:
+        ValueError: The value holds a number that JSON cannot write.
+    """
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, default=False)
+
+
+def _reference(name: str, target: str, **options: Any) -> Column[str]:
+    return Column(name, KEY, ForeignKey(target), **options)
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", KEY, primary_key=True),
+    Column("email_address", KEY),
+    Column("password_hash", Text),
+    Column("first_name", Text, nullable=False, default=""),
+    Column("last_name", Text, nullable=False, default=""),
+    Column("name", KEY),
+    _flag("is_admin"),
+    _flag("unlisted"),
+    _flag("banned"),
+    Column("profile", VALUE),
+    Column("preferences", VALUE, nullable=False, default=dict),
+    Column("created_at", Moment, nullable=False),
+    Column("last_active_at", Moment),
+    Column("deleted_at", Moment),
+)
+Index(
+    "ix_accounts_email_address",
+    func.lower(accounts.c.email_address),
+    unique=True,
+    sqlite_where=accounts.c.deleted_at.is_(None),
+    postgresql_where=accounts.c.deleted_at.is_(None),
+)
+Index("ix_accounts_name", func.lower(accounts.c.name), unique=True)
+Index("ix_accounts_created_at", accounts.c.created_at)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("project_id", KEY, primary_key=True),
+    Column("unix_slot", BigInteger, nullable=False, unique=True),
+    Column("name", KEY),
+    Column("title", Text, nullable=False, default=""),
+    Column("description", Text, nullable=False, default=""),
+    Column("deleted", Boolean),
+    Column("desired", KEY, nullable=False, default="stopped"),
+    Column("state", KEY, nullable=False, default="stopped", index=True),
+    Column("state_at", Moment, nullable=False),
+    Column("state_error", Text),
+    Column("epoch", BigInteger, nullable=False, default=0),
+    Column("instance", VALUE),
+    Column("created_at", Moment, nullable=False),
+    Column("last_edited_at", Moment, nullable=False, index=True),
+    Column("compute_image", Text),
+    Column("ephemeral_ms", BigInteger),
+    _flag("manage_users_owner_only"),
+    Column("sandbox", Boolean),
+    Column("color", Text),
+    Column("settings", VALUE),
+    Column("run_quota", VALUE),
+    Column("site_license", VALUE),
+    Column("env", VALUE),
+    Column("course", VALUE),
+    Column("action_request", VALUE),
+    Column("invite", VALUE),
+    Column("invite_requests", VALUE),
+    Column("host", VALUE),
+    Column("pay_as_you_go_quotas", VALUE),
+    # Large and rarely read: behind all others, where reading a row does not have to pass them.
+    Column("avatar_image_tiny", Text),
+    Column("avatar_image_full", Text),
+)
+
+Index(
+    "ix_projects_ephemeral_ms",
+    projects.c.ephemeral_ms,
+    sqlite_where=projects.c.ephemeral_ms.is_not(None),
+    postgresql_where=projects.c.ephemeral_ms.is_not(None),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    _reference("project_id", "projects.project_id", primary_key=True),
+    _reference("account_id", "accounts.account_id", primary_key=True),
+    Column("role", KEY, nullable=False),
+    Column("hide", Boolean),
+    Column("upgrades", VALUE),
+    Column("ssh_keys", VALUE),
+    Column("added_at", Moment, nullable=False),
+    Column("last_active_at", Moment),
+    Index("ix_memberships_account_id", "account_id", "project_id"),
+    sqlite_with_rowid=False,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    _reference("account_id", "accounts.account_id", nullable=False, index=True),
+    _reference("project_id", "projects.project_id", index=True),
+    Column("hash", KEY, unique=True),
+    Column("trunc", Text, nullable=False, default=""),
+    Column("name", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("last_active_at", Moment),
+    sqlite_autoincrement=True,  # the number is part of the key: never used again
+)
+
+project_log = Table(
+    "project_log",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    _reference("project_id", "projects.project_id", nullable=False),
+    _reference("account_id", "accounts.account_id"),
+    Column("event", VALUE, nullable=False),
+    Column("logged_at", Moment, nullable=False),
+    Index("ix_project_log_project_id", "project_id", "logged_at", "id"),
+    sqlite_autoincrement=True,
+)
+
+public_paths = Table(
+    "public_paths",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    _reference("project_id", "projects.project_id", nullable=False, index=True),
+    Column("path", Text, nullable=False),
+    Column("name", Text),
+    Column("description", Text),
+    _flag("disabled"),
+    _flag("unlisted"),
+    _flag("authenticated"),
+    Column("vhost", Text),
+    Column("license", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("last_edited_at", Moment, nullable=False),
+    Column("last_saved_at", Moment),
+    Column("counter", BigInteger, nullable=False, default=0),
+    Column("compute_image", Text),
+    Column("site_license_id", Text),
+    Column("url", Text),
+    Column("redirect", Text),
+    Column("jupyter_api", Boolean),
+    Column("image", Text),
+    Column("token", Text),
+)
+
+licenses = Table(
+    "licenses",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("quota", VALUE, nullable=False),
+    Column("run_limit", BigInteger),
+    Column("activates_at", Moment),
+    Column("expires_at", Moment),
+    Column("created_at", Moment, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    _reference("account_id", "accounts.account_id", primary_key=True),
+    Column("key", KEY, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("result", VALUE),
+    Column("created_at", Moment, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", KEY, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""Numbers that only grow. One row: ``unix_slot``, the last one allotted."""

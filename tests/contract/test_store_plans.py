@@ -1,0 +1,98 @@
+"""No hot call reads a whole table: SQLite's plan of each is looked at."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from store_samples import NOW, add_account, add_project
+
+from projecthub.store import Store, Transaction
+from projecthub.store.records import Selection, State
+
+ID = "00000000-0000-4000-8000-000000000000"
+COLUMNS = ("project_id", "title", "last_edited_at", "state", "users", "last_active")
+RECENT = Selection(columns=COLUMNS, order_by=(("last_edited_at", True),), limit=300)
+
+HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
+    "keys.find": lambda tx: tx.keys.find("f" * 64),
+    "keys.count": lambda tx: tx.keys.count(ID),
+    "keys.of_project": lambda tx: tx.keys.of_project(ID),
+    "projects.get": lambda tx: tx.projects.get(ID),
+    "projects.access": lambda tx: tx.projects.access(ID, ID),
+    "projects.select by member": lambda tx: tx.projects.select(RECENT, member=ID),
+    "projects.select recent by member": lambda tx: tx.projects.select(RECENT, member=ID, edited_after=NOW),
+    "projects.select one": lambda tx: tx.projects.select(RECENT, member=None, project_id=ID),
+    "projects.in_states": lambda tx: tx.projects.in_states([State.RUNNING, State.STARTING], desired="running"),
+    "projects.expired": lambda tx: tx.projects.expired(NOW),
+    "projects.touch": lambda tx: tx.projects.touch(ID, ID, NOW),
+    "projects.update": lambda tx: tx.projects.update(ID, {"title": "x"}, epoch=1, state=[State.RUNNING]),
+    "collaborators.role": lambda tx: tx.collaborators.role(ID, ID),
+    "collaborators.roles": lambda tx: tx.collaborators.roles(ID),
+    "collaborators.shared_with": lambda tx: tx.collaborators.shared_with(ID),
+    "accounts.by_email": lambda tx: tx.accounts.by_email("ada@example.org"),
+    "accounts.existing": lambda tx: tx.accounts.existing([ID, ID]),
+    "accounts.mark_active": lambda tx: tx.accounts.mark_active(ID, NOW),
+    "log.of_project": lambda tx: tx.log.of_project(ID, limit=10),
+    "shares.select": lambda tx: tx.shares.select(Selection(columns=("id",)), project_id=ID),
+    "idempotency.get": lambda tx: tx.idempotency.get(ID, "key"),
+    "idempotency.prune": lambda tx: tx.idempotency.prune(NOW),
+}
+
+
+@pytest.fixture
+def statements() -> Iterator[list[tuple[str, Any]]]:
+    """What the store has asked its database, as it is asked."""
+    seen: list[tuple[str, Any]] = []
+
+    def listen(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", listen)
+
+
+@pytest.fixture
+async def used_store(store: Store) -> AsyncIterator[Store]:
+    """A store with a few rows, so that plans are not those of empty tables."""
+    owner = await add_account(store)
+    for day in range(20):
+        await add_project(store, owner, created_at=NOW + timedelta(days=day))
+    yield store
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.parametrize("name", HOT)
+async def test_no_hot_call_scans_a_table(
+    used_store: Store, store_url: str, name: str, statements: list[tuple[str, Any]]
+) -> None:
+    statements.clear()
+    async with used_store.write() as tx:
+        await HOT[name](tx)
+    connection = sqlite3.connect(store_url.removeprefix("sqlite:///"))
+    plans = [
+        [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        for statement, parameters in statements
+    ]
+    connection.close()
+    assert plans
+    assert all(plans)
+    assert not [step for plan in plans for step in plan if step.startswith("SCAN")], plans
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("projects.access", 1), ("keys.find", 1), ("projects.select by member", 1), ("projects.update", 1)],
+)
+async def test_one_query_is_enough(used_store: Store, name: str, count: int, statements: list[tuple[str, Any]]) -> None:
+    statements.clear()
+    async with used_store.write() as tx:
+        await HOT[name](tx)
+    assert len(statements) == count
