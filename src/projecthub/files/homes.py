@@ -1,0 +1,249 @@
+"""The homes of projects: where they are, how they are made, what is copied between them, how much they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from projecthub.errors import InvalidArgument
+from projecthub.files.copies import copy_path
+from projecthub.files.disk import DiskGauge
+from projecthub.files.failures import unwritable
+from projecthub.files.paths import DIRECTORY
+from projecthub.files.plans import CopyOptions, CopySummary, Course
+from projecthub.files.staging import StagingRun, is_empty
+from projecthub.wire.ids import ProjectId, is_uuid
+
+T = TypeVar("T")
+
+_COPY_THREADS = 8
+_DISK_THREADS = 2
+_HOME_MODE = 0o700
+_PROJECT_MODE = 0o711
+"""Of the directory that holds home and staging: others pass through to what is theirs, and cannot list it."""
+
+_FIRST_FILES = {
+    ".bashrc": """\
+# Read by every interactive bash of this project. It is yours: change it as you like.
+case $- in *i*) ;; *) return ;; esac
+PS1='\\[\\e[1;34m\\]\\w\\[\\e[0m\\]\\$ '
+HISTSIZE=10000
+HISTCONTROL=ignoreboth
+shopt -s histappend checkwinsize
+alias ls='ls --color=auto'
+alias ll='ls -l'
+""",
+    ".profile": """\
+# Read by every login shell of this project. It is yours: change it as you like.
+PATH="$HOME/.local/bin:$HOME/bin:$PATH"
+export PATH
+""",
+    ".bash_profile": """\
+# Read by every login bash of this project, instead of .profile.
+. "$HOME/.profile"
+. "$HOME/.bashrc"
+""",
+}
+
+
+class Homes:
+    """The homes of all projects, beneath one directory.
+
+    ``root/<project_id>/home`` is what a project sees as its home; ``root/<project_id>/staging`` beside it is the
+    hub's, and no project sees it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Name the directory; it is made with the first home.
+
+        Args:
+            root: The directory.
+        """
+        self._root = root
+        self._copies = ThreadPoolExecutor(_COPY_THREADS, thread_name_prefix="copy")
+        self._walks = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
+        self._gauges: dict[ProjectId, DiskGauge] = {}
+        self._unfinished = root / ".unfinished"
+
+    def path(self, project_id: ProjectId) -> Path:
+        """Where the home of a project is, or would be.
+
+        Raises:
+            InvalidArgument: ``project_id`` is no uuid.
+        """
+        return self._project(project_id) / "home"
+
+    async def ensure(self, project_id: ProjectId, *, uid: int | None) -> Path:
+        """Make the home of a project, with its first files, unless it exists. Removes what killed copies have left.
+
+        Args:
+            project_id: The project.
+            uid: Owner and group of the home; None: the hub's own.
+
+        Returns:
+            The home.
+        """
+        home = self.path(project_id)
+        staging = home.with_name("staging")
+        # Two looks at a directory take a tenth of what it takes to wake a thread for them.
+        if not home.is_dir():
+            await _in_thread(self._walks, lambda: _make_home(home, staging, uid))
+        elif not is_empty(staging):
+            await _in_thread(self._walks, lambda: StagingRun(staging).close())
+        return home
+
+    async def begin(self, project_id: ProjectId) -> None:
+        """Note that a home is being made for a project that is not there yet; `finish` or `remove` ends that."""
+        await _in_thread(self._walks, lambda: _note(self._unfinished, project_id))
+
+    async def finish(self, project_id: ProjectId) -> None:
+        """The project is there: its home stays."""
+        (self._unfinished / project_id).unlink(missing_ok=True)
+
+    async def unfinished(self) -> list[ProjectId]:
+        """Homes that were begun, and neither finished nor removed: those of a hub that was killed meanwhile."""
+        try:
+            return [ProjectId(name) for name in os.listdir(self._unfinished) if is_uuid(name)]  # noqa: PTH208
+        except FileNotFoundError:
+            return []
+
+    async def remove(self, project_id: ProjectId) -> None:
+        """Remove a home that was begun, with all that is in it. Idempotent.
+
+        Raises:
+            InvalidArgument: It was not begun, or is finished: homes of projects are never removed.
+        """
+        if not (self._unfinished / project_id).exists():
+            raise InvalidArgument(f"the home of '{project_id}' is not one that is being made; it stays")
+        await _in_thread(self._walks, lambda: _remove_home(self.path(project_id)))
+        await self.finish(project_id)
+
+    async def disk_bytes(self, project_id: ProjectId, *, wait_s: float = 0.005) -> int:
+        """Bytes on disk that the home of a project takes; 0 if it does not exist.
+
+        Files with several names count once, holes do not. The value may be some seconds old: it is measured anew
+        when it is older than that, and the last one is answered if that takes longer than ``wait_s`` seconds. Only a
+        first measurement is waited for to its end.
+
+        Args:
+            project_id: The project.
+            wait_s: How long to wait for a new measurement, in seconds.
+        """
+        gauge = self._gauges.get(project_id)
+        if gauge is None:
+            gauge = self._gauges[project_id] = DiskGauge(self.path(project_id), self._walks)
+        return await gauge.read(wait_s)
+
+    async def copy(
+        self,
+        *,
+        src_project_id: ProjectId,
+        src_path: str,
+        target_project_id: ProjectId,
+        target_path: str,
+        options: CopyOptions,
+        uid: int | None,
+    ) -> CopySummary:
+        """Copy a file, or the contents of a directory, from one home to another or to a place in the same.
+
+        If the waiting task is cancelled, the copy ends with the file that it is at.
+
+        Args:
+            src_project_id: The project to copy from.
+            src_path: What to copy, relative to its home; empty for all of it.
+            target_project_id: The project to copy to.
+            target_path: What a directory's contents go to, or a file becomes or lands in, relative to its home.
+            options: How to copy.
+            uid: Owner and group of what is made; None: the hub's own.
+
+        Raises:
+            InvalidArgument: A path leaves its home, or a directory would be copied into itself.
+            NotFound: The source does not exist.
+            Conflict: A directory that is not empty is where a file should go, or the like; the rest was copied.
+            PermissionDenied: Something may not be read or written; the rest was copied.
+            LimitError: No space is left; what was whole by then stays.
+            CallTimeout: ``options.timeout_s`` is over; what was whole by then stays.
+
+        Source: Wire contract 2.3.
+        """
+        source_home, target_home = self.path(src_project_id), self.path(target_project_id)
+        course = Course(options.timeout_s)
+
+        def work() -> CopySummary:
+            return copy_path(
+                source_home=source_home,
+                source_path=src_path,
+                target_home=target_home,
+                target_path=target_path,
+                staging=target_home.with_name("staging"),
+                options=options,
+                uid=uid,
+                course=course,
+            )
+
+        return await _in_thread(self._copies, work, cancel=course.cancel)
+
+    def _project(self, project_id: ProjectId) -> Path:
+        if not is_uuid(project_id):
+            raise InvalidArgument(f"project_id {project_id!a} is invalid: a uuid is expected")
+        return self._root / project_id
+
+
+async def _in_thread(executor: Executor, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+    """Run blocking work. If the waiting task is cancelled, tell the work so and wait for its end."""
+    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        if cancel is not None:
+            cancel()
+        future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # which nobody waits for now
+        await asyncio.wait([future])
+        raise
+
+
+def _make_home(home: Path, staging: Path, uid: int | None) -> None:
+    """Make a home in the staging directory, and give it its name when it is ready."""
+    try:
+        home.parent.mkdir(mode=_PROJECT_MODE, parents=True, exist_ok=True)
+        with contextlib.closing(StagingRun(staging)) as run:
+            name = run.make_directory()
+            with contextlib.ExitStack() as opened:
+                fd = os.open(name, DIRECTORY, dir_fd=run.fd)
+                opened.callback(os.close, fd)
+                for file_name, text in _FIRST_FILES.items():
+                    _make_file(fd, file_name, text, uid)
+                if uid is not None:
+                    os.fchown(fd, uid, uid)
+            os.rename(name, home, src_dir_fd=run.fd)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # somebody else was quicker
+            raise unwritable(error, "the home of the project") from error
+
+
+def _make_file(directory_fd: int, name: str, text: str, uid: int | None) -> None:
+    with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=directory_fd), "w") as file:
+        file.write(text)
+        if uid is not None:
+            os.fchown(file.fileno(), uid, uid)
+
+
+def _note(unfinished: Path, project_id: ProjectId) -> None:
+    unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (unfinished / project_id).touch(mode=0o600)
+
+
+def _remove_home(home: Path) -> None:
+    staging = home.with_name("staging")
+    if home.parent.is_dir():
+        with contextlib.closing(StagingRun(staging)) as run, contextlib.suppress(FileNotFoundError):
+            run.discard_path(home)
+        with contextlib.suppress(OSError):
+            staging.rmdir()
+            home.parent.rmdir()

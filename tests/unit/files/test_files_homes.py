@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from two_homes import NOBODY, tree, write
+
+from projecthub.errors import CallTimeout, InvalidArgument
+from projecthub.files import CopyOptions, Homes
+from projecthub.wire.ids import ProjectId
+
+ONE, OTHER = ProjectId(str(uuid4())), ProjectId(str(uuid4()))
+
+
+@pytest.fixture
+def homes(tmp_path: Path) -> Homes:
+    return Homes(tmp_path / "projects")
+
+
+async def test_a_home_is_made_once(homes: Homes) -> None:
+    home = await homes.ensure(ONE, uid=None)
+    assert home == homes.path(ONE)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert set(tree(home)) == {".bashrc", ".profile", ".bash_profile"}
+    (home / ".bashrc").unlink()
+    write(home / ".profile", "mine")
+    await homes.ensure(ONE, uid=None)
+    assert tree(home)[".profile"] == "mine"
+    assert not (home / ".bashrc").exists()
+    assert os.listdir(home.with_name("staging")) == []
+    assert stat.S_IMODE(home.with_name("staging").stat().st_mode) == 0o700
+
+
+async def test_the_first_files_work_in_bash(homes: Homes) -> None:
+    home = await homes.ensure(ONE, uid=None)
+    shell = subprocess.run(
+        ["bash", "--login", "-i", "-c", "alias ll; echo $PATH"],
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert "alias ll='ls -l'" in shell.stdout
+    assert f"{home}/.local/bin:" in shell.stdout
+
+
+async def test_a_home_has_its_owner(homes: Homes) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files to others")
+    home = await homes.ensure(ONE, uid=NOBODY)
+    for path in (home, *home.iterdir()):
+        assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, NOBODY)
+    assert home.with_name("staging").stat().st_uid == 0
+
+
+async def test_homes_are_made_at_the_same_time_by_many(homes: Homes, tmp_path: Path) -> None:
+    others = [Homes(tmp_path / "projects") for _ in range(4)]
+    found = await asyncio.gather(*(each.ensure(ONE, uid=None) for each in (homes, *others) for _ in range(3)))
+    assert set(found) == {homes.path(ONE)}
+    assert len(tree(homes.path(ONE))) == 3
+
+
+async def test_ensure_removes_what_a_killed_copy_left(homes: Homes) -> None:
+    home = await homes.ensure(ONE, uid=None)
+    write(home.with_name("staging") / "killed/1/f")
+    await homes.ensure(ONE, uid=None)
+    assert os.listdir(home.with_name("staging")) == []
+
+
+@pytest.mark.parametrize("project_id", ["", "..", "../..", "/etc", f"{ONE}/..", f"{ONE}\n", "x" * 36])
+def test_what_is_no_project_id_has_no_path(homes: Homes, project_id: str) -> None:
+    with pytest.raises(InvalidArgument, match="uuid"):
+        homes.path(ProjectId(project_id))
+
+
+async def test_disk_bytes(homes: Homes) -> None:
+    assert await homes.disk_bytes(ONE) == 0
+    home = await homes.ensure(ONE, uid=None)
+    write(home / "f", os.urandom(1_000_000))
+    assert 1_000_000 <= await homes.disk_bytes(ONE) < 1_100_000
+
+
+async def copy(homes: Homes, options: CopyOptions | None = None) -> None:
+    await homes.copy(
+        src_project_id=ONE,
+        src_path="src",
+        target_project_id=OTHER,
+        target_path="dst",
+        options=options or CopyOptions(),
+        uid=None,
+    )
+
+
+async def test_a_copy_between_projects(homes: Homes) -> None:
+    write(await homes.ensure(ONE, uid=None) / "src/f", "1")
+    await homes.ensure(OTHER, uid=None)
+    await copy(homes)
+    assert tree(homes.path(OTHER))["dst/f"] == "1"
+
+
+async def test_the_event_loop_runs_on_during_a_copy(homes: Homes) -> None:
+    source = await homes.ensure(ONE, uid=None) / "src"
+    await homes.ensure(OTHER, uid=None)
+    for number in range(1000):
+        write(source / str(number % 10) / str(number))
+    copying = asyncio.create_task(copy(homes))
+    turns = 0
+    while not copying.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    await copying
+    assert turns > 5
+
+
+async def test_a_cancelled_copy_ends_and_leaves_only_whole_files(homes: Homes) -> None:
+    source = await homes.ensure(ONE, uid=None) / "src"
+    target = await homes.ensure(OTHER, uid=None)
+    (target / "dst").mkdir()
+    for number in range(3000):
+        write(source / str(number), "x" * 1000)
+    copying = asyncio.create_task(copy(homes))
+    while not os.listdir(target / "dst"):
+        await asyncio.sleep(0.001)
+    began = time.monotonic()
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    assert time.monotonic() - began < 1
+    assert os.listdir(target.with_name("staging")) == []
+    found = tree(target / "dst")
+    assert 0 < len(found) < 3000
+    assert set(found.values()) == {"x" * 1000}
+    await copy(homes)
+    assert len(tree(target / "dst")) == 3000
+
+
+async def test_a_copy_that_waits_for_its_turn_is_bounded_too(homes: Homes) -> None:
+    write(await homes.ensure(ONE, uid=None) / "src/f", "1")
+    await homes.ensure(OTHER, uid=None)
+    with pytest.raises(CallTimeout):
+        await copy(homes, CopyOptions(timeout_s=0.0))
