@@ -1,0 +1,192 @@
+"""Calls of a project server over HTTP. Whatever runs inside a project may answer, so no answer is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import httptools
+
+from projecthub.errors import (
+    CallTimeout,
+    ExecFailed,
+    HubError,
+    InvalidArgument,
+    LimitError,
+    NotFound,
+    ProjectError,
+    ServerLost,
+    UnknownMethod,
+)
+
+MAX_REPLY_BYTES = 128 * 1024 * 1024
+"""Two outputs of 10 Mi characters, each character an escape of six bytes, and a little more."""
+
+_BUSY_WAIT_S = 0.01
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ERRORS: dict[str, type[HubError]] = {
+    kind.code: kind for kind in (UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed)
+}
+
+
+class _Exchange(asyncio.Protocol):
+    """One request and its reply on a connection of its own: nothing to keep alive, nothing stale."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._parser = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._size = 0
+        self.reply: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
+        # uvloop's transports are none of asyncio's classes: only their methods are the same.
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._fail("the project server's reply is not HTTP")
+
+    def on_body(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MAX_REPLY_BYTES:
+            self._body.clear()
+            self._fail(f"the project server's reply is larger than {MAX_REPLY_BYTES} bytes")
+        elif not self.reply.done():
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if not self.reply.done():
+            self.reply.set_result((self._parser.get_status_code(), b"".join(self._body)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("the project server ended before it answered")
+
+    def _fail(self, why: str) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(ServerLost(why))
+
+
+@contextlib.contextmanager
+def _short_address(path: Path) -> Iterator[str]:
+    """An address of a unix socket that is short enough, however long its path is."""
+    directory_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory_fd}/{path.name}"
+    finally:
+        os.close(directory_fd)
+
+
+async def _connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        with _short_address(path) as address:
+            while True:
+                try:
+                    connection.connect(address)
+                    return connection
+                except BlockingIOError:  # as many wait already as can; there is no event for this
+                    await asyncio.sleep(_BUSY_WAIT_S)
+    except OSError as error:
+        connection.close()
+        raise ServerLost("the project server is not there") from error
+    except asyncio.CancelledError:
+        connection.close()
+        raise
+
+
+async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
+    request = f"{line} HTTP/1.1\r\nhost: project\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    connection = await _connect(path)
+    transport, exchange = await asyncio.get_running_loop().create_unix_connection(
+        lambda: _Exchange(request), sock=connection
+    )
+    try:
+        status, reply = await exchange.reply
+    finally:
+        transport.abort()
+        exchange.reply.cancel()
+    if status != 200:
+        raise ServerLost(f"the project server answered with status {status}")
+    return _parse(reply)
+
+
+def _parse(reply: bytes) -> Any:
+    try:
+        value = json.loads(reply, parse_constant=_refuse_constant)
+        if _LONE_SURROGATE.search(reply):
+            # Halves of surrogate pairs could not be sent on.
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise ServerLost("the project server's reply is not JSON") from error
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+async def identify(path: Path) -> dict[str, Any]:
+    """Ask a project server who it is.
+
+    Args:
+        path: Its unix socket.
+
+    Returns:
+        Something with the keys ``project_id``, ``epoch`` and ``session_id``; the values may be anything.
+
+    Raises:
+        ServerLost: No proper answer.
+    """
+    answer = await _exchange(path, "GET /identity")
+    if not isinstance(answer, dict) or not {"project_id", "epoch", "session_id"} <= answer.keys():
+        raise ServerLost("the project server does not say who it is")
+    return answer
+
+
+async def call(
+    path: Path, session_id: str, name: str, arguments: Sequence[object], *, timeout_s: float | None
+) -> object:
+    """Call a method of a project server, as `Engine.call` says.
+
+    Args:
+        path: Its unix socket.
+        session_id: The run that is meant; another one on the same socket refuses.
+        name: The method.
+        arguments: Its arguments.
+        timeout_s: Bound on the wait in seconds.
+
+    Raises:
+        ServerLost, CallTimeout, UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed, ProjectError: As
+            `Engine.call` says.
+    """
+    try:
+        body = json.dumps({"name": name, "args": arguments, "session_id": session_id}).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"the arguments of {name} must be JSON") from error
+    try:
+        async with asyncio.timeout(timeout_s):
+            answer = await _exchange(path, "POST /call", body)
+    except TimeoutError as error:
+        raise CallTimeout(f"timeout: {name} has not answered within {timeout_s:g} s; it goes on") from error
+    return _take(answer)
+
+
+def _take(answer: object) -> object:
+    """The value in a reply of ``/call``, or the error that it tells of."""
+    if isinstance(answer, dict):
+        if "ok" in answer:
+            return answer["ok"]
+        text, code = answer.get("error"), answer.get("code")
+        if isinstance(text, str) and isinstance(code, str):
+            raise _ERRORS.get(code, ProjectError)(text)
+    raise ServerLost("the project server's reply is neither a result nor an error")

@@ -1,0 +1,279 @@
+"""The local engine: project servers as processes of this machine, each in a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from projecthub.engines import calls
+from projecthub.engines.local import probe, processes
+from projecthub.engines.local.launching import Launching, to_the_end
+from projecthub.engines.local.records import SKELETON, SOCKET_FILE, Record, project_dir, read_exit
+from projecthub.engines.port import Exit, Instance, Isolation, StartSpec, Usage
+from projecthub.errors import ServerLost, StartFailed
+from projecthub.wire.ids import ProjectId, is_uuid
+
+_START_TIMEOUT_S = 30.0
+_FIND_TIMEOUT_S = 5.0
+_REMEMBERED_EXITS = 1024
+_NOTHING = Usage(processes=0, rss=0, pss=0, uss=0, swap=0, cpu_s=0.0)
+# How long an init that has no pid namespace may take to kill and reap everything before it is killed itself.
+_HUNT_S = 5.0
+
+
+class LocalEngine:
+    """Runs project servers on this machine. Implements `projecthub.engines.port.Engine`."""
+
+    def __init__(self, *, runtime_dir: Path, isolation: Isolation | None = None, hidden: Sequence[Path] = ()) -> None:
+        """Make an engine; `open` starts it.
+
+        Args:
+            runtime_dir: Where identities, sockets and logs of running projects are kept; the engine's alone. Made if
+                missing. Its content is of no use after a reboot.
+            isolation: What is to keep projects apart; None: the best that this machine offers.
+            hidden: Directories of the hub that no project may see, even if they lie inside the system.
+        """
+        self._runtime_dir = runtime_dir.absolute()
+        self._isolation: Isolation | None = isolation
+        self._hidden = tuple(hidden)
+        self._launcher: Launching | None = None
+        self._launcher_lock = asyncio.Lock()
+        self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._watches: dict[str, asyncio.Task[Exit]] = {}
+        self._exits: OrderedDict[str, Exit] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """``local``."""
+        return "local"
+
+    @property
+    def isolation(self) -> Isolation:
+        """The isolation in force; known once the engine is open."""
+        if self._isolation is None:
+            raise RuntimeError("open the engine first: the machine has not been tried yet")
+        return self._isolation
+
+    async def open(self) -> None:
+        """Try the machine, start the launcher, and clean up what an earlier boot has left.
+
+        Raises:
+            StartFailed: The isolation that was asked for cannot be had, with the reason and the remedy.
+        """
+        self._runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._runtime_dir.chmod(0o700)
+        (self._runtime_dir / SKELETON).mkdir(exist_ok=True)
+        if self._isolation is None:
+            self._isolation = await asyncio.to_thread(probe.best_isolation)
+        elif self._isolation is not Isolation.NONE and (self._isolation is Isolation.FULL) != (os.geteuid() == 0):
+            other = "run it as root" if self._isolation is Isolation.FULL else "ask for 'full'"
+            raise StartFailed(f"isolation '{self._isolation}' is not for a hub of this user: {other}")
+        self._clean()
+        await self._ready_launcher()
+
+    def _clean(self) -> None:
+        """Remove what has no meaning any more: starts that were never completed, and runs before the boot."""
+        boot_id = processes.boot_id()
+        for project_id in self._known():
+            directory = project_dir(self._runtime_dir, project_id)
+            record = Record.load(directory)
+            if record is None or record.boot_id != boot_id:
+                shutil.rmtree(directory, ignore_errors=True)
+
+    def _known(self) -> list[ProjectId]:
+        return [ProjectId(each.name) for each in self._runtime_dir.iterdir() if is_uuid(each.name)]
+
+    async def _ready_launcher(self) -> Launching:
+        async with self._launcher_lock:
+            if self._launcher is None or not self._launcher.is_alive:
+                if self._launcher is not None:
+                    await self._launcher.close()
+                self._launcher = await Launching.begin(
+                    isolation=self.isolation, runtime_dir=self._runtime_dir, hidden=self._hidden
+                )
+            return self._launcher
+
+    async def close(self) -> None:
+        """Let go of everything but the projects, which run on."""
+        for watch in self._watches.values():
+            watch.cancel()
+        await asyncio.gather(*self._watches.values(), return_exceptions=True)
+        async with self._launcher_lock:
+            if self._launcher is not None:
+                await self._launcher.close()
+                self._launcher = None
+
+    def _lock(self, project_id: ProjectId) -> asyncio.Lock:
+        """One lock a project, for starting and stopping; gone when nobody holds it."""
+        return self._locks.setdefault(project_id, asyncio.Lock())
+
+    def _load(self, project_id: ProjectId) -> Record | None:
+        return Record.load(project_dir(self._runtime_dir, project_id))
+
+    async def start(self, spec: StartSpec) -> Instance:
+        """Start a project server and wait until it has answered. See `Engine.start`.
+
+        Raises:
+            StartFailed: It did not come up; the text is for people.
+        """
+        self._check(spec)
+        session_id = str(uuid4())
+        lock = self._lock(spec.project_id)
+        async with lock:
+            older = self._load(spec.project_id)
+            if older is not None:
+                if older.is_alive() and older.epoch >= spec.epoch:
+                    raise StartFailed(
+                        f"start {spec.epoch} of the project is out of date: start {older.epoch} is running"
+                    )
+                await self._end(older, grace_s=2.0)
+            launcher = await self._ready_launcher()
+            try:
+                record = await launcher.launch(spec, session_id)
+                await self._confirm(record, _START_TIMEOUT_S)
+            except BaseException as error:
+                await to_the_end(self._undo(spec.project_id, session_id))
+                if isinstance(error, ServerLost | TimeoutError):
+                    raise StartFailed(f"the project could not be started: {error}") from error
+                raise
+        return record.instance()
+
+    def _check(self, spec: StartSpec) -> None:
+        """Refuse what cannot work, in words, before anything is done.
+
+        Raises:
+            StartFailed: The home is missing or the uid is not one that this engine can give.
+        """
+        if not is_uuid(spec.project_id):
+            raise StartFailed(f"the project could not be started: '{spec.project_id}' is not a project's id")
+        if self.isolation is Isolation.FULL and not spec.uid:
+            raise StartFailed("the project could not be started: full isolation needs a uid of its own, other than 0")
+        if spec.uid is not None and os.geteuid() not in (0, spec.uid):
+            raise StartFailed(f"the project could not be started: only a hub that runs as root can give uid {spec.uid}")
+        if not spec.home.is_dir():
+            raise StartFailed("the project could not be started: its home does not exist")
+
+    async def _confirm(self, record: Record, timeout_s: float) -> None:
+        """Make sure that the server of a record answers, and that it is that server.
+
+        Raises:
+            ServerLost, TimeoutError: It is not.
+        """
+        directory = project_dir(self._runtime_dir, record.project_id)
+        async with asyncio.timeout(timeout_s):
+            answer = await calls.identify(directory / SOCKET_FILE)
+        if (answer["project_id"], answer["epoch"], answer["session_id"]) != (
+            record.project_id,
+            record.epoch,
+            record.session_id,
+        ):
+            raise ServerLost("another project server answers")
+
+    async def _undo(self, project_id: ProjectId, session_id: str) -> None:
+        record = self._load(project_id)
+        if record is not None and record.session_id == session_id:
+            await self._end(record, grace_s=0.0)
+
+    async def find(self, project_id: ProjectId) -> Instance | None:
+        """The instance of a project that runs now and answers, whoever started it; None if none does."""
+        record = self._load(project_id) if is_uuid(project_id) else None
+        if record is None or not record.is_alive():
+            return None
+        try:
+            await self._confirm(record, _FIND_TIMEOUT_S)
+        except (ServerLost, TimeoutError):
+            return None
+        return record.instance()
+
+    async def running(self) -> Sequence[Instance]:
+        """All instances that run now, as `find` would find them."""
+        found = await asyncio.gather(*(self.find(project_id) for project_id in self._known()))
+        return [instance for instance in found if instance is not None]
+
+    async def stop(self, instance: Instance, *, grace_s: float = 2.0) -> None:
+        """End an instance: ask, wait up to ``grace_s`` seconds, kill, wait for the end. Idempotent."""
+        lock = self._lock(instance.project_id)
+        async with lock:
+            record = self._load(instance.project_id)
+            if record is not None and record.session_id == instance.session_id:
+                await self._end(record, grace_s=grace_s)
+
+    async def _end(self, record: Record, *, grace_s: float) -> None:
+        if record.is_alive():
+            await self._end_processes(record, grace_s)
+        elif record.isolation is Isolation.NONE and processes.is_alive(record.server):
+            # Its init was killed, and nothing but the parent's end held the rest together.
+            killed = processes.kill_tree(record.server.pid)
+            await asyncio.gather(*(processes.end_of(process) for process in killed))
+        await asyncio.wait([self._watch(record)])
+        shutil.rmtree(project_dir(self._runtime_dir, record.project_id), ignore_errors=True)
+
+    async def _end_processes(self, record: Record, grace_s: float) -> None:
+        """Ask a run to end, then make it. The end of its init is the end of all of it."""
+        ended = self._watch(record)
+        steps = [(signal.SIGTERM, grace_s), (signal.SIGKILL, None)]
+        if record.isolation is Isolation.NONE:
+            steps.insert(1, (signal.SIGUSR1, _HUNT_S))
+        for number, patience_s in steps:
+            if number is signal.SIGKILL and record.isolation is Isolation.NONE:
+                processes.kill_tree(record.init.pid)
+            processes.send(record.init, number)
+            done, _ = await asyncio.wait([ended], timeout=patience_s)
+            if done:
+                return
+
+    async def wait(self, instance: Instance) -> Exit:
+        """Wait until an instance has ended by whatever cause, and tell how. See `Engine.wait`."""
+        session_id = instance.session_id
+        if session_id not in self._exits and session_id not in self._watches:
+            record = self._load(instance.project_id)
+            if record is None or record.session_id != session_id:
+                return Exit()
+            self._watch(record)
+        if session_id in self._watches:
+            return await asyncio.shield(self._watches[session_id])
+        return self._exits[session_id]
+
+    def _watch(self, record: Record) -> asyncio.Task[Exit]:
+        """The task that waits for the end of a run, one for all who ask."""
+        session_id = record.session_id
+        watch = self._watches.get(session_id)
+        if watch is None:
+            watch = self._watches[session_id] = asyncio.create_task(self._see_end(record))
+            watch.add_done_callback(lambda _: self._watches.pop(session_id))
+        return watch
+
+    async def _see_end(self, record: Record) -> Exit:
+        if record.boot_id == processes.boot_id():
+            await processes.end_of(record.init)
+        known = self._exits[record.session_id] = read_exit(project_dir(self._runtime_dir, record.project_id))
+        if len(self._exits) > _REMEMBERED_EXITS:
+            self._exits.popitem(last=False)
+        return known
+
+    async def usage(self, instance: Instance) -> Usage:
+        """What the instance uses now; all zero if it has ended."""
+        record = self._load(instance.project_id)
+        if record is None or record.session_id != instance.session_id or not record.is_alive():
+            return _NOTHING
+        return await asyncio.to_thread(processes.usage_of_tree, record.init.pid)
+
+    async def call(
+        self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None
+    ) -> object:
+        """Call a method of the project server and return its JSON value. See `Engine.call`.
+
+        Raises:
+            ServerLost: No answer, or not an answer of a project server.
+            CallTimeout: No answer within ``timeout_s``.
+            UnknownMethod, InvalidArgument, ExecFailed: As the project server says.
+        """
+        socket = project_dir(self._runtime_dir, instance.project_id) / SOCKET_FILE
+        return await calls.call(socket, instance.session_id, name, arguments, timeout_s=timeout_s)

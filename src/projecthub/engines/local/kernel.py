@@ -1,0 +1,190 @@
+"""The kernel's calls that Python does not offer: namespaces, mounts, privileges. Through libc, by ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MNT_DETACH = 0x2
+
+# Younger system calls have the same numbers on every architecture, alpha aside.
+_SYS_MOUNT_SETATTR = 442
+_SYS_LANDLOCK_CREATE_RULESET = 444
+_LANDLOCK_CREATE_RULESET_VERSION = 1
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+# The low bits of mount_setattr's attributes are those of mount(2): rdonly 1, nosuid 2, nodev 4, noexec 8.
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_NAME = 15
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Enter new namespaces of the kinds in ``flags`` (``CLONE_NEW*``)."""
+    _check(_libc.unshare(flags))
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    """Mount ``source`` at ``target``; the arguments are those of the system call."""
+    _check(
+        _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode() if kind else None, flags, options.encode())
+    )
+
+
+def bind(source: str, target: str, attributes: int) -> None:
+    """Show the tree at ``source`` at ``target`` too, every mount below it included.
+
+    Args:
+        source: A directory or file.
+        target: An existing one of the same sort.
+        attributes: ``MS_RDONLY``, ``MS_NOSUID``, ``MS_NODEV``, ``MS_NOEXEC`` to set on the whole tree.
+    """
+    mount(source, target, None, MS_BIND | MS_REC)
+    restrict(target, attributes)
+
+
+def restrict(target: str, attributes: int) -> None:
+    """Add ``MS_RDONLY``, ``MS_NOSUID``, ``MS_NODEV``, ``MS_NOEXEC`` to a mount and to all mounts below it."""
+    wanted = _MountAttributes(attr_set=attributes)
+    try:
+        _check(
+            _libc.syscall(
+                ctypes.c_long(_SYS_MOUNT_SETATTR),
+                ctypes.c_int(_AT_FDCWD),
+                ctypes.c_char_p(os.fsencode(target)),
+                ctypes.c_uint(_AT_RECURSIVE),
+                ctypes.byref(wanted),
+                ctypes.c_size_t(ctypes.sizeof(wanted)),
+            )
+        )
+    except OSError as error:
+        # Linux before 5.12, or a filter that does not know the call.
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+        for path, present in _mounts_below(target):
+            mount("none", path, None, MS_REMOUNT | MS_BIND | present | attributes)
+
+
+def _mounts_below(target: str) -> list[tuple[str, int]]:
+    """The mount at ``target`` and all below it, each with the attributes that it has already."""
+    known = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
+    found: dict[str, int] = {}
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields = line.split()
+        path = os.fsdecode(fields[4].decode("unicode_escape").encode("latin-1"))
+        if path == target or path.startswith(target.rstrip("/") + "/"):
+            found[path] = sum(known.get(option, 0) for option in fields[5].decode().split(","))
+    return list(found.items())
+
+
+def change_root(new_root: str) -> None:
+    """Make the mount ``new_root`` the root of this mount namespace and let go of the old one."""
+    os.chdir(new_root)
+    _check(_libc.pivot_root(b".", b"."))
+    # The old root now lies over the new one; taking it off leaves the new one alone.
+    _check(_libc.umount2(b".", MNT_DETACH))
+    os.chdir("/")
+
+
+def set_host_name(name: str) -> None:
+    """Set the host name of this uts namespace."""
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))))
+
+
+def set_process_name(name: str) -> None:
+    """Set what `ps` shows as the command's name: 15 characters at most."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    _check(_libc.prctl(_PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0))
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Whether processes of the same uid may look into this one, and whether its /proc files are its own."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, int(dumpable), 0, 0, 0))
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose parent ends."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def forbid_new_privileges() -> None:
+    """Let no program that is executed from here on gain anything: set-uid bits and file capabilities are void."""
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def empty_bounding_set() -> None:
+    """Give up every capability for the programs that are executed from here on; this process keeps its own."""
+    for capability in range(64):
+        if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) < 0:
+            return
+        _check(_libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0))
+
+
+def drop_capabilities() -> None:
+    """Give up every capability of this process: ambient, effective, permitted and inheritable."""
+    _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+    header = _CapabilityHeader(version=_CAPABILITY_VERSION_3, pid=0)
+    _check(_libc.capset(ctypes.byref(header), (ctypes.c_uint32 * 6)()))
+
+
+def landlock_abi() -> int:
+    """The version of Landlock that the kernel offers; 0: none."""
+    return max(
+        0,
+        int(
+            _libc.syscall(
+                ctypes.c_long(_SYS_LANDLOCK_CREATE_RULESET),
+                ctypes.c_void_p(None),
+                ctypes.c_size_t(0),
+                ctypes.c_uint32(_LANDLOCK_CREATE_RULESET_VERSION),
+            )
+        ),
+    )

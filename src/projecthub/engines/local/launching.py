@@ -1,0 +1,199 @@
+"""The hub's side of the launcher: start the process, ask it for projects, notice its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import projecthub
+from projecthub.engines.local.records import Record
+from projecthub.engines.port import Isolation, StartSpec
+from projecthub.errors import StartFailed
+
+_T = TypeVar("_T")
+_MODULE = "projecthub.engines.local.launcher"
+_OPEN_TIMEOUT_S = 30.0
+_ABORT_TIMEOUT_S = 5.0
+_END_TIMEOUT_S = 5.0
+_MAX_LINE_BYTES = 1024 * 1024
+
+
+def python_environment() -> dict[str, str]:
+    """What a Python of ours needs to start. Nothing else of our environment is handed on."""
+    environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+    package_parent = str(Path(projecthub.__path__[0]).parent)
+    if package_parent != sysconfig.get_path("purelib"):
+        environment["PYTHONPATH"] = package_parent
+    if (libraries := os.environ.get("LD_LIBRARY_PATH")) is not None:
+        environment["LD_LIBRARY_PATH"] = libraries
+    return environment
+
+
+async def to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await something that has to be completed even if the caller is cancelled meanwhile, again and again.
+
+    For the tidying up inside an ``except`` block, which raises what it caught afterwards.
+    """
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
+
+
+def _spawn(runtime_dir: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair()
+    with theirs, (runtime_dir / "launcher.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            cwd="/",
+            env=python_environment(),
+            start_new_session=True,
+        )
+    return process, ours
+
+
+class Launching:
+    """A running launcher."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Take over a launcher that has been opened; `begin` makes one."""
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Record]] = {}
+        self._listener = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def begin(cls, *, isolation: Isolation, runtime_dir: Path, hidden: Sequence[Path]) -> Launching:
+        """Start a launcher and wait until it is ready.
+
+        Raises:
+            StartFailed: It cannot build sandboxes here, with the reason.
+        """
+        process, ours = _spawn(runtime_dir)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_MAX_LINE_BYTES)
+        request = {
+            "isolation": isolation,
+            "runtime_dir": str(runtime_dir),
+            "hidden": [str(path) for path in hidden],
+        }
+        writer.write(json.dumps(request).encode() + b"\n")
+        try:
+            async with asyncio.timeout(_OPEN_TIMEOUT_S):
+                answer = json.loads(await reader.readline() or '{"error": "it ended at once"}')
+            if "error" in answer:
+                raise StartFailed(f"the launcher could not be started: {answer['error']}")
+        except BaseException as error:
+            writer.close()
+            process.kill()
+            process.wait()
+            if isinstance(error, OSError):  # a time-out among them
+                raise StartFailed("the launcher could not be started: it does not answer") from error
+            raise
+        return cls(process, reader, writer)
+
+    @property
+    def pid(self) -> int:
+        """The launcher's process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can still be asked."""
+        return not self._listener.done()
+
+    async def launch(self, spec: StartSpec, session_id: str) -> Record:
+        """Start a project's processes; their identity is saved when this returns.
+
+        If the call is cancelled, the start is undone or complete when the cancellation comes out.
+
+        Raises:
+            StartFailed: It did not work; nothing of it is left.
+        """
+        number = next(self._numbers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        wanted = {
+            "project_id": spec.project_id,
+            "epoch": spec.epoch,
+            "session_id": session_id,
+            "home": str(spec.home),
+            "uid": spec.uid,
+            "environment": dict(spec.environment),
+        }
+        self._ask({"id": number, "start": wanted})
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            self._ask({"id": number})
+            await to_the_end(self._settle(answer))
+            raise
+        finally:
+            self._answers.pop(number, None)
+
+    async def _settle(self, answer: asyncio.Future[Record]) -> None:
+        """Wait for an answer though nobody wants it any more; a launcher that gives none is ended."""
+        done, _ = await asyncio.wait([answer], timeout=_ABORT_TIMEOUT_S)
+        if not done:
+            self._process.kill()
+            await asyncio.wait([answer])
+        if not answer.cancelled():
+            answer.exception()  # looked at, so that nobody complains
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        if not self.is_alive:
+            self._lose()
+            return
+        self._writer.write(json.dumps(request).encode() + b"\n")
+
+    async def _listen(self) -> None:
+        """Hand out the answers until the launcher ends."""
+        try:
+            while line := await self._reader.readline():
+                message = json.loads(line)
+                answer = self._answers.get(message["id"])
+                if answer is None or answer.done():
+                    continue
+                if "error" in message:
+                    answer.set_exception(StartFailed(f"the project could not be started: {message['error']}"))
+                else:
+                    answer.set_result(Record.from_json(message["record"]))
+        except ConnectionError:
+            pass
+        finally:
+            self._lose()
+            self._writer.close()
+
+    def _lose(self) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(StartFailed("the project could not be started: the launcher has ended"))
+
+    async def close(self) -> None:
+        """End the launcher. What it has started runs on."""
+        self._writer.close()
+        self._listener.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._listener
+        try:
+            await asyncio.to_thread(self._process.wait, _END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)

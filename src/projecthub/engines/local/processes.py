@@ -1,0 +1,185 @@
+"""What /proc tells about processes: who they are, whose children, what they use.
+
+A pid alone names nobody for long, since the kernel gives it away again. Together with the start time it does, until
+the machine is booted anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from projecthub.engines.port import Usage
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_GONE = (FileNotFoundError, ProcessLookupError)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of this machine.
+
+    Attributes:
+        pid: Its id.
+        started: When it was started, in clock ticks since the boot.
+    """
+
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    """The fields of /proc/PID/stat that are used here."""
+
+    state: str
+    parent: int
+    started: int
+    cpu_s: float
+
+
+def _read_stat(pid: int) -> _Stat | None:
+    """The state of a process; None if there is none of that id."""
+    try:
+        data = Path(f"/proc/{pid}/stat").read_bytes()
+    except _GONE:
+        return None
+    # The command's name stands in parentheses and may hold anything, parentheses too.
+    fields = data[data.rindex(b")") + 2 :].split()
+    cpu_ticks = sum(int(field) for field in fields[11:15])
+    return _Stat(fields[0].decode(), int(fields[1]), int(fields[19]), cpu_ticks / _TICKS_PER_S)
+
+
+def boot_id() -> str:
+    """A uuid that the kernel makes at every boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def identify(pid: int) -> Process | None:
+    """The process of an id; None if there is none, or only the remains of one that has ended."""
+    stat = _read_stat(pid)
+    return Process(pid, stat.started) if stat is not None and stat.state not in "ZX" else None
+
+
+def is_alive(process: Process) -> bool:
+    """Whether that very process still runs."""
+    return identify(process.pid) == process
+
+
+def open_pidfd(process: Process) -> int | None:
+    """A file descriptor of that very process, readable once it has ended; None if it has already."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return None
+    # Looked at after opening: from here on the descriptor and the start time speak of the same process.
+    if is_alive(process):
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one, without itself."""
+    listed = _children_listed(pid)
+    if listed is None:
+        return _descendants_searched(pid)
+    for each in listed:
+        listed += _children_listed(each) or []
+    return listed
+
+
+def _children_listed(pid: int) -> list[int] | None:
+    """The children of a process as /proc lists them; None where the kernel keeps no such list."""
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_bytes().split())
+    except _GONE:
+        return None if Path(f"/proc/{pid}").exists() else found
+    return found
+
+
+def _descendants_searched(pid: int) -> list[int]:
+    """The same by one look at all processes of the machine."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (stat := _read_stat(int(entry.name))) is not None:
+            children[stat.parent].append(int(entry.name))
+    found = list(children[pid])
+    for each in found:
+        found += children[each]
+    return found
+
+
+def send(process: Process, number: int) -> None:
+    """Send a signal to that very process; nothing if it has ended."""
+    pidfd = open_pidfd(process)
+    if pidfd is not None:
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
+def kill_tree(pid: int) -> list[Process]:
+    """Kill a process and all below it; which ones they are."""
+    found = [process for each in (pid, *descendants(pid)) if (process := identify(each)) is not None]
+    for process in found:
+        send(process, signal.SIGKILL)
+    return found
+
+
+async def end_of(process: Process) -> None:
+    """Wait until that very process has ended."""
+    pidfd = open_pidfd(process)
+    if pidfd is None:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+def usage_of_tree(pid: int) -> Usage:
+    """What a process and all below it use together. Those that end meanwhile count nothing."""
+    count, cpu_s = 0, 0.0
+    sizes = dict.fromkeys(("rss", "pss", "uss", "swap"), 0)
+    for each in (pid, *descendants(pid)):
+        stat = _read_stat(each)
+        if stat is None or stat.state in "ZX":
+            continue
+        with contextlib.suppress(*_GONE):
+            for name, size in _read_sizes(each).items():
+                sizes[name] += size
+            count += 1
+            cpu_s += stat.cpu_s
+    return Usage(processes=count, cpu_s=cpu_s, **sizes)
+
+
+def _read_sizes(pid: int) -> dict[str, int]:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except PermissionError:
+        # A process that may not be looked into still tells how much it holds, and how much of that is shared.
+        _, resident, shared = (int(field) for field in Path(f"/proc/{pid}/statm").read_text().split()[:3])
+        own = (resident - shared) * _PAGE_BYTES
+        return {"rss": resident * _PAGE_BYTES, "pss": own, "uss": own, "swap": 0}
+    kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    return {
+        "rss": kilobytes["Rss"] * 1024,
+        "pss": kilobytes["Pss"] * 1024,
+        "uss": (kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]) * 1024,
+        "swap": kilobytes["Swap"] * 1024,
+    }

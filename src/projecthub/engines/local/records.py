@@ -1,0 +1,113 @@
+"""What the local engine remembers of a running project, in files that survive the hub and the launcher.
+
+Every project has a directory below the engine's runtime directory, which belongs to the hub alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from projecthub.engines.local import processes
+from projecthub.engines.local.processes import Process
+from projecthub.engines.port import Exit, Instance, Isolation
+from projecthub.wire.ids import ProjectId
+
+RECORD_FILE = "instance.json"
+SOCKET_FILE = "server.sock"
+LOG_FILE = "server.log"
+EXIT_FILE = "exit"
+SKELETON = "skeleton"
+"""Below the runtime directory: where the launcher, out of everybody's sight, mounts the sandbox's common part."""
+
+
+def project_dir(runtime_dir: Path, project_id: ProjectId) -> Path:
+    """The directory with the files of a project's run."""
+    return runtime_dir / project_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One run of a project, with what it takes to recognise its processes again.
+
+    Attributes:
+        boot_id: The boot of the machine that the process ids belong to.
+        project_id: Whose run.
+        epoch: The epoch it was started with.
+        session_id: A uuid of its own.
+        isolation: The isolation in force.
+        init: The project's first process, as the machine sees it.
+        server: The project server.
+        started_at: When it was started.
+    """
+
+    boot_id: str
+    project_id: ProjectId
+    epoch: int
+    session_id: str
+    isolation: Isolation
+    init: Process
+    server: Process
+    started_at: datetime
+
+    def save(self, directory: Path) -> None:
+        """Write the record, as a whole or not at all."""
+        draft = directory / f"{RECORD_FILE}.new"
+        draft.write_text(json.dumps(self.as_json()))
+        draft.rename(directory / RECORD_FILE)
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as plain JSON."""
+        return {**asdict(self), "started_at": self.started_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Record:
+        """The record of plain JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is none.
+        """
+        return cls(
+            boot_id=values["boot_id"],
+            project_id=ProjectId(values["project_id"]),
+            epoch=values["epoch"],
+            session_id=values["session_id"],
+            isolation=Isolation(values["isolation"]),
+            init=Process(**values["init"]),
+            server=Process(**values["server"]),
+            started_at=datetime.fromisoformat(values["started_at"]),
+        )
+
+    @classmethod
+    def load(cls, directory: Path) -> Record | None:
+        """The record in a directory; None if there is none, or an unreadable one."""
+        try:
+            return cls.from_json(json.loads((directory / RECORD_FILE).read_bytes()))
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+
+    def is_alive(self) -> bool:
+        """Whether the run goes on."""
+        return self.boot_id == processes.boot_id() and processes.is_alive(self.init)
+
+    def instance(self) -> Instance:
+        """The run as the engine's port names it."""
+        return Instance(
+            project_id=self.project_id,
+            epoch=self.epoch,
+            pid=self.server.pid,
+            session_id=self.session_id,
+            started_at=self.started_at,
+        )
+
+
+def read_exit(directory: Path) -> Exit:
+    """How a run ended, as its init has written it down; nothing is known if the init was killed itself."""
+    try:
+        kind, number = (directory / EXIT_FILE).read_text().split()
+        return Exit(code=int(number)) if kind == "code" else Exit(signal=int(number))
+    except (OSError, ValueError):
+        return Exit()

@@ -1,0 +1,297 @@
+"""The sandbox: what a project sees of the machine, and what it may do there.
+
+It is built in two steps, so that a start is fast. The launcher, once, enters namespaces of its own and builds a
+*skeleton*: the read-only part that is the same for all projects. Each project then takes a copy of that mount
+namespace and adds what is its own: home, ``/tmp``, ``/run``, ``/proc``, terminals, shared memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import stat
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import projecthub
+from projecthub.engines.local import kernel
+from projecthub.engines.port import Isolation
+from projecthub.errors import StartFailed
+
+HOME = "/home/user"
+"""Where a project finds its home, whatever it is on the machine."""
+
+HOST_NAME = "project"
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICE_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+# Configuration of the machine that programs need and that holds no secret. Everything else of /etc stays out.
+_ETC_COPIED = (
+    *("bash.bashrc", "gai.conf", "hosts", "ld.so.cache", "ld.so.conf", "localtime", "mime.types", "profile"),
+    *("protocols", "resolv.conf", "services", "ssl/openssl.cnf", "timezone"),
+)
+_ETC_BOUND = ("alternatives", "ca-certificates", "fonts", "pki", "ssl/certs")
+_NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
+
+_OWN_DIRECTORIES = {
+    "/tmp": "size=25%,mode=1777",  # noqa: S108 - a project's own
+    "/dev/shm": "size=25%,mode=1777",  # noqa: S108
+    "/run": "size=64m,mode=0755",
+}
+_CLEAN = kernel.MS_NOSUID | kernel.MS_NODEV
+_MAX_OPEN_FILES = 65536
+_MAX_PROCESSES = 4096
+
+
+@contextlib.contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Say which step of building failed, without saying where on the machine."""
+    try:
+        yield
+    except OSError as error:
+        raise StartFailed(f"the sandbox could not be built: {what}: {error.strerror}") from error
+
+
+def prepare(isolation: Isolation, root: Path, hidden: Sequence[Path]) -> None:
+    """Enter the launcher's own namespaces and build the skeleton there. For a process of one thread.
+
+    Args:
+        isolation: ``FULL`` or ``USER``.
+        root: An empty directory; the skeleton is mounted on it, visible to this process and its children only.
+        hidden: Directories no project may see, even where they lie inside a tree that is shown (``/opt``).
+
+    Raises:
+        StartFailed: The kernel refuses, with the step that failed.
+    """
+    os.umask(0o022)
+    try:
+        _enter_user_namespace()
+    except OSError as error:
+        # Root can do without: what forbids user namespaces to root forbids them to projects too.
+        if isolation is not Isolation.FULL:
+            raise StartFailed(f"this machine does not offer user namespaces: {error.strerror}") from error
+        with _step("mount namespace"):
+            kernel.unshare(kernel.CLONE_NEWNS)
+    with _step("privileges"):
+        kernel.empty_bounding_set()
+        kernel.forbid_new_privileges()
+    _build_skeleton(str(root), hidden)
+
+
+def _enter_user_namespace() -> None:
+    """Enter a user namespace in which ids mean what they mean outside and that allows no further ones in it.
+
+    So nothing that a project does can make it privileged in a namespace of its own.
+    """
+    parent = os.getpid()
+    ready, told = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        status = 1
+        try:
+            os.close(told)
+            if os.read(ready, 1):
+                _write_id_maps(parent)
+                status = 0
+        finally:
+            os._exit(status)
+    os.close(ready)
+    try:
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+        os.write(told, b"!")
+    finally:
+        os.close(told)
+        _, status = os.waitpid(helper, 0)
+    if status:
+        raise PermissionError(1, "ids could not be mapped")
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+
+
+def _write_id_maps(pid: int) -> None:
+    """Map ids onto themselves: all of them as root, our own otherwise. Only a process outside may write all."""
+    proc = Path(f"/proc/{pid}")
+    for name, own in (("uid_map", os.getuid()), ("gid_map", os.getgid())):
+        if os.geteuid() == 0:
+            extents = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
+            text = "".join(f"{inside} {inside} {count}\n" for inside, _, count in extents)
+        else:
+            (proc / "setgroups").write_text("deny")
+            text = f"{own} {own} 1\n"
+        (proc / name).write_text(text)
+
+
+def _build_skeleton(root: str, hidden: Sequence[Path]) -> None:
+    with _step("private mounts"):
+        kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount("project", root, "tmpfs", _CLEAN, "size=16m,mode=0755")
+    for directory in ("etc/ssl", "dev/pts", "dev/shm", "proc", "run", "tmp", "var", HOME[1:], "root"):
+        Path(root, directory).mkdir(parents=True, exist_ok=True)
+    Path(root, "var/tmp").symlink_to("../tmp")
+    Path(root, "var/run").symlink_to("../run")
+    _show_system(root, hidden)
+    with _step("configuration"):
+        _make_etc(root)
+    with _step("devices"):
+        _make_dev(root)
+    with _step("read-only system"):
+        kernel.restrict(root, kernel.MS_RDONLY | kernel.MS_NOSUID)
+
+
+def _show_system(root: str, hidden: Sequence[Path]) -> None:
+    """Bind the system and this Python installation, and cover what is hidden, outer directories first."""
+    shown: list[tuple[str, bool]] = []
+    for path in _SYSTEM:
+        if Path(path).is_symlink():
+            Path(root + path).symlink_to(Path(path).readlink())
+        elif Path(path).is_dir():
+            shown.append((path, True))
+    shown += [(path, True) for path in _python_trees()]
+    trees = {path for path, _ in shown}
+    for path in {os.path.realpath(each) for each in hidden}:
+        if any((path + "/").startswith(tree + "/") for tree in trees):
+            shown.append((path, False))
+    for path, visible in sorted(shown, key=lambda each: (each[0].count("/"), each[0], not each[1])):
+        with _step("system directories"):
+            target = root + path
+            Path(target).mkdir(parents=True, exist_ok=True)
+            if visible:
+                kernel.bind(path, target, _CLEAN)
+            else:
+                kernel.mount("hidden", target, "tmpfs", _CLEAN, "size=1m,mode=0755")
+
+
+def _python_trees() -> list[str]:
+    """Where this Python, its packages and this package lie, if not in ``/usr``."""
+    paths = {sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), str(Path(projecthub.__path__[0]))}
+    paths |= {os.path.realpath(path) for path in paths}
+    outside = [path for path in paths if not path.startswith("/usr/") and path not in ("/", "/usr")]
+    return [path for path in outside if not any(path.startswith(other + "/") for other in outside)]
+
+
+def _make_etc(root: str) -> None:
+    etc, host = Path(root, "etc"), Path("/etc")
+    for name in _ETC_COPIED:
+        if (host / name).is_file() and os.access(host / name, os.R_OK):
+            (etc / name).write_bytes((host / name).read_bytes())
+    for name in _ETC_BOUND:
+        if (host / name).is_dir():
+            (etc / name).mkdir(parents=True)
+            kernel.bind(str(host / name), str(etc / name), _CLEAN)
+    (etc / "nsswitch.conf").write_text(_NSSWITCH)
+    (etc / "hostname").write_text(HOST_NAME + "\n")
+    for name in ("passwd", "group"):
+        (etc / name).symlink_to(f"/run/project/{name}")
+
+
+def _make_dev(root: str) -> None:
+    dev = Path(root, "dev")
+    for name in _DEVICES:
+        (dev / name).touch()
+        # Binding instead of making device files: that is refused inside a user namespace, even to root.
+        kernel.mount(f"/dev/{name}", str(dev / name), None, kernel.MS_BIND)
+    for name, target in _DEVICE_LINKS.items():
+        (dev / name).symlink_to(target)
+
+
+def enter_namespaces() -> None:
+    """Enter a project's own mount, ipc and uts namespaces; the children to come get their own pid namespace.
+
+    Raises:
+        StartFailed: The kernel refuses.
+    """
+    with _step("namespaces"):
+        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID)
+
+
+def enter(*, root: str, home: str, uid: int | None, user: str) -> None:
+    """Add a project's own part to the skeleton and go in. For the first process of a new pid namespace.
+
+    Args:
+        root: Where `prepare` built the skeleton.
+        home: The project's home on the machine.
+        uid: The project's uid and gid; None: the caller's own.
+        user: The project's user name.
+
+    Raises:
+        StartFailed: A step failed.
+    """
+    owner = (os.getuid() if uid is None else uid, os.getgid() if uid is None else uid)
+    home_fd = _open_home(home, owner[0])
+    with _step("home"):
+        kernel.bind(f"/proc/self/fd/{home_fd}", root + HOME, _CLEAN)
+    os.close(home_fd)
+    with _step("private directories"):
+        kernel.mount("proc", root + "/proc", "proc", _CLEAN | kernel.MS_NOEXEC)
+        for path, options in _OWN_DIRECTORIES.items():
+            kernel.mount("project", root + path, "tmpfs", _CLEAN, options)
+        kernel.mount("devpts", root + "/dev/pts", "devpts", kernel.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
+        _make_run(Path(root, "run"), owner, user)
+        kernel.change_root(root)
+        kernel.set_host_name(HOST_NAME)
+
+
+def _open_home(home: str, uid: int) -> int:
+    try:
+        fd = os.open(home, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise StartFailed(f"the project's home cannot be opened: {error.strerror}") from error
+    if os.fstat(fd).st_uid != uid:
+        raise StartFailed(f"the project's home does not belong to the project's uid {uid}")
+    return fd
+
+
+def _make_run(run: Path, owner: tuple[int, int], user: str) -> None:
+    """Name the project's user, and give it a directory for sockets as desktops and tools expect one."""
+    uid, gid = owner
+    (run / "project").mkdir()
+    others = "".join(
+        f"{name}:x:{number}:{number}:{name}:/:/usr/sbin/nologin\n"
+        for name, number in (("root", 0), ("nobody", 65534))
+        if number != uid
+    )
+    (run / "project/passwd").write_text(f"{user}:x:{uid}:{gid}:project:{HOME}:/bin/bash\n{others}")
+    groups = "".join(f"{name}:x:{n}:\n" for name, n in (("root", 0), ("tty", 5), ("nogroup", 65534)) if n != gid)
+    (run / "project/group").write_text(f"{user}:x:{gid}:\n{groups}")
+    (run / f"user/{uid}").mkdir(parents=True)
+    (run / f"user/{uid}").chmod(stat.S_IRWXU)
+    os.chown(run / f"user/{uid}", uid, gid)
+
+
+def clamp_resources(*, own_uid: bool) -> None:
+    """Lower the limits that a project inherits; none is ever raised.
+
+    Args:
+        own_uid: Whether the project's uid is its own, so that counting the uid's processes counts the project's.
+    """
+    wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _MAX_OPEN_FILES}
+    if own_uid:
+        wanted[resource.RLIMIT_NPROC] = _MAX_PROCESSES
+    for limit, value in wanted.items():
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+
+
+def drop_privileges(uid: int | None) -> None:
+    """Become ``uid`` (None: stay) without supplementary groups, capabilities or ways to new ones.
+
+    Raises:
+        StartFailed: The kernel refuses.
+    """
+    with _step("privileges"):
+        if uid is not None:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        kernel.drop_capabilities()
+        kernel.forbid_new_privileges()

@@ -1,0 +1,165 @@
+"""The project server over HTTP: Starlette on uvicorn, on a socket that is given.
+
+The body of ``/call`` is ``{"name", "args", "session_id"}``; the reply has status 200 and is ``{"ok": value}`` or
+``{"error": text, "code": code}``. A ``session_id``, if given, names the run that the caller means; another run refuses
+with status 409, so that nobody who holds on to an old instance reaches its successor by mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from projecthub.errors import HubError, InternalError, InvalidArgument
+from projecthub.projectserver.arguments import show
+from projecthub.projectserver.identity import Identity
+from projecthub.projectserver.methods import Methods
+from projecthub.wire.ids import ProjectId
+
+_KEEP_ALIVE_S = 75
+_log = logging.getLogger(__name__)
+
+
+def make_app(identity: Identity) -> Starlette:
+    """The ASGI application of a project server."""
+    methods = Methods(identity)
+
+    async def call(request: Request) -> Response:
+        try:
+            message = _parse(await request.body())
+            if message.get("session_id", identity.session_id) != identity.session_id:
+                return Response("another run of this project", status_code=409)
+            name, arguments = _take_call(message)
+            return _reply({"ok": await methods.call(name, arguments)})
+        except HubError as error:
+            return _reply({"error": error.message, "code": error.code})
+        except Exception:
+            _log.exception("a call failed")
+            return _reply({"error": "the project server made a mistake", "code": InternalError.code})
+
+    async def identify(_: Request) -> Response:
+        return _reply(
+            {
+                "project_id": identity.project_id,
+                "epoch": identity.epoch,
+                "session_id": identity.session_id,
+            }
+        )
+
+    return Starlette(routes=[Route("/call", call, methods=["POST"]), Route("/identity", identify)])
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument("the body of a call must be JSON") from error
+    if not isinstance(message, dict):
+        raise InvalidArgument("the body of a call must be an object")
+    return message
+
+
+def _take_call(message: dict[str, Any]) -> tuple[str, list[object]]:
+    """The name and the arguments of a call; no arguments and null mean none."""
+    name, arguments = message.get("name"), message.get("args")
+    if not isinstance(name, str):
+        raise InvalidArgument("the 'name' of a call must be the method's name, a string")
+    if arguments is None:
+        return name, []
+    if not isinstance(arguments, list):
+        raise InvalidArgument(f"the 'args' of {name} must be a list, not {show(arguments)}")
+    return name, arguments
+
+
+def _reply(value: object) -> Response:
+    return Response(json.dumps(value), media_type="application/json")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its ticks: an idle project server never wakes up, and it ends at once."""
+
+    def __init__(self, config: uvicorn.Config, until: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._until = until
+
+    async def main_loop(self) -> None:
+        await self._until()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+
+
+def make_server(identity: Identity) -> uvicorn.Server:
+    """A project server that is ready to serve until it gets SIGTERM."""
+    return _Server(_configure(identity), _termination)
+
+
+def serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve on a listening socket. The main thread's business."""
+    asyncio.run(server.serve(sockets=[listener]))
+
+
+def rehearse() -> None:
+    """Serve a few calls to ourselves, and leave nothing of it behind.
+
+    For a process that is going to fork project servers: what is loaded and worked out here once, each of them has
+    already, in memory that they share.
+    """
+    identity = Identity(project_id=ProjectId(str(UUID(int=0))), epoch=0, session_id="", home="/")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")  # a name that the kernel picks and forgets
+        listener.listen()
+        address = listener.getsockname().decode()
+
+        async def until_called() -> None:
+            for request in ("GET /identity", "POST /call system.ping", "POST /call system.exec"):
+                line, _, name = request.partition(" system")
+                await _request(address, line, {"name": f"system{name}", "args": [{"command": "true"}]})
+
+        serve(_Server(_configure(identity), until_called), listener)
+
+
+async def _request(address: str, line: str, body: object) -> None:
+    reader, writer = await asyncio.open_unix_connection(address)
+    content = json.dumps(body)
+    head = f"{line} HTTP/1.1\r\nhost: project\r\nconnection: close\r\ncontent-length: {len(content)}\r\n\r\n"
+    writer.write((head + content).encode())
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def _termination() -> None:
+    asked_to_end = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_end.set)
+    await asked_to_end.wait()
+
+
+def _configure(identity: Identity) -> uvicorn.Config:
+    config = uvicorn.Config(
+        make_app(identity),
+        loop="asyncio",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+    )
+    config.load()
+    return config

@@ -1,0 +1,49 @@
+"""The methods of a project server, by their names on the wire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from projecthub.errors import UnknownMethod
+from projecthub.projectserver.environment import make_environment
+from projecthub.projectserver.execution import Executor
+from projecthub.projectserver.identity import Identity
+
+Method = Callable[[Sequence[object]], Awaitable[object]]
+
+
+class Methods:
+    """What a project server can be asked to do."""
+
+    def __init__(self, identity: Identity) -> None:
+        """Make the methods of one project server."""
+        self._identity = identity
+        executor = Executor(home=identity.home, environment=make_environment(identity))
+        self._table: dict[str, Method] = {
+            "system.exec": executor.execute,
+            "system.ping": self._ping,
+            "system.test": self._test,
+        }
+
+    async def call(self, name: str, arguments: Sequence[object]) -> object:
+        """Call a method by its name and return its JSON value.
+
+        Raises:
+            UnknownMethod: There is none of that name.
+            HubError: As the method says.
+        """
+        method = self._table.get(name)
+        if method is None:
+            raise UnknownMethod(f"unknown function '{name}'")
+        return await method(arguments)
+
+    async def _ping(self, _: Sequence[object]) -> object:
+        return {"now": _now_ms()}
+
+    async def _test(self, _: Sequence[object]) -> object:
+        return {"project_id": self._identity.project_id, "server_time": _now_ms()}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
