@@ -33,19 +33,20 @@ class HubProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PROJECTHUB_", "COCALC_"))}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "projecthub", "serve", "--bind", "127.0.0.1:0", "--data-dir", str(self.data_dir)],
-            stdout=subprocess.PIPE,
-            stderr=(self.data_dir / "stderr.log").open("ab"),
-            stdin=subprocess.DEVNULL,
-            env={**kept, **self._environment},
-            start_new_session=True,
-        )
+        with (self.data_dir / "stderr.log").open("ab") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "projecthub", "serve", "--bind", "127.0.0.1:0", f"--data-dir={self.data_dir}"],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                stdin=subprocess.DEVNULL,
+                env={**kept, **self._environment},
+                start_new_session=True,
+            )
         try:
             self._await_start(process)
         except BaseException:
             process.kill()
-            process.wait()
+            process.communicate()
             raise
         return process
 
@@ -92,8 +93,13 @@ class HubProcess:
 
     def restart(self) -> None:
         """Start again on the same data directory, at another port."""
+        self._close_output()
         self.output = ""
         self.process = self._spawn()
+
+    def _close_output(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def terminate(self) -> int:
         """SIGTERM: projects run on."""
@@ -111,7 +117,6 @@ class HubProcess:
             # Whatever was left running is found by a hub on the same data, and stopped with it.
             self.restart()
         self.interrupt()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self._close_output()
         if self._own_dir:
             shutil.rmtree(self.data_dir, ignore_errors=True)

@@ -24,6 +24,7 @@ from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.copies import Copies
+from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.keys import Keys
@@ -88,12 +89,14 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         engine = LocalEngine(runtime_dir=runtime_dir, isolation=isolation, hidden=[settings.data_dir, runtime_dir])
         keys = Keys(store, clock)
         lifecycle = Lifecycle(store, engine, homes, clock)
-        projects = Projects(store, clock, lifecycle, engine, homes, Shares(store))
+        projects = Projects(store, clock, lifecycle, engine, homes)
+        creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
         services = Services(
             clock=clock,
             keys=keys,
             accounts=accounts,
+            creation=creation,
             projects=projects,
             collaborators=Collaborators(store, clock, keys),
             copies=Copies(store, homes),
@@ -105,12 +108,13 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         admin_key, is_new = await _first_admin(settings, store, accounts, keys)
         app, background = make_app(services)
         hub = RunningHub(app, isolation, admin_key, is_new, stop_projects)
+        await creation.open()
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         housekeeping = Housekeeping(store, clock, keys, projects)
         housekeeping.open()
         stack.push_async_callback(housekeeping.close)
-        stack.push_async_callback(projects.close)
+        stack.push_async_callback(creation.close)
         stack.push_async_callback(background.close)
         yield hub
 

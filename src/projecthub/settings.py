@@ -33,9 +33,7 @@ class Settings(BaseSettings):
     ] = None
     isolation: Annotated[
         Literal["auto", "required", "none"],
-        Field(
-            description="auto: the best there is; required: refuse to start without any; none: plain processes."
-        ),
+        Field(description="auto: the best there is; required: refuse to start without any; none: plain processes."),
     ] = "auto"
     admin_key: Annotated[
         SecretStr | None, Field(description="The first admin's API key is exactly this; must start with 'sk-'.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from projecthub.api.services import Services
 
+_ANY_METHOD: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 
 def make_app(services: Services) -> tuple[Starlette, Background]:
     """The application, and the owner of the calls that nobody waits for any more: close it before the services."""
@@ -26,7 +28,7 @@ def make_app(services: Services) -> tuple[Starlette, Background]:
         routes=[
             Route(Endpoint.HUB, hub_endpoint(services, background)),
             Route(Endpoint.PROJECT, project_endpoint(services, background)),
-            *(Route(f"{endpoint}/", _without_slash) for endpoint in Endpoint),
+            *(Route(f"{endpoint}/", _without_slash, methods=_ANY_METHOD) for endpoint in Endpoint),
             Route("/alive", _alive),
             Route("/healthcheck", _alive),
             Route("/metrics", _metrics),

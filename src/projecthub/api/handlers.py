@@ -72,7 +72,7 @@ async def _user_query(call: Call, request: shapes.UserQuery) -> dict[str, Any] |
 
 
 async def _create_project(call: Call, request: shapes.CreateProject) -> str:
-    return await call.services.projects.create(call.caller, request, idempotency_key=call.idempotency_key)
+    return await call.services.creation.create(call.caller, request, idempotency_key=call.idempotency_key)
 
 
 async def _copy(call: Call, request: shapes.CopyPath) -> shapes.CopySummary:

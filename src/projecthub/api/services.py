@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
     from projecthub.hub.collaborators import Collaborators
     from projecthub.hub.copies import Copies
+    from projecthub.hub.creation import Creation
     from projecthub.hub.keys import Keys
     from projecthub.hub.projects import Projects
     from projecthub.hub.queries import Queries
@@ -23,6 +24,7 @@ class Services:
     clock: Clock
     keys: Keys
     accounts: Accounts
+    creation: Creation
     projects: Projects
     collaborators: Collaborators
     copies: Copies

@@ -69,13 +69,8 @@ class Copies:
             "skipped": summary.skipped,
             "unchanged": summary.unchanged,
             "kept_newer": summary.kept_newer,
-            "kept_newer_paths": [_readable(path) for path in summary.kept_newer_paths],
+            "kept_newer_paths": list(summary.kept_newer_paths),
             "deleted": summary.deleted,
             "backed_up": summary.backed_up,
             "seconds": round(summary.seconds, 6),
         }
-
-
-def _readable(path: str) -> str:
-    """A file's name as text: Linux allows any bytes in it, JSON does not."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -44,8 +44,20 @@ class ProjectHomes:
         """Make the home if it is not there yet."""
         return await self._homes.ensure(project_id, uid=self.uid(unix_slot))
 
+    async def begin(self, project_id: ProjectId) -> None:
+        """A home is going to be made before its project is there. See `Homes.begin`."""
+        await self._homes.begin(project_id)
+
+    async def finish(self, project_id: ProjectId) -> None:
+        """The project is there: its home stays."""
+        await self._homes.finish(project_id)
+
+    async def unfinished(self) -> list[ProjectId]:
+        """Homes that a killed hub has begun."""
+        return await self._homes.unfinished()
+
     async def remove(self, project_id: ProjectId) -> None:
-        """Remove a home that no project has."""
+        """Remove a home that was begun. See `Homes.remove`."""
         await self._homes.remove(project_id)
 
     async def disk_bytes(self, project_id: ProjectId) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 MEGABYTE = 1_000_000
 """Bytes in what the wire calls MB."""
@@ -18,7 +18,7 @@ def to_ms(at: datetime) -> int:
 
 def from_ms(ms: int) -> datetime:
     """The aware UTC ``datetime`` of milliseconds since the epoch."""
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+    return _EPOCH + timedelta(0, ms // 1000, ms % 1000 * 1000)
 
 
 def to_iso(at: datetime) -> str:
@@ -26,7 +26,16 @@ def to_iso(at: datetime) -> str:
 
     Source: Wire contract 1.1.
     """
-    return at.isoformat(timespec="milliseconds")[:23] + "Z"
+    # Listings convert thousands of these: this is the quickest of the exact ways.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (  # noqa: UP031
+        at.year,
+        at.month,
+        at.day,
+        at.hour,
+        at.minute,
+        at.second,
+        at.microsecond // 1000,
+    )
 
 
 def to_mb(size: int) -> int:
