@@ -1,0 +1,356 @@
+"""What every engine promises, tried on every engine and level of isolation that this machine and user have."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from projecthub.engines.local.engine import LocalEngine
+from projecthub.engines.local.records import Record
+from projecthub.engines.port import Engine, Exit, Instance, Isolation, StartSpec
+from projecthub.errors import CallTimeout, ExecFailed, InvalidArgument, ServerLost, StartFailed, UnknownMethod
+from projecthub.wire.ids import ProjectId
+
+UNPRIVILEGED = Path(__file__).parent / "unprivileged.py"
+AS_ROOT = os.geteuid() == 0
+PROJECT_UID = 20_001
+
+pytestmark = pytest.mark.anyio
+
+
+class Bench:
+    """An engine to try, and projects for it."""
+
+    def __init__(self, directory: Path, isolation: Isolation) -> None:
+        self.directory = directory
+        self.runtime_dir = directory / "run"
+        self.isolation = isolation
+        self.engine = self.another_engine()
+
+    def another_engine(self) -> LocalEngine:
+        return LocalEngine(runtime_dir=self.runtime_dir, isolation=self.isolation)
+
+    def spec(self, *, epoch: int = 1, project_id: ProjectId | None = None, **environment: str) -> StartSpec:
+        project_id = project_id or ProjectId(str(uuid4()))
+        uid = PROJECT_UID if self.isolation is Isolation.FULL else None
+        home = self.directory / project_id
+        if not home.exists():
+            home.mkdir()
+            if uid is not None:
+                os.chown(home, uid, uid)
+        return StartSpec(project_id=project_id, epoch=epoch, home=home, uid=uid, environment=environment)
+
+    async def bash(self, instance: Instance, script: str) -> str:
+        result: Any = await self.engine.call(instance, "system.exec", [{"command": script, "bash": True}])
+        return str(result["stdout"])
+
+    def launchers(self) -> list[psutil.Process]:
+        return [each for each in psutil.Process().children() if any("launcher" in word for word in each.cmdline())]
+
+    def left_over(self) -> list[str]:
+        """Processes that launchers have started, and files of runs."""
+        processes = [
+            str(child)
+            for each in self.launchers()
+            for child in each.children(recursive=True)
+            if child.status() != psutil.STATUS_ZOMBIE
+        ]
+        return processes + [each.name for each in self.runtime_dir.iterdir() if "-" in each.name]
+
+
+def alive_with(marker: str) -> list[psutil.Process]:
+    """Processes of this machine with a word in their command line, dead ones aside."""
+    return [
+        each
+        for each in psutil.process_iter(["cmdline", "status"])
+        if marker in (each.info["cmdline"] or ()) and each.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+def isolations() -> Sequence[Any]:
+    other_user = "as root this level is tried by test_the_suite_as_another_user"
+    return [
+        pytest.param(Isolation.FULL, marks=pytest.mark.skipif(not AS_ROOT, reason="needs root")),
+        pytest.param(Isolation.USER, marks=pytest.mark.skipif(AS_ROOT, reason=other_user)),
+        Isolation.NONE,
+    ]
+
+
+@pytest.fixture(params=isolations())
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path, request.param)
+    await bench.engine.open()
+    yield bench
+    for instance in await bench.engine.running():
+        await bench.engine.stop(instance, grace_s=0.0)
+    await bench.engine.close()
+
+
+async def test_start_answers_and_says_who_runs(bench: Bench) -> None:
+    engine: Engine = bench.engine
+    spec = bench.spec(epoch=7)
+    instance = await engine.start(spec)
+    assert (instance.project_id, instance.epoch) == (spec.project_id, 7)
+    assert psutil.pid_exists(instance.pid)
+    assert datetime.now(UTC) - instance.started_at < timedelta(seconds=30)
+    answer: Any = await engine.call(instance, "system.test", [])
+    assert answer["project_id"] == spec.project_id
+    assert await engine.find(spec.project_id) == instance
+    assert engine.isolation is bench.isolation
+
+
+async def test_the_environment_is_the_projects_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROJECTHUB_SECRET", "of the hub")
+    instance = await bench.engine.start(bench.spec(GREETING="hello", LANG="de_DE.UTF-8"))
+    variables = dict(line.split("=", 1) for line in (await bench.bash(instance, "env")).splitlines())
+    assert (variables["GREETING"], variables["LANG"]) == ("hello", "de_DE.UTF-8")
+    assert variables["COCALC_PROJECT_ID"] == variables["PROJECTHUB_PROJECT_ID"] == instance.project_id
+    assert variables["USER"] == instance.project_id.replace("-", "")
+    assert variables["DATA"] == variables["LOGS"] == variables["HOME"] + "/.smc"
+    assert not {"PROJECTHUB_SECRET", "VIRTUAL_ENV", "PYTHONPATH"} & variables.keys()
+
+
+async def test_many_starts_at_once(bench: Bench) -> None:
+    specs = [bench.spec() for _ in range(20)]
+    instances = await asyncio.gather(*(bench.engine.start(spec) for spec in specs))
+    answers = await asyncio.gather(*(bench.engine.call(each, "system.test", []) for each in instances))
+    assert [answer["project_id"] for answer in answers] == [spec.project_id for spec in specs]  # type: ignore[index]
+    assert sorted(await bench.engine.running(), key=str) == sorted(instances, key=str)
+
+
+async def test_another_engine_finds_what_a_killed_one_started(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    [launcher] = bench.launchers()
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait(5)
+    another = bench.another_engine()
+    await another.open()
+    try:
+        assert await another.find(instance.project_id) == instance
+        assert await another.running() == [instance]
+        assert await another.call(instance, "system.exec", [{"command": "echo", "args": ["here"]}])
+        await another.stop(instance)
+        assert await bench.engine.find(instance.project_id) is None
+        assert await bench.engine.start(bench.spec())
+    finally:
+        await another.close()
+
+
+async def test_projects_outlive_a_closed_engine(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    await bench.engine.close()
+    await bench.engine.open()
+    assert await bench.engine.find(instance.project_id) == instance
+
+
+async def test_stop_leaves_nothing(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    marker = f"{os.getpid()}{uuid4().int % 10**9}"
+    await bench.bash(
+        instance,
+        f"sleep {marker} &\n"
+        f"setsid sleep {marker} &\n"
+        f"(setsid bash -c 'trap \"\" TERM; sleep {marker}; sleep {marker}' >/dev/null 2>&1 &)\n"
+        f"(setsid bash -c '(sleep {marker} &)' >/dev/null 2>&1)\n",
+    )
+    assert len(alive_with(marker)) >= 3
+    await bench.engine.stop(instance, grace_s=0.1)
+    assert alive_with(marker) == []
+    assert bench.left_over() == []
+    assert await bench.engine.find(instance.project_id) is None
+    await bench.engine.stop(instance)
+
+
+async def test_stop_asks_before_it_kills(bench: Bench) -> None:
+    spec = bench.spec()
+    instance = await bench.engine.start(spec)
+    await bench.bash(
+        instance,
+        "setsid bash -c 'trap \"touch asked; exit\" TERM; touch ready; while :; do sleep 0.01; done' >/dev/null 2>&1 &\n"
+        "until [ -e ready ]; do sleep 0.01; done",
+    )
+    await bench.engine.stop(instance, grace_s=20.0)
+    assert (spec.home / "asked").exists()
+
+
+async def test_a_newer_start_ends_the_older_one(bench: Bench) -> None:
+    spec = bench.spec(epoch=1)
+    older = await bench.engine.start(spec)
+    newer = await bench.engine.start(bench.spec(epoch=2, project_id=spec.project_id))
+    assert await bench.engine.wait(older) == Exit(code=0)
+    assert not psutil.pid_exists(older.pid)
+    with pytest.raises(ServerLost):
+        await bench.engine.call(older, "system.ping", [])
+    await bench.engine.stop(older)
+    assert await bench.engine.find(spec.project_id) == newer
+
+
+async def test_an_older_start_is_refused(bench: Bench) -> None:
+    spec = bench.spec(epoch=5)
+    instance = await bench.engine.start(spec)
+    for epoch in (4, 5):
+        with pytest.raises(StartFailed, match="out of date"):
+            await bench.engine.start(bench.spec(epoch=epoch, project_id=spec.project_id))
+    assert await bench.engine.find(spec.project_id) == instance
+
+
+async def test_wait_tells_how_a_server_was_killed(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    waits = [asyncio.create_task(bench.engine.wait(instance)) for _ in range(3)]
+    waits[0].cancel()
+    with pytest.raises(ServerLost):
+        await bench.bash(instance, "kill -9 $PPID; sleep 10")
+    assert await asyncio.gather(*waits[1:]) == [Exit(signal=9)] * 2
+    assert waits[0].cancelled()
+    assert await bench.engine.wait(instance) == Exit(signal=9)
+    assert await bench.engine.find(instance.project_id) is None
+
+
+async def test_wait_returns_at_once_after_a_stop(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    await bench.engine.stop(instance)
+    assert await bench.engine.wait(instance) == Exit(code=0)
+
+
+async def test_a_killed_init_is_the_end_of_the_project(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    record = Record.load(bench.runtime_dir / instance.project_id)
+    assert record is not None
+    os.kill(record.init.pid, signal.SIGKILL)
+    assert await bench.engine.wait(instance) == Exit()
+    assert await bench.engine.find(instance.project_id) is None
+    await bench.engine.stop(instance)
+    assert not psutil.pid_exists(instance.pid) or psutil.Process(instance.pid).status() == psutil.STATUS_ZOMBIE
+    assert await bench.engine.start(bench.spec(epoch=2, project_id=instance.project_id))
+
+
+async def test_usage_is_measured(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    idle = await bench.engine.usage(instance)
+    assert idle.processes == 2
+    assert 0 < idle.uss <= idle.pss <= idle.rss
+    code = "x = bytearray(b'x' * 50_000_000); sum(range(3_000_000)); open('ready', 'w'); import time; time.sleep(60)"
+    await bench.bash(
+        instance,
+        f"{sys.executable} -I -S -c \"{code}\" >/dev/null 2>&1 &\nuntil [ -e ready ]; do sleep 0.01; done",
+    )
+    busy = await bench.engine.usage(instance)
+    assert busy.processes == 3
+    assert busy.uss - idle.uss > 45_000_000
+    assert busy.cpu_s > idle.cpu_s
+    await bench.engine.stop(instance)
+    assert (await bench.engine.usage(instance)).processes == 0
+
+
+@pytest.mark.parametrize("after_ms", [0, 2, 4, 6, 8, 10, 13, 17])
+async def test_a_cancelled_start_leaves_nothing(bench: Bench, after_ms: float) -> None:
+    spec = bench.spec()
+    start = asyncio.create_task(bench.engine.start(spec))
+    await asyncio.wait([start], timeout=after_ms / 1000)
+    if start.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        assert await bench.engine.find(spec.project_id) is None
+        assert not (bench.runtime_dir / spec.project_id).exists()
+    instance = await bench.engine.start(bench.spec(epoch=2, project_id=spec.project_id))
+    await bench.engine.stop(instance)
+    assert bench.left_over() == []
+
+
+async def test_a_start_without_a_home_fails_in_words(bench: Bench) -> None:
+    spec = bench.spec()
+    spec.home.rmdir()
+    with pytest.raises(StartFailed, match="its home does not exist") as caught:
+        await bench.engine.start(spec)
+    assert str(bench.directory) not in caught.value.message
+    assert bench.left_over() == []
+
+
+async def test_a_start_in_a_home_that_cannot_be_entered_fails_in_words(bench: Bench) -> None:
+    if bench.isolation is not Isolation.FULL:
+        pytest.skip("only with a uid of its own can a home be somebody else's")
+    spec = bench.spec()
+    os.chown(spec.home, 0, 0)
+    with pytest.raises(StartFailed, match="does not belong to the project's uid 20001"):
+        await bench.engine.start(spec)
+    assert bench.left_over() == []
+
+
+async def test_calls_fail_in_their_kinds(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    with pytest.raises(UnknownMethod, match=r"^unknown function 'system\.nope'$"):
+        await bench.engine.call(instance, "system.nope", [])
+    with pytest.raises(InvalidArgument, match="option 'command' of system.exec is missing"):
+        await bench.engine.call(instance, "system.exec", [{}])
+    with pytest.raises(InvalidArgument, match="must be JSON"):
+        await bench.engine.call(instance, "system.ping", [object()])
+    with pytest.raises(ExecFailed, match="exited with nonzero code 3"):
+        await bench.bash(instance, "exit 3")
+    await bench.engine.stop(instance)
+    with pytest.raises(ServerLost):
+        await bench.engine.call(instance, "system.ping", [])
+
+
+async def test_work_goes_on_when_a_wait_ends(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    call = [{"command": "touch begun; until [ -e go ]; do sleep 0.01; done; touch done", "bash": True}]
+    with pytest.raises(CallTimeout, match="timeout"):
+        await bench.engine.call(instance, "system.exec", call, timeout_s=0.2)
+    await bench.bash(instance, "touch go; until [ -e done ]; do sleep 0.01; done")
+
+
+async def test_files_of_an_earlier_boot_are_removed(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    await bench.engine.close()
+    directory = bench.runtime_dir / instance.project_id
+    saved = (directory / "instance.json").read_text()
+    record = Record.load(directory)
+    assert record is not None
+    stale = bench.runtime_dir / str(uuid4())
+    stale.mkdir()
+    (stale / "instance.json").write_text(saved.replace(record.boot_id, str(uuid4())))
+    half_made = bench.runtime_dir / str(uuid4())
+    half_made.mkdir()
+    await bench.engine.open()
+    assert not stale.exists()
+    assert not half_made.exists()
+    assert await bench.engine.find(instance.project_id) == instance
+
+
+async def test_a_process_id_that_was_given_away_is_not_taken_for_a_project(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    directory = bench.runtime_dir / instance.project_id
+    text = (directory / "instance.json").read_text()
+    record = Record.load(directory)
+    assert record is not None
+    started = f'"started": {record.init.started}'
+    (directory / "instance.json").write_text(text.replace(started, '"started": 1'))
+    assert await bench.engine.find(instance.project_id) is None
+    (directory / "instance.json").write_text(text)
+    assert await bench.engine.find(instance.project_id) == instance
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="this user's levels are tried directly")
+def test_the_suite_as_another_user() -> None:
+    run = subprocess.run(
+        [sys.executable, str(UNPRIVILEGED), str(Path(__file__).resolve()), "-k", "user"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if "no user namespaces" in run.stdout:
+        pytest.skip("this machine offers no user namespaces to users")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert " passed" in run.stdout
