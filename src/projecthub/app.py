@@ -114,7 +114,6 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         housekeeping = Housekeeping(store, clock, keys, projects)
         housekeeping.open()
         stack.push_async_callback(housekeeping.close)
-        stack.push_async_callback(creation.close)
         stack.push_async_callback(background.close)
         yield hub
 

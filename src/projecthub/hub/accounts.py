@@ -111,7 +111,7 @@ class Accounts:
         return {value: _name(found.get(AccountId(value.lower()))) for value in account_ids}
 
     async def search(self, caller: Principal, request: shapes.UserSearch) -> list[shapes.User]:
-        """Find accounts by id, e-mail address, or parts of names.
+        """Find accounts by id, e-mail address, or parts of names; site admins, by parts of e-mail addresses too.
 
         Raises:
             PermissionDenied: ``admin`` is asked for by somebody who is none.
@@ -123,6 +123,7 @@ class Accounts:
         query = request.query.strip()
         if not query:
             return []
+        limit = max(0, min(request.limit, _MAX_ADMIN_SEARCH if request.admin else _MAX_SEARCH))
         async with self._store.read() as tx:
             if is_uuid(query):
                 account = await tx.accounts.get(AccountId(query.lower()))
@@ -133,9 +134,13 @@ class Accounts:
             found = await tx.accounts.search(
                 [[word.lstrip("@") if word != "@" else word for word in term] for term in terms],
                 emails,
-                limit=max(0, min(request.limit, _MAX_ADMIN_SEARCH if request.admin else _MAX_SEARCH)),
+                limit=limit,
                 include_unlisted=request.admin,
             )
+            if request.admin:
+                known = {a.account_id for a in found}
+                by_part = await tx.accounts.list(limit=limit, query=query)
+                found = [*found, *(a for a in by_part if a.account_id not in known and a.deleted_at is None)][:limit]
         return [_user(a, with_email=request.admin or (a.email_address or "").lower() in emails) for a in found]
 
 

@@ -5,16 +5,13 @@ Source: Wire contract 0 (`license`, `public_path_id`), 2.2.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
-from projecthub.errors import Conflict, HubError, InvalidArgument, PermissionDenied
+from projecthub.errors import Conflict, InvalidArgument, PermissionDenied
 from projecthub.files import CopyOptions
 from projecthub.hub.permissions import project_id_of
 from projecthub.wire.ids import ProjectId, is_uuid
@@ -32,8 +29,6 @@ DEFAULT_TITLE: Final = "No Title"
 _MAX_IDEMPOTENCY_KEY: Final = 200
 _MAX_EPHEMERAL_MS: Final = 10 * 365 * 86_400_000
 
-_log = structlog.get_logger()
-
 
 class Creation:
     """Makes projects."""
@@ -45,7 +40,6 @@ class Creation:
         self._lifecycle = lifecycle
         self._homes = homes
         self._shares = shares
-        self._background: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Settle what a killed hub had begun: a home whose project is there stays, any other goes."""
@@ -53,10 +47,6 @@ class Creation:
             async with self._store.read() as tx:
                 project = await tx.projects.get(project_id)
             await (self._homes.remove(project_id) if project is None else self._homes.finish(project_id))
-
-    async def close(self) -> None:
-        """Wait for the starts that nobody waits for."""
-        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def create(
         self, caller: Principal, request: shapes.CreateProject, *, idempotency_key: str | None = None
@@ -82,9 +72,7 @@ class Creation:
         else:
             made = await self._make_populated(caller, request, project_id, idempotency_key, fingerprint)
         if request.start and made == project_id:
-            task = asyncio.create_task(self._start(project_id))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._lifecycle.start_soon(project_id)
         return made
 
     async def _make(
@@ -169,15 +157,6 @@ class Creation:
             desired="running" if request.start else "stopped",
         )
         self._homes.uid(slot)  # no project beyond the range of user ids
-
-    async def _start(self, project_id: ProjectId) -> None:
-        async with self._store.read() as tx:
-            project = await tx.projects.get(project_id)
-        try:
-            if project is not None:
-                await self._lifecycle.start(project)
-        except HubError as error:
-            _log.warning("project.start_failed", project_id=project_id, error=error.message)
 
 
 def _checked(caller: Principal, request: shapes.CreateProject, key: str | None) -> ProjectId:

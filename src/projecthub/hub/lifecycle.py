@@ -75,6 +75,7 @@ class Lifecycle:
         self._homes = homes
         self._clock = clock
         self._actors: dict[ProjectId, _Actor] = {}
+        self._promised: set[asyncio.Task[None]] = set()
 
     # -- opening and closing -----------------------------------------------------------------------
 
@@ -112,6 +113,9 @@ class Lifecycle:
 
     async def _settle_lost(self, project: Project) -> None:
         """No instance answers to this row: the machine was restarted, or the hub while something was under way."""
+        if project.state is State.STARTING and project.desired == "running" and not project.deleted:
+            self.start_soon(project.project_id)  # a start may have been promised to somebody who does not wait for it
+            return
         ended = {"desired": "stopped", "instance": None, "state_at": self._clock.now()}
         if project.state is State.RUNNING:
             text = "the project ended while no hub was running, most likely in a restart of the machine; start it again"
@@ -124,6 +128,9 @@ class Lifecycle:
         if stop_projects:
             running = [project_id for project_id, actor in self._actors.items() if actor.instance or actor.wishes]
             await asyncio.gather(*(self.stop(project_id) for project_id in running), return_exceptions=True)
+        for promised in self._promised:
+            promised.cancel()
+        await asyncio.gather(*self._promised, return_exceptions=True)
         turns = [actor.turn for actor in self._actors.values() if actor.turn]
         await asyncio.gather(*turns, return_exceptions=True)
         watches = [actor.watch for actor in self._actors.values() if actor.watch]
@@ -156,6 +163,20 @@ class Lifecycle:
         if actor and actor.instance and not actor.wishes and project.state is State.RUNNING:
             return project
         return await self._ask(project.project_id, "running")
+
+    def start_soon(self, project_id: ProjectId) -> None:
+        """Have a project running whose row says that it is starting, without waiting for it."""
+        task = asyncio.create_task(self._start_promised(project_id), name=f"start-{project_id}")
+        self._promised.add(task)
+        task.add_done_callback(self._promised.discard)
+
+    async def _start_promised(self, project_id: ProjectId) -> None:
+        try:
+            project = await self._read(project_id)
+            if project.desired == "running":  # nobody has stopped it meanwhile
+                await self.start(project)
+        except HubError as error:
+            _log.warning("project.start_failed", project_id=project_id, error=error.message)
 
     async def stop(self, project_id: ProjectId, changes: Mapping[str, Any] | None = None) -> Project:
         """Have the project stopped; returns when nothing of it runs. Cancels a start that is under way.

@@ -108,7 +108,7 @@ class Projects:
         unix_slot: int | None = None,
         desired: Literal["running", "stopped"] = "stopped",
     ) -> int:
-        """Add a stopped project, and its owner if it has one. Returns its ``unix_slot``.
+        """Add a project, and its owner if it has one. Returns its ``unix_slot``.
 
         The values are those of the columns. ``created_at`` is also when it was last edited and its owner joined;
         ``unix_slot`` comes from `reserve_slot`, or is a new one.
@@ -123,6 +123,7 @@ class Projects:
             "title": title,
             "description": description,
             "desired": desired,
+            "state": State.STARTING if desired == "running" else State.STOPPED,
             "state_at": created_at,
             "created_at": created_at,
             "last_edited_at": created_at,
