@@ -1,0 +1,70 @@
+"""What the README shows works when pasted."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hubs import HubProcess
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+SHELL = [text for language, text in BLOCKS if language == "sh" and "make" not in text]
+
+
+def environment(process: HubProcess) -> dict[str, str]:
+    programs = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PROJECTHUB_URL": process.url,
+        "PROJECTHUB_API_KEY": process.admin_key,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+    }
+
+
+def run(command: list[str], text: str, process: HubProcess) -> str:
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, timeout=120, env=environment(process), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_readme_has_what_is_tested_here() -> None:
+    assert (len(PYTHON), len(SHELL)) == (3, 1)
+
+
+@pytest.mark.parametrize("text", PYTHON)
+def test_python(hub_process: HubProcess, text: str) -> None:
+    assert run([sys.executable, "-"], text, hub_process).strip()
+
+
+def test_the_class_of_thirty_collects_thirty_answers(hub_process: HubProcess) -> None:
+    text = next(text for text in PYTHON if "range(30)" in text)
+    assert run([sys.executable, "-"], text, hub_process).split() == ["30", "42"]
+
+
+def test_command_line(hub_process: HubProcess) -> None:
+    run([sys.executable, "-"], PYTHON[0], hub_process)  # makes the project that it names
+    with hub_process.hub() as hub:
+        for row in hub.projects.get(all=True):
+            if row["title"] == "First steps" and not row.get("deleted"):
+                hub.db.query({"projects": {"project_id": row["project_id"], "title": "First steps (old)"}})
+    run([sys.executable, "-"], PYTHON[0], hub_process)
+    assert "First steps" in run(["bash", "-e"], SHELL[0], hub_process)
+
+
+def test_what_serve_prints_works_when_pasted(hub_process: HubProcess) -> None:
+    shown = hub_process.output.split("\nPython\n", 1)[1]
+    python, rest = shown.split("\ncurl\n")
+    curl, command_line = rest.split("\ncommand line\n")
+    for example in (python, curl, command_line):
+        # Pasted as it stands, but for the indentation that sets it off on the terminal.
+        text = "\n".join(line.removeprefix("  ") for line in example.splitlines()) + "\n"
+        assert run(["bash", "-e"], text, hub_process).strip()
