@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -78,16 +78,8 @@ def alive_with(marker: str) -> list[psutil.Process]:
     ]
 
 
-def isolations() -> Sequence[Any]:
-    other_user = "as root this level is tried by test_the_suite_as_another_user"
-    return [
-        pytest.param(Isolation.FULL, marks=pytest.mark.skipif(not AS_ROOT, reason="needs root")),
-        pytest.param(Isolation.USER, marks=pytest.mark.skipif(AS_ROOT, reason=other_user)),
-        Isolation.NONE,
-    ]
-
-
-@pytest.fixture(params=isolations())
+# What root cannot try is tried by `test_the_suite_as_another_user`.
+@pytest.fixture(params=[Isolation.FULL if AS_ROOT else Isolation.USER, Isolation.NONE])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path, request.param)
     await bench.engine.open()
@@ -177,11 +169,16 @@ async def test_stop_asks_before_it_kills(bench: Bench) -> None:
     instance = await bench.engine.start(spec)
     await bench.bash(
         instance,
-        "setsid bash -c 'trap \"touch asked; exit\" TERM; touch ready; while :; do sleep 0.01; done' >/dev/null 2>&1 &\n"
+        "setsid bash -c 'trap \"touch asked; exit\" TERM; touch ready; while :; do sleep 0.01; done' &>/dev/null &\n"
         "until [ -e ready ]; do sleep 0.01; done",
     )
+    called = asyncio.create_task(
+        bench.bash(instance, "trap 'echo asked; exit' TERM; touch waiting; while :; do sleep 0.01; done")
+    )
+    await bench.bash(instance, "until [ -e waiting ]; do sleep 0.01; done")
     await bench.engine.stop(instance, grace_s=20.0)
     assert (spec.home / "asked").exists()
+    assert await called == "asked\n"
 
 
 async def test_a_newer_start_ends_the_older_one(bench: Bench) -> None:
@@ -213,6 +210,8 @@ async def test_wait_tells_how_a_server_was_killed(bench: Bench) -> None:
         await bench.bash(instance, "kill -9 $PPID; sleep 10")
     assert await asyncio.gather(*waits[1:]) == [Exit(signal=9)] * 2
     assert waits[0].cancelled()
+    await bench.engine.stop(instance)
+    assert list(Path("/tmp").glob(f"exec-{instance.session_id}*")) == []
     assert await bench.engine.wait(instance) == Exit(signal=9)
     assert await bench.engine.find(instance.project_id) is None
 
@@ -243,7 +242,7 @@ async def test_usage_is_measured(bench: Bench) -> None:
     code = "x = bytearray(b'x' * 50_000_000); sum(range(3_000_000)); open('ready', 'w'); import time; time.sleep(60)"
     await bench.bash(
         instance,
-        f"{sys.executable} -I -S -c \"{code}\" >/dev/null 2>&1 &\nuntil [ -e ready ]; do sleep 0.01; done",
+        f'{sys.executable} -I -S -c "{code}" >/dev/null 2>&1 &\nuntil [ -e ready ]; do sleep 0.01; done',
     )
     busy = await bench.engine.usage(instance)
     assert busy.processes == 3
@@ -291,7 +290,7 @@ async def test_calls_fail_in_their_kinds(bench: Bench) -> None:
     instance = await bench.engine.start(bench.spec())
     with pytest.raises(UnknownMethod, match=r"^unknown function 'system\.nope'$"):
         await bench.engine.call(instance, "system.nope", [])
-    with pytest.raises(InvalidArgument, match="option 'command' of system.exec is missing"):
+    with pytest.raises(InvalidArgument, match=r"option 'command' of system\.exec is missing"):
         await bench.engine.call(instance, "system.exec", [{}])
     with pytest.raises(InvalidArgument, match="must be JSON"):
         await bench.engine.call(instance, "system.ping", [object()])

@@ -1,0 +1,1 @@
+"""Where project servers run: the port, the calls that every engine shares, and the engines."""

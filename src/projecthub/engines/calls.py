@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -117,12 +118,17 @@ async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
         exchange.reply.cancel()
     if status != 200:
         raise ServerLost(f"the project server answered with status {status}")
-    return _parse(reply)
+    return parse_reply(reply)
 
 
-def _parse(reply: bytes) -> Any:
+def parse_reply(reply: bytes) -> Any:
+    """The JSON value of a reply's body, such that it can be sent on as JSON.
+
+    Raises:
+        ServerLost: It is no JSON, or holds a number that is none.
+    """
     try:
-        value = json.loads(reply, parse_constant=_refuse_constant)
+        value = json.loads(reply, parse_constant=_refuse_constant, parse_float=_finite)
         if _LONE_SURROGATE.search(reply):
             # Halves of surrogate pairs could not be sent on.
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
@@ -133,6 +139,12 @@ def _parse(reply: bytes) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text} is too large")
+    return number
 
 
 async def identify(path: Path) -> dict[str, Any]:
@@ -178,10 +190,10 @@ async def call(
             answer = await _exchange(path, "POST /call", body)
     except TimeoutError as error:
         raise CallTimeout(f"timeout: {name} has not answered within {timeout_s:g} s; it goes on") from error
-    return _take(answer)
+    return take_result(answer)
 
 
-def _take(answer: object) -> object:
+def take_result(answer: object) -> object:
     """The value in a reply of ``/call``, or the error that it tells of."""
     if isinstance(answer, dict):
         if "ok" in answer:

@@ -86,6 +86,23 @@ class _Output:
         return f"{text} (truncated at {self._limit} characters)" if self._cut else text
 
 
+def _spawn(
+    argv: Sequence[str], directory: str, environment: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], tuple[IO[bytes], IO[bytes]]]:
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=directory,
+        env=environment,
+        start_new_session=True,
+        bufsize=0,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    return process, (process.stdout, process.stderr)
+
+
 async def run(
     argv: Sequence[str],
     *,
@@ -106,24 +123,14 @@ async def run(
     Raises:
         OSError: It could not be started.
     """
-    process = subprocess.Popen(  # noqa: ASYNC220 - vfork and exec: about a millisecond
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=directory,
-        env=environment,
-        start_new_session=True,
-        bufsize=0,
-    )
-    assert process.stdout is not None and process.stderr is not None
+    process, pipes = _spawn(argv, directory, environment)
     all_read = asyncio.Event()
 
     def note_end() -> None:
         if all(output.ended for output in outputs):
             all_read.set()
 
-    outputs = [_Output(pipe, max_characters, note_end) for pipe in (process.stdout, process.stderr)]
+    outputs = [_Output(pipe, max_characters, note_end) for pipe in pipes]
     try:
         timed_out = not await _ends_within(timeout_s, process.pid)
         if not timed_out:

@@ -88,13 +88,16 @@ def parse(arguments: Sequence[object], *, home: str) -> ExecOptions:
 class Executor:
     """Runs the commands of a project."""
 
-    def __init__(self, *, home: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, *, home: str, environment: Mapping[str, str], session_id: str) -> None:
         """Make one.
 
         Args:
             home: The project's home.
             environment: The variables that every command gets.
+            session_id: Stands in the names of temporary files, so that an engine that shares ``/tmp`` with us can
+                remove what a killed server has left.
         """
+        self._scratch_prefix = f"exec-{session_id}-"
         self._home = home
         self._environment = environment
         self._shared: dict[str, asyncio.Task[dict[str, object]]] = {}
@@ -125,7 +128,7 @@ class Executor:
             line = " ".join([options.command, *options.args])
             name = f"'{options.command}' (args={' '.join(options.args)})"
             return await self._spawn([options.command, *options.args], line, name, options)
-        with tempfile.TemporaryDirectory(dir="/tmp", prefix="exec-") as directory:
+        with tempfile.TemporaryDirectory(dir="/tmp", prefix=self._scratch_prefix) as directory:
             script = Path(directory, "a.sh")
             script.write_text(_script(options))
             return await self._spawn(["bash", str(script)], f"bash {script}", options.command, options)

@@ -88,7 +88,7 @@ def _reply(value: object) -> Response:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its ticks: an idle project server never wakes up, and it ends at once."""
+    """uvicorn without its ticks: an idle project server never wakes up, and ends at once."""
 
     def __init__(self, config: uvicorn.Config, until: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
@@ -100,6 +100,9 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
+        # Whoever asks us to end asks the commands too, and allows them a time for it that we need not know.
+        while self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks)
 
 
 def make_server(identity: Identity) -> uvicorn.Server:

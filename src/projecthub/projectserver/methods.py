@@ -19,7 +19,7 @@ class Methods:
     def __init__(self, identity: Identity) -> None:
         """Make the methods of one project server."""
         self._identity = identity
-        executor = Executor(home=identity.home, environment=make_environment(identity))
+        executor = Executor(home=identity.home, environment=make_environment(identity), session_id=identity.session_id)
         self._table: dict[str, Method] = {
             "system.exec": executor.execute,
             "system.ping": self._ping,

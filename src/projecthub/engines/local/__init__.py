@@ -1,0 +1,1 @@
+"""The local engine: sandboxed processes of this machine, forked by a launcher."""

@@ -42,7 +42,7 @@ class LocalEngine:
         """
         self._runtime_dir = runtime_dir.absolute()
         self._isolation: Isolation | None = isolation
-        self._hidden = tuple(hidden)
+        self._hidden = tuple(path.absolute() for path in hidden)
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -213,6 +213,10 @@ class LocalEngine:
             killed = processes.kill_tree(record.server.pid)
             await asyncio.gather(*(processes.end_of(process) for process in killed))
         await asyncio.wait([self._watch(record)])
+        if record.isolation is Isolation.NONE:
+            # Only here is /tmp the machine's own: the scripts of commands that were killed with their server.
+            for left in Path("/tmp").glob(f"exec-{record.session_id}-*"):  # noqa: S108
+                shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(project_dir(self._runtime_dir, record.project_id), ignore_errors=True)
 
     async def _end_processes(self, record: Record, grace_s: float) -> None:

@@ -37,6 +37,7 @@ from projecthub.projectserver.http import make_server, rehearse, serve
 from projecthub.projectserver.identity import Identity
 
 _BACKLOG = 128
+_CREDENTIALS = struct.Struct("3i")
 _INIT_IS_UP, _SERVER_IS_UP, _FAILED, _GO = b"I", b"S", b"E", b"G"
 
 
@@ -163,6 +164,7 @@ class Launcher:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(mode=0o700)
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control.setblocking(False)
         control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         start = _Start(id=number, identity=identity, directory=directory, control=control)
         self._starts[number] = start
@@ -180,21 +182,25 @@ class Launcher:
         os.close(record_fd)
 
     def _advance(self, start: _Start) -> None:
-        """Take what the processes of a start report."""
-        message, pid = _receive_with_sender(start.control)
-        if not message:
-            self._selector.unregister(start.control)
-            start.is_deserted = True
-            self._fail(start, "it ended while it was set up")
-        elif message == _INIT_IS_UP:
-            start.init = pid
-            start.pids.add(pid)
-            if start.failure is not None:
-                self._undo(start)
-        elif message == _SERVER_IS_UP and start.failure is None:
-            self._finish(start, pid)
-        elif message.startswith(_FAILED):
-            self._fail(start, message[1:].decode())
+        """Take all that the processes of a start have reported so far."""
+        while start.id in self._starts and not start.is_deserted:
+            try:
+                message, pid = _receive_with_sender(start.control)
+            except BlockingIOError:
+                return
+            if not message:
+                self._selector.unregister(start.control)
+                start.is_deserted = True
+                self._fail(start, "it ended while it was set up")
+            elif message == _INIT_IS_UP:
+                start.init = pid
+                start.pids.add(pid)
+                if start.failure is not None:
+                    self._undo(start)
+            elif message == _SERVER_IS_UP and start.failure is None:
+                self._finish(start, pid)
+            elif message.startswith(_FAILED):
+                self._fail(start, message[1:].decode())
 
     def _finish(self, start: _Start, server_pid: int) -> None:
         """Save who the new processes are, and only then let the server run."""
@@ -246,11 +252,17 @@ class Launcher:
         start.control.close()
 
     def _reap(self) -> None:
-        """Take the remains of ended children. From here on their ids may mean other processes."""
+        """Take the remains of ended children. From then on their ids may mean other processes."""
         with contextlib.suppress(ChildProcessError):
-            while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                for start in self._starts.values():
-                    start.pids.discard(pid)
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                starts = list(self._starts.values())
+                if not any(ended.si_pid in start.pids for start in starts):
+                    # Perhaps it has told us its id just before it ended: that is read while the id is still its own.
+                    for start in starts:
+                        self._advance(start)
+                os.waitpid(ended.si_pid, 0)
+                for start in starts:
+                    start.pids.discard(ended.si_pid)
         for start in [each for each in self._starts.values() if each.failure is not None]:
             self._undo(start)
 
@@ -341,15 +353,19 @@ def _listen(directory: Path) -> socket.socket:
 
 
 def _receive_with_sender(control: socket.socket) -> tuple[bytes, int]:
-    """A message and the sender's process id as we see it, whatever it is called inside its namespace."""
+    """A message and the sender's process id as we see it, whatever it is called inside its namespace.
+
+    Raises:
+        BlockingIOError: There is none now.
+    """
     try:
-        message, extra, _, _ = control.recvmsg(4096, socket.CMSG_SPACE(struct.calcsize("3i")))
+        message, extra, _, _ = control.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
     except ConnectionResetError:  # it ended with something unread
         return b"", 0
     for _, kind, data in extra:
         if kind == socket.SCM_CREDENTIALS:
-            return message, struct.unpack("3i", data)[0]
-    return message, 0
+            return message, _CREDENTIALS.unpack(data)[0]
+    return b"", 0
 
 
 def main() -> None:

@@ -8,12 +8,13 @@ namespace and adds what is its own: home, ``/tmp``, ``/run``, ``/proc``, termina
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import resource
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import projecthub
@@ -74,47 +75,59 @@ def prepare(isolation: Isolation, root: Path, hidden: Sequence[Path]) -> None:
         StartFailed: The kernel refuses, with the step that failed.
     """
     os.umask(0o022)
-    try:
-        _enter_user_namespace()
-    except OSError as error:
-        # Root can do without: what forbids user namespaces to root forbids them to projects too.
-        if isolation is not Isolation.FULL:
-            raise StartFailed(f"this machine does not offer user namespaces: {error.strerror}") from error
-        with _step("mount namespace"):
-            kernel.unshare(kernel.CLONE_NEWNS)
+    _enter_own_namespaces(isolation)
     with _step("privileges"):
         kernel.empty_bounding_set()
         kernel.forbid_new_privileges()
     _build_skeleton(str(root), hidden)
 
 
-def _enter_user_namespace() -> None:
-    """Enter a user namespace in which ids mean what they mean outside and that allows no further ones in it.
+def _enter_own_namespaces(isolation: Isolation) -> None:
+    """Enter a mount namespace, in a user namespace in which ids mean what they mean outside.
 
-    So nothing that a project does can make it privileged in a namespace of its own.
+    No further user namespace is allowed in there, so that nothing a project does makes it privileged in one of its own.
     """
-    parent = os.getpid()
-    ready, told = os.pipe()
+    with _mapped_by_helper(os.getpid()) as go:
+        try:
+            kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+        except OSError as error:
+            if isolation is not Isolation.FULL:
+                raise StartFailed(f"this machine does not offer user namespaces: {error.strerror}") from error
+            # Root can do without: what forbids user namespaces to root forbids them to projects too.
+            with _step("mount namespace"):
+                kernel.unshare(kernel.CLONE_NEWNS)
+            return
+        go()
+    with contextlib.suppress(OSError):  # a second layer: what a namespace of its own offers ends at the sandbox
+        Path("/proc/sys/user/max_user_namespaces").write_text("0")
+
+
+@contextlib.contextmanager
+def _mapped_by_helper(pid: int) -> Iterator[Callable[[], object]]:
+    """Have a process of the outer user namespace map the ids of ours. It waits for the word, and is gone at the end.
+
+    Raises:
+        StartFailed: The ids could not be mapped.
+    """
+    waiting, word = os.pipe()
     helper = os.fork()
     if helper == 0:
         status = 1
         try:
-            os.close(told)
-            if os.read(ready, 1):
-                _write_id_maps(parent)
-                status = 0
+            os.close(word)
+            if os.read(waiting, 1):
+                _write_id_maps(pid)
+            status = 0
         finally:
             os._exit(status)
-    os.close(ready)
+    os.close(waiting)
     try:
-        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
-        os.write(told, b"!")
+        yield functools.partial(os.write, word, b"!")
     finally:
-        os.close(told)
+        os.close(word)
         _, status = os.waitpid(helper, 0)
     if status:
-        raise PermissionError(1, "ids could not be mapped")
-    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+        raise StartFailed("this machine does not let user ids be mapped into a namespace")
 
 
 def _write_id_maps(pid: int) -> None:

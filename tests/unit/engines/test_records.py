@@ -1,0 +1,69 @@
+"""The identity of a run survives in a file, as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from projecthub.engines.local import processes
+from projecthub.engines.local.processes import Process
+from projecthub.engines.local.records import EXIT_FILE, RECORD_FILE, Record, read_exit
+from projecthub.engines.port import Exit, Isolation
+from projecthub.wire.ids import ProjectId
+
+
+@pytest.fixture
+def record() -> Record:
+    ourselves = processes.identify(os.getpid())
+    assert ourselves is not None
+    return Record(
+        boot_id=processes.boot_id(),
+        project_id=ProjectId("01234567-89ab-cdef-0123-456789abcdef"),
+        epoch=4,
+        session_id="s",
+        isolation=Isolation.USER,
+        init=ourselves,
+        server=Process(2, 20),
+        started_at=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
+    )
+
+
+def test_a_record_comes_back_as_it_was(record: Record, tmp_path: Path) -> None:
+    record.save(tmp_path)
+    assert Record.load(tmp_path) == record
+    assert [path.name for path in tmp_path.iterdir()] == [RECORD_FILE]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"boot_id": 1}', "{" * 10])
+def test_what_is_no_record_is_none(text: str, tmp_path: Path) -> None:
+    assert Record.load(tmp_path) is None
+    (tmp_path / RECORD_FILE).write_text(text)
+    assert Record.load(tmp_path) is None
+
+
+def test_a_run_is_alive_by_boot_pid_and_start_time_together(record: Record) -> None:
+    assert record.is_alive()
+    assert not replace(record, boot_id="another").is_alive()
+    assert not replace(record, init=Process(record.init.pid, record.init.started + 1)).is_alive()
+    assert not replace(record, init=Process(2**22 + 1, 1)).is_alive()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("code 0", Exit(code=0)),
+        ("code 3", Exit(code=3)),
+        ("signal 9", Exit(signal=9)),
+        ("", Exit()),
+        ("code", Exit()),
+        ("code x", Exit()),
+    ],
+)
+def test_how_a_run_ended(text: str, expected: Exit, tmp_path: Path) -> None:
+    assert read_exit(tmp_path) == Exit()
+    (tmp_path / EXIT_FILE).write_text(text)
+    assert read_exit(tmp_path) == expected

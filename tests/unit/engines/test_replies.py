@@ -1,0 +1,71 @@
+"""Replies of project servers come from where anything may run: each is proper, or the server counts as lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projecthub.engines.calls import parse_reply, take_result
+from projecthub.errors import ExecFailed, HubError, InvalidArgument, ProjectError, ServerLost, UnknownMethod
+
+
+@pytest.mark.parametrize("value", [None, 0, "", [], {"a": [1, "é", "\U0001f600"]}])
+def test_results_are_taken(value: object) -> None:
+    assert take_result(parse_reply(json.dumps({"ok": value}).encode())) == value
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("unknown_method", UnknownMethod),
+        ("invalid_argument", InvalidArgument),
+        ("exec_failed", ExecFailed),
+        ("internal", ProjectError),
+        ("ownership_denied", ProjectError),
+        ("made up", ProjectError),
+    ],
+)
+def test_errors_are_raised_in_their_kinds(code: str, kind: type[HubError]) -> None:
+    with pytest.raises(kind, match=r"^why$") as caught:
+        take_result({"error": "why", "code": code})
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(None, [], "ok", {}, {"error": "x"}, {"code": "internal"}),
+        *({"error": 1, "code": "internal"}, {"error": "x", "code": ["internal"]}),
+    ],
+)
+def test_neither_a_result_nor_an_error(reply: object) -> None:
+    with pytest.raises(ServerLost):
+        take_result(reply)
+
+
+NOT_JSON = (
+    *(b"", b"{", b"\xff", b"[" * 100_000),
+    *(b'{"ok": NaN}', b'{"ok": -Infinity}', b'{"ok": 1e999}', b'{"ok": 1' + b"0" * 9999 + b"}"),
+)
+
+
+@pytest.mark.parametrize("body", NOT_JSON)
+def test_what_is_not_json(body: bytes) -> None:
+    with pytest.raises(ServerLost, match="not JSON"):
+        parse_reply(body)
+
+
+def test_halves_of_surrogate_pairs_are_replaced() -> None:
+    assert parse_reply(b'{"ok": "a\\ud800b \\ud83d\\ude00"}') == {"ok": "a?b \U0001f600"}
+
+
+@given(st.binary(max_size=200))
+def test_every_reply_is_taken_or_the_server_is_lost(body: bytes) -> None:
+    try:
+        value = take_result(parse_reply(body))
+    except (ServerLost, ProjectError):
+        return
+    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
