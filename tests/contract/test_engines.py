@@ -276,14 +276,16 @@ async def test_a_start_without_a_home_fails_in_words(bench: Bench) -> None:
     assert bench.left_over() == []
 
 
-async def test_a_start_in_a_home_that_cannot_be_entered_fails_in_words(bench: Bench) -> None:
-    if bench.isolation is not Isolation.FULL:
-        pytest.skip("only with a uid of its own can a home be somebody else's")
+@pytest.mark.skipif(not AS_ROOT, reason="only a project with a uid of its own can have a home of somebody else's")
+async def test_a_start_in_the_home_of_somebody_else_fails_in_words(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Isolation.FULL)
+    await bench.engine.open()
     spec = bench.spec()
     os.chown(spec.home, 0, 0)
     with pytest.raises(StartFailed, match="does not belong to the project's uid 20001"):
         await bench.engine.start(spec)
     assert bench.left_over() == []
+    await bench.engine.close()
 
 
 async def test_calls_fail_in_their_kinds(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""The project server over HTTP: Starlette on uvicorn, on a socket that is given.
+"""The project server over HTTP: an ASGI application on uvicorn, on a socket that is given.
 
 The body of ``/call`` is ``{"name", "args", "session_id"}``; the reply has status 200 and is ``{"ok": value}`` or
 ``{"error": text, "code": code}``. A ``session_id``, if given, names the run that the caller means; another run refuses
@@ -12,15 +12,12 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from projecthub.errors import HubError, InternalError, InvalidArgument
 from projecthub.projectserver.arguments import show
@@ -28,37 +25,58 @@ from projecthub.projectserver.identity import Identity
 from projecthub.projectserver.methods import Methods
 from projecthub.wire.ids import ProjectId
 
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 _KEEP_ALIVE_S = 75
 _log = logging.getLogger(__name__)
 
 
-def make_app(identity: Identity) -> Starlette:
+def make_app(identity: Identity) -> App:
     """The ASGI application of a project server."""
     methods = Methods(identity)
+    me = {"project_id": identity.project_id, "epoch": identity.epoch, "session_id": identity.session_id}
 
-    async def call(request: Request) -> Response:
+    async def call(body: bytes) -> tuple[int, object]:
         try:
-            message = _parse(await request.body())
+            message = _parse(body)
             if message.get("session_id", identity.session_id) != identity.session_id:
-                return Response("another run of this project", status_code=409)
+                return HTTPStatus.CONFLICT, {"error": "another run of this project"}
             name, arguments = _take_call(message)
-            return _reply({"ok": await methods.call(name, arguments)})
+            return HTTPStatus.OK, {"ok": await methods.call(name, arguments)}
         except HubError as error:
-            return _reply({"error": error.message, "code": error.code})
+            return HTTPStatus.OK, {"error": error.message, "code": error.code}
         except Exception:
             _log.exception("a call failed")
-            return _reply({"error": "the project server made a mistake", "code": InternalError.code})
+            return HTTPStatus.OK, {"error": "the project server made a mistake", "code": InternalError.code}
 
-    async def identify(_: Request) -> Response:
-        return _reply(
-            {
-                "project_id": identity.project_id,
-                "epoch": identity.epoch,
-                "session_id": identity.session_id,
-            }
-        )
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["method"], scope["path"]:
+            case "POST", "/call":
+                status, value = await call(await _read(receive))
+            case "GET", "/identity":
+                status, value = HTTPStatus.OK, me
+            case method, "/call" | "/identity":
+                status, value = HTTPStatus.METHOD_NOT_ALLOWED, {"error": f"not by {method}"}
+            case _, path:
+                status, value = HTTPStatus.NOT_FOUND, {"error": f"there is no {path}"}
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(value).encode()})
 
-    return Starlette(routes=[Route("/call", call, methods=["POST"]), Route("/identity", identify)])
+    return app
+
+
+async def _read(receive: Receive) -> bytes:
+    """The whole body of a request. The hub bounds what it passes on; nobody else can reach this socket."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -81,10 +99,6 @@ def _take_call(message: dict[str, Any]) -> tuple[str, list[object]]:
     if not isinstance(arguments, list):
         raise InvalidArgument(f"the 'args' of {name} must be a list, not {show(arguments)}")
     return name, arguments
-
-
-def _reply(value: object) -> Response:
-    return Response(json.dumps(value), media_type="application/json")
 
 
 class _Server(uvicorn.Server):
