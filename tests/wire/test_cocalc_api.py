@@ -1,0 +1,414 @@
+"""The official client of the public service, unmodified, against our hub."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from cocalc_api import Hub, Project
+
+from tests.hubs import HubProcess
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NOT_AN_ACCOUNT = "must be signed in and MUST provide an api key (cookies are not allowed)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _connections() -> Iterator[None]:
+    """Closes every connection in the end: the client itself has no way to."""
+    made: list[httpx.Client] = []
+
+    class Closed(httpx.Client):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx, "Client", Closed)
+        yield
+        for client in made:
+            client.close()
+
+
+class Person:
+    """An account with a client of its own."""
+
+    def __init__(self, hub: HubProcess, name: str) -> None:
+        self.account_id, self.key = hub.person(name)
+        self.hub = Hub(api_key=self.key, host=hub.url)
+        self.host = hub.url
+
+    def project(self, project_id: str) -> Project:
+        return Project(api_key=self.key, host=self.host, project_id=project_id)
+
+
+@pytest.fixture(scope="module")
+def ada(hub_process: HubProcess) -> Person:
+    return Person(hub_process, "ada")
+
+
+@pytest.fixture(scope="module")
+def grace(hub_process: HubProcess) -> Person:
+    return Person(hub_process, "grace")
+
+
+@pytest.fixture
+def project_id(ada: Person) -> Iterator[str]:
+    project_id = ada.hub.projects.create_project(title="Test")
+    yield project_id
+    ada.hub.projects.delete(project_id)
+
+
+@pytest.fixture
+def project(ada: Person, project_id: str) -> Project:
+    return ada.project(project_id)
+
+
+@pytest.fixture
+def project_key(ada: Person, project_id: str) -> str:
+    [key] = ada.hub.call("system.manageApiKeys", [{"action": "create", "name": "k", "project_id": project_id}])
+    return str(key["secret"])
+
+
+# -- system and db ---------------------------------------------------------------------------------
+
+
+def test_ping(ada: Person) -> None:
+    assert ada.hub.system.ping()["now"] > 1_700_000_000_000
+
+
+def test_test(ada: Person) -> None:
+    assert ada.hub.system.test()["account_id"] == ada.account_id
+
+
+def test_get_names(ada: Person, grace: Person) -> None:
+    names = ada.hub.system.get_names([ada.account_id, grace.account_id])
+    assert {account_id: name["first_name"] for account_id, name in names.items()} == {
+        ada.account_id: "Ada",
+        grace.account_id: "Grace",
+    }
+
+
+def test_user_search(ada: Person, grace: Person) -> None:
+    assert grace.account_id in [user["account_id"] for user in ada.hub.system.user_search("grace")]
+    [found] = ada.hub.system.user_search("grace@example.org")
+    assert (found["account_id"], found["email_address"]) == (grace.account_id, "grace@example.org")
+    assert ada.hub.system.user_search("nobody-of-that-name") == []
+
+
+def test_query_reads_and_changes_ones_name(hub_process: HubProcess) -> None:
+    hub = Person(hub_process, "linus").hub
+    assert hub.db.query({"accounts": {"first_name": None}}) == {"accounts": {"first_name": "Linus"}}
+    assert hub.db.query({"accounts": {"first_name": "L"}}) == {}
+    assert hub.db.query({"accounts": {"first_name": None}}) == {"accounts": {"first_name": "L"}}
+
+
+def test_a_bad_key(hub_process: HubProcess) -> None:
+    hub = Hub(api_key="sk-nothing", host=hub_process.url)
+    with pytest.raises(RuntimeError, match=re.escape(NOT_AN_ACCOUNT)):
+        hub.system.ping()
+
+
+# -- projects --------------------------------------------------------------------------------------
+
+
+def test_create_project(ada: Person) -> None:
+    project_id = ada.hub.projects.create_project(title="New", description="About")
+    assert UUID.fullmatch(project_id)
+    [row] = ada.hub.projects.get(fields=["project_id", "title", "description"], project_id=project_id)
+    assert row == {"project_id": project_id, "title": "New", "description": "About"}
+    assert ada.hub.projects.delete(project_id) == {"project_id": project_id, "deleted": True}
+
+
+def test_create_project_refuses_what_is_not_there(ada: Person) -> None:
+    with pytest.raises(RuntimeError, match="license"):
+        ada.hub.projects.create_project(title="L", license="00000000-0000-4000-8000-000000000000")
+    with pytest.raises(RuntimeError, match="public_path_id"):
+        ada.hub.projects.create_project(title="L", public_path_id="0" * 40)
+
+
+def test_create_project_from_a_share(ada: Person, grace: Person, project: Project, project_id: str) -> None:
+    project.system.exec("mkdir hw && echo task > hw/a", bash=True)
+    ada.hub.db.query({"public_paths": {"project_id": project_id, "path": "hw"}})
+    share = ada.hub.db.query({"public_paths": {"project_id": project_id, "path": "hw", "id": None}})["public_paths"][
+        "id"
+    ]
+    mine = grace.hub.projects.create_project(title="Mine", public_path_id=share)
+    copy = grace.project(mine)
+    assert copy.system.exec("cat hw/a")["stdout"] == "task\n"
+    grace.hub.projects.delete(mine)
+
+
+def test_get(ada: Person) -> None:
+    first, second = (ada.hub.projects.create_project(title=title) for title in ("First", "Second"))
+    mine = {first, second}
+
+    def ids(**options: Any) -> list[str]:
+        return [row["project_id"] for row in ada.hub.projects.get(**options) if row["project_id"] in mine]
+
+    assert ids() == [second, first]
+    assert ids(all=True) == [second, first]
+    assert ids(project_id=first) == [first]
+    assert len(ada.hub.projects.get(limit=1)) == 1
+    assert ids(state="opened") == [second, first]
+    assert ids(state="running") == []
+    ada.hub.projects.start(first)
+    assert ids(state="RUNNING") == [first]
+    ada.hub.projects.delete(first)
+    assert ids(deleted=True) == [first]
+    assert ids(deleted=False) == [second]
+    ada.hub.db.query({"projects": {"project_id": second, "users": {ada.account_id: {"hide": True}}}})
+    assert ids(hidden=True, account_id_for_hidden=ada.account_id) == [second]
+    assert ids(hidden=False, account_id_for_hidden=ada.account_id) == [first]
+    ada.hub.projects.delete(second)
+
+
+def test_get_of_the_default_fields(ada: Person, project_id: str) -> None:
+    [row] = ada.hub.projects.get(project_id=project_id)
+    assert row.keys() == {"project_id", "title", "last_edited", "created", "state", "users"}
+    assert row["state"]["state"] == "opened"
+    assert row["users"] == {ada.account_id: {"group": "owner"}}
+
+
+def test_get_of_somebody_elses_project(grace: Person, project_id: str) -> None:
+    with pytest.raises(RuntimeError, match="you do not have read access to this project"):
+        grace.hub.projects.get(project_id=project_id)
+
+
+def test_copy_path_between_projects(ada: Person, project: Project, project_id: str) -> None:
+    project.system.exec("mkdir -p src/deep && echo one > src/a && echo two > src/deep/b", bash=True)
+    target_id = ada.hub.projects.create_project(title="Target")
+    assert ada.hub.projects.copy_path_between_projects(project_id, "src", target_id, "dst")["files"] == 2
+    assert ada.hub.projects.copy_path_between_projects(project_id, "src/a", target_project_id=target_id)["files"] == 1
+    assert ada.hub.projects.copy_path_between_projects(project_id, "src/a", target_path="b")["files"] == 1
+    target = ada.project(target_id)
+    assert target.system.exec("cat dst/a dst/deep/b src/a")["stdout"] == "one\ntwo\none\n"
+    with pytest.raises(RuntimeError, match="source path must be contained in project home dir"):
+        ada.hub.projects.copy_path_between_projects(project_id, "../../etc/passwd", target_id)
+    ada.hub.projects.delete(target_id)
+
+
+def test_collaborators(ada: Person, grace: Person, project_id: str) -> None:
+    with pytest.raises(RuntimeError, match="must be collaborator on project to get state"):
+        grace.hub.projects.state(project_id)
+    assert ada.hub.projects.add_collaborator(project_id, grace.account_id) == {"project_id": [project_id]}
+    assert ada.hub.projects.add_collaborator([project_id], [grace.account_id]) == {"project_id": [project_id]}
+    assert grace.hub.projects.state(project_id)["state"] == "stopped"
+    [row] = grace.hub.projects.get(project_id=project_id)
+    assert row["users"][grace.account_id] == {"group": "collaborator"}
+    removed = ada.hub.projects.remove_collaborator(project_id, grace.account_id)
+    assert removed == {"project_id": project_id, "account_id": grace.account_id}
+    with pytest.raises(RuntimeError, match="must be collaborator on project to get state"):
+        grace.hub.projects.state(project_id)
+    with pytest.raises(RuntimeError, match="Cannot remove an owner"):
+        ada.hub.projects.remove_collaborator(project_id, ada.account_id)
+
+
+def test_start_state_status_touch_stop(ada: Person, project_id: str) -> None:
+    assert ada.hub.projects.state(project_id)["state"] == "stopped"
+    assert ada.hub.projects.start(project_id)["state"] == "running"
+    state = ada.hub.projects.state(project_id)
+    assert (state["state"], state["ip"]) == ("running", "127.0.0.1")
+    status = ada.hub.projects.status(project_id)
+    assert status["project"]["pid"] == status["project.pid"] > 0
+    assert status["start_ts"] > 1_700_000_000_000
+    assert isinstance(status["disk_MB"], int)
+    assert isinstance(status["memory"], dict)
+    assert ada.hub.projects.stop(project_id)["state"] == "stopped"
+    assert ada.hub.projects.touch(project_id)["state"] == "running"
+    assert ada.hub.projects.stop(project_id)["state"] == "stopped"
+
+
+def test_delete(ada: Person) -> None:
+    project_id = ada.hub.projects.create_project()
+    ada.hub.projects.start(project_id)
+    assert ada.hub.projects.delete(project_id) == {"project_id": project_id, "deleted": True}
+    [row] = ada.hub.projects.get(project_id=project_id)
+    assert (row["deleted"], row["state"]["state"]) == (True, "opened")
+    with pytest.raises(RuntimeError, match="deleted"):
+        ada.hub.projects.start(project_id)
+
+
+# -- the project's own calls -----------------------------------------------------------------------
+
+
+def test_project_ping_and_test(project: Project, project_id: str) -> None:
+    assert project.system.ping()["now"] > 1_700_000_000_000
+    assert project.system.test()["project_id"] == project_id
+
+
+def test_exec(project: Project) -> None:
+    assert project.system.exec(command="echo 'hello there'") == {
+        "type": "blocking",
+        "stdout": "hello there\n",
+        "stderr": "",
+        "exit_code": 0,
+    }
+    assert project.system.exec("echo", args=["a b"])["stdout"] == "a b\n"
+    assert project.system.exec("echo $X | tr a-z A-Z", bash=True, env={"X": "up"})["stdout"] == "UP\n"
+    assert project.system.exec("pwd", cwd="/tmp")["stdout"] == "/tmp\n"
+    project.system.exec("mkdir -p a/b")
+    assert project.system.exec("basename $PWD", bash=True, path="a/b")["stdout"] == "b\n"
+    assert project.system.exec("seq 100", max_output=4)["stdout"] == "1\n2\n (truncated at 4 characters)"
+    assert project.system.exec("uname -s", timeout=30)["stdout"] == "Linux\n"
+
+
+def test_exec_failures(project: Project) -> None:
+    with pytest.raises(RuntimeError, match=r"^command 'exit 42' exited with nonzero code 42 -- stderr=''$"):
+        project.system.exec("exit 42", bash=True)
+    with pytest.raises(RuntimeError, match="ENOENT"):
+        project.system.exec("no-such-program", args=[])
+    with pytest.raises(RuntimeError, match=r"killed command|timeout"):
+        project.system.exec("sleep 30", timeout=1)
+
+
+def test_project_key(hub_process: HubProcess, project_id: str, project_key: str) -> None:
+    hub = Hub(api_key=project_key, host=hub_process.url)
+    with pytest.raises(RuntimeError, match=re.escape(NOT_AN_ACCOUNT)):
+        hub.system.test()
+    project = Project(api_key=project_key, host=hub_process.url)
+    assert project.system.test()["project_id"] == project_id
+    assert project.system.ping()["now"] > 1_700_000_000_000
+    assert project.system.exec("echo $COCALC_PROJECT_ID", bash=True)["stdout"] == f"{project_id}\n"
+
+
+def test_project_key_of_another_project(ada: Person, hub_process: HubProcess, project_key: str) -> None:
+    other_id = ada.hub.projects.create_project()
+    other = Project(api_key=project_key, host=hub_process.url, project_id=other_id)
+    with pytest.raises(RuntimeError, match=r"^project specific api key must match requested project$"):
+        other.system.ping()
+    ada.hub.projects.delete(other_id)
+
+
+# -- the client's MCP server -----------------------------------------------------------------------
+
+
+class FastMCP:
+    """Takes the place of the protocol's server, of which the client needs an older release: it keeps what it is given.
+
+    What is tested are the client's tools and resources; how they are called over the protocol is not our matter.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.tools: dict[str, Callable[..., Any]] = {}
+        self.resources: dict[str, Callable[..., Any]] = {}
+
+    def tool(self) -> Callable[..., Any]:
+        return lambda function: self.tools.setdefault(function.__name__, function)
+
+    def resource(self, uri: str) -> Callable[..., Any]:
+        return lambda function: self.resources.setdefault(uri, function)
+
+
+@pytest.fixture
+def mcp_server(hub_process: HubProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ModuleType]]:
+    """Makes the client's MCP server for a key, as its start-up does: it keeps all of its state in modules."""
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.startswith("cocalc_api.mcp")]:
+            del sys.modules[name]
+
+    protocol = ModuleType("mcp.server.fastmcp")
+    protocol.FastMCP = FastMCP  # type: ignore[attr-defined]
+    for name in ("mcp", "mcp.server", "mcp.server.fastmcp"):
+        monkeypatch.setitem(sys.modules, name, protocol)
+
+    def make(key: str, project_id: str | None = None) -> ModuleType:
+        forget()
+        monkeypatch.setenv("COCALC_API_KEY", key)
+        monkeypatch.setenv("COCALC_HOST", hub_process.url)
+        if project_id is None:
+            monkeypatch.delenv("COCALC_PROJECT_ID", raising=False)
+        else:
+            monkeypatch.setenv("COCALC_PROJECT_ID", project_id)
+        return importlib.import_module("cocalc_api.mcp.mcp_server")
+
+    yield make
+    forget()
+
+
+async def outcome(function: Callable[..., Any], **arguments: Any) -> str:
+    text = function(**arguments)
+    return str(await text if inspect.isawaitable(text) else text)
+
+
+async def call_tool(server: ModuleType, name: str, **arguments: Any) -> str:
+    return await outcome(server.mcp.tools[name], **arguments)
+
+
+async def read_resource(server: ModuleType, name: str) -> str:
+    return await outcome(server.mcp.resources[f"cocalc://{name}"])
+
+
+def test_scope_of_keys(mcp_server: Callable[..., ModuleType], ada: Person, project_id: str, project_key: str) -> None:
+    server = mcp_server(ada.key)
+    assert server.check_api_key_scope(ada.key, ada.host) == {"account_id": ada.account_id}
+    assert server.check_api_key_scope(project_key, ada.host) == {"project_id": project_id}
+    with pytest.raises(RuntimeError, match="API key validation failed: must sign in as project or account"):
+        server.check_api_key_scope("sk-nothing", ada.host)
+
+
+async def test_mcp_account_profile(mcp_server: Callable[..., ModuleType], ada: Person) -> None:
+    text = await read_resource(mcp_server(ada.key), "account-profile")
+    assert f"Account ID:     {ada.account_id}" in text
+    assert "First Name:     Ada" in text
+    assert "Email Address:  ada@example.org" in text
+    assert "EDITOR SETTINGS" in text
+    assert "Color Scheme:   cocalc-light" in text
+
+
+async def test_mcp_projects_search(mcp_server: Callable[..., ModuleType], ada: Person, project_id: str) -> None:
+    server = mcp_server(ada.key)
+    text = await call_tool(server, "projects_search", query="test")
+    assert f"Project ID:  {project_id}" in text
+    assert "Collaborators: Ada (owner)" in text
+    assert await call_tool(server, "projects_search", query="no such title") == (
+        "No projects found matching query: 'no such title'"
+    )
+    assert f"Project ID:  {project_id}" in await call_tool(server, "projects_search", state="opened")
+
+
+async def test_mcp_current_project(mcp_server: Callable[..., ModuleType], ada: Person, project_id: str) -> None:
+    server = mcp_server(ada.key)
+    assert (await call_tool(server, "get_current_project")).startswith("No project currently set")
+    assert await call_tool(server, "set_current_project", project_id=project_id) == (
+        "✓ Project 'Test' is now active (state: opened)"
+    )
+    text = await call_tool(server, "exec", command="echo hi; echo oh >&2", bash=True)
+    assert text == "stdout:\nhi\n\n\nstderr:\noh\n\n\nexit_code: 0"
+    current = await call_tool(server, "get_current_project")
+    assert project_id in current
+    assert "State: running" in current
+    assert "Error executing command: command 'exit 3'" in await call_tool(server, "exec", command="exit 3", bash=True)
+    missing = "ffffffff-ffff-4fff-8fff-ffffffffffff"
+    assert "you do not have read access" in await call_tool(server, "set_current_project", project_id=missing)
+
+
+async def test_mcp_project_status(mcp_server: Callable[..., ModuleType], ada: Person, project_id: str) -> None:
+    server = mcp_server(ada.key)
+    stopped = await call_tool(server, "project_status", project_id=project_id)
+    assert "State: stopped (project is stopped)" in stopped
+    assert "Disk Usage: " in stopped
+    ada.hub.projects.start(project_id)
+    running = await call_tool(server, "project_status", project_id=project_id)
+    assert "State: running (project is active)" in running
+    assert "IP Address: 127.0.0.1" in running
+    for label in ("Process ID: ", "Started At: ", "Version: ", "Disk Usage: ", "Memory rss: "):
+        assert label in running
+
+
+async def test_mcp_with_a_project_key(
+    mcp_server: Callable[..., ModuleType], project: Project, project_key: str
+) -> None:
+    project.system.exec("echo data > file.txt", bash=True)
+    server = mcp_server(project_key)
+    assert server.mcp.tools.keys() == {"exec", "jupyter_execute", "project_status"}
+    assert "exit_code: 0" in await call_tool(server, "exec", command="true")
+    assert "[FILE] file.txt" in await read_resource(server, "project-files")
