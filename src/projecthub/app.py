@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
-from projecthub.hub.keys import Keys
+from projecthub.hub.keys import Keys, digest
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.projects import Projects
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from projecthub.settings import Settings
 
 ADMIN_KEY_FILE: Final = "admin-key"
+ADMIN_KEY_NAME: Final = "first admin"
 
 
 @dataclass(slots=True)
@@ -85,8 +84,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         own_uids = isolation is Isolation.FULL and os.geteuid() == 0
         uids = range(settings.uid_base, settings.uid_base + settings.uid_count) if own_uids else None
         homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
-        runtime_dir = _runtime_dir(settings.data_dir)
-        engine = LocalEngine(runtime_dir=runtime_dir, isolation=isolation, hidden=[settings.data_dir, runtime_dir])
+        data_dir = settings.data_dir
+        engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])
         keys = Keys(store, clock)
         lifecycle = Lifecycle(store, engine, homes, clock)
         projects = Projects(store, clock, lifecycle, engine, homes)
@@ -98,7 +97,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             accounts=accounts,
             creation=creation,
             projects=projects,
-            collaborators=Collaborators(store, clock, keys),
+            collaborators=Collaborators(clock, keys),
             copies=Copies(store, homes),
             queries=Queries(
                 store, clock, ProjectFields(store, projects), AccountFields(store), ShareFields(store, clock)
@@ -152,31 +151,32 @@ def _lock(data_dir: Path) -> int:
     return lock
 
 
-def _runtime_dir(data_dir: Path) -> Path:
-    """Where sockets are: in the data directory, unless its path is too long for the address of a socket."""
-    inside = data_dir / "run"
-    if len(str(inside)) <= 50:
-        return inside
-    name = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"projecthub-{os.geteuid()}-{name}"
-
-
 async def _first_admin(settings: Settings, store: Store, accounts: Accounts, keys: Keys) -> tuple[str | None, bool]:
-    """Make sure there is an admin; tells the key that the data directory keeps, and whether it is new."""
+    """Make sure there is an admin with a key; tells the key that the data directory keeps, and whether it is new.
+
+    Raises:
+        Conflict: The key that the operator gave is somebody else's.
+    """
     given = settings.admin_key.get_secret_value() if settings.admin_key else None
     file = settings.data_dir / ADMIN_KEY_FILE
     async with store.read() as tx:
         admin = await tx.accounts.any_admin()
+        owner = await tx.keys.find(digest(given)) if given else None
     if admin is not None and given is None:
         return (file.read_text().strip() if file.exists() else None), False
-    if given is not None and admin is not None and await keys.check(given) is not None:
+    if given is not None and owner is not None:
+        if admin is None or owner.key.account_id != admin.account_id or owner.key.expires_at is not None:
+            raise Conflict("PROJECTHUB_ADMIN_KEY is a key of another account, or one that expires; give another")
         _write_private(file, given)
         return given, False
-    async with store.write() as tx:
+    async with keys.changing() as tx:
         if admin is None:
             admin = accounts.new(email_address=None, first_name="Admin", is_admin=True)
             await tx.accounts.create(admin)
-        _, secret = await keys.make(tx, admin.account_id, None, "first admin", secret=given)
+        for key in await tx.keys.of_account(admin.account_id):
+            if key.name == ADMIN_KEY_NAME:  # the operator gave another: it is to be exactly this
+                await tx.keys.delete(key.id)
+        _, secret = await keys.make(tx, admin.account_id, None, ADMIN_KEY_NAME, secret=given)
         # Written before the transaction ends: a key that nobody has would be worse than a file without its key.
         _write_private(file, secret)
     return secret, True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 
@@ -19,7 +19,7 @@ def default_data_dir() -> Path:
 class Settings(BaseSettings):
     """What an operator can set. Each field is the variable ``PROJECTHUB_<FIELD>`` and a key of the TOML file."""
 
-    model_config = SettingsConfigDict(env_prefix="PROJECTHUB_", frozen=True, extra="ignore", validate_default=True)
+    model_config = SettingsConfigDict(env_prefix="PROJECTHUB_", frozen=True, extra="forbid", validate_default=True)
 
     bind: Annotated[str, Field(description="Address and port to listen on.")] = "127.0.0.1:8000"
     data_dir: Annotated[Path, Field(description="Where everything is kept; made if missing, for the owner only.")] = (
@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         if value is not None and (not value.get_secret_value().startswith("sk-") or len(value) < 16):
             raise ValueError("an API key starts with 'sk-' and has at least 16 characters")
         return value
+
+    @model_validator(mode="after")
+    def _uids_fit(self) -> Self:
+        if self.uid_base + self.uid_count > 2**32 - 1:
+            raise ValueError("uid_base and uid_count reach beyond the last user id, 4294967294; lower one of them")
+        return self
 
     @field_validator("data_dir")
     @classmethod

@@ -27,9 +27,9 @@ class Background:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_look_at)
         done, _ = await asyncio.wait({task}, timeout=timeout_s)
         if not done:
-            task.add_done_callback(_look_at)
             raise CallTimeout(message)
         return task.result()
 
@@ -41,6 +41,6 @@ class Background:
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:
-    """Nobody waits for this outcome: an error in it is not one that was overlooked."""
+    """Perhaps nobody waits for this outcome any more: an error in it is not one that was overlooked."""
     if not task.cancelled():
         task.exception()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -22,6 +24,9 @@ MAX_BODY_BYTES: Final = 1_000_000
 NO_KEY: Final = "You must provide authentication via an API key."
 _MAX_TIMEOUT_MS: Final = 24 * 3_600_000
 _MISSING: Final = object()
+_MAX_INTEGER: Final = 2**63
+# What has to stand in a body before it can hold a text or a number that is unfit: most bodies are not searched.
+_SUSPECT: Final = re.compile(rb"\\u0000|\d{19}|[eE]\+?\d{3}")
 
 
 class BadBody(Exception):
@@ -90,7 +95,7 @@ async def read_parameters(request: Request) -> Parameters:
 
     Raises:
         BadBody: No JSON, or more than 1 MB.
-        InvalidArgument: There is a NUL character in a text.
+        InvalidArgument: There is a NUL character in a text, or a number of more than 64 bits.
     """
     if request.method != "POST":
         return Parameters({})
@@ -104,10 +109,8 @@ async def read_parameters(request: Request) -> Parameters:
         parsed = from_json(body, allow_inf_nan=False)
     except ValueError:
         raise BadBody(400, "Invalid JSON") from None
-    if b"\\u0000" in body and _has_nul(parsed):
-        raise InvalidArgument(
-            "a text in the request holds the NUL character, which no file, name or title can; remove it"
-        )
+    if _SUSPECT.search(body):
+        _check_values(parsed)
     return Parameters(parsed if isinstance(parsed, dict) else {})
 
 
@@ -123,20 +126,24 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _has_nul(value: Any) -> bool:
+def _check_values(value: Any) -> None:
     # A loop, not recursion: how deep a body nests is its sender's choice.
     left = [value]
     while left:
         item = left.pop()
-        if isinstance(item, str):
-            if "\0" in item:
-                return True
-        elif isinstance(item, dict):
+        if isinstance(item, str) and "\0" in item:
+            raise InvalidArgument(
+                "a text in the request holds the NUL character, which no file, name or title can; remove it"
+            )
+        if isinstance(item, int) and not -_MAX_INTEGER <= item < _MAX_INTEGER:
+            raise InvalidArgument("a whole number in the request has more than 64 bits; give a smaller one")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise InvalidArgument("a number in the request is beyond the range of 64 bits; give a smaller one")
+        if isinstance(item, dict):
             left.extend(item)
             left.extend(item.values())
         elif isinstance(item, list):
             left.extend(item)
-    return False
 
 
 def read_key(request: Request) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, QueryRefused
 from projecthub.hub.tables import ACCOUNT_OBJECTS, ACCOUNT_PLAIN
-from projecthub.hub.values import boolean, mapping, merged, refused, text
+from projecthub.hub.values import boolean, mapping, merged_within, refused, text
 from projecthub.wire.ids import is_uuid
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_NAME: Final = 254
 _MAX_VALUE: Final = 10_000
+_MAX_OBJECT: Final = 1_000_000
 _USERNAME: Final = re.compile(r"(?!.*--)[a-zA-Z0-9]([a-zA-Z0-9-]{0,37}[a-zA-Z0-9])?")
 _OBJECTS: Final = frozenset(ACCOUNT_OBJECTS) - {"passports"}
 
@@ -45,11 +46,13 @@ class AccountFields:
             preferences = dict(account.preferences)
             for name, value in shape.items():
                 if name in _OBJECTS:
-                    preferences[name] = merged(preferences.get(name), mapping(name, value))
+                    preferences[name] = merged_within(
+                        name, preferences.get(name), mapping(name, value), most=_MAX_OBJECT
+                    )
                 elif name in ACCOUNT_PLAIN:
                     preferences[name] = _small(name, value)
                 elif name == "profile":
-                    changes[name] = merged(account.profile, mapping(name, value))
+                    changes[name] = merged_within(name, account.profile, mapping(name, value), most=_MAX_OBJECT)
                 elif name != "account_id":
                     changes[name] = _column(name, value)
             if preferences != account.preferences:

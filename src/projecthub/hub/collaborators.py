@@ -5,7 +5,7 @@ Source: Wire contract 0, 2.4, 2.5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import InvalidArgument, NotFound
 from projecthub.hub.permissions import account_id_of, may_add, may_remove, member_access, project_id_of
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
     from projecthub.hub.keys import Keys
     from projecthub.hub.principals import Principal
-    from projecthub.store import Store, Transaction
+    from projecthub.store import Transaction
     from projecthub.wire.ids import AccountId, ProjectId
+
+MAX_PAIRS: Final = 1000
+"""Collaborators that one call adds at most: nobody else can write meanwhile."""
 
 
 class Collaborators:
     """Who is on which project."""
 
-    def __init__(self, store: Store, clock: Clock, keys: Keys) -> None:
-        """Make the service; ``keys`` forgets its answers when a membership ends or begins."""
-        self._store = store
+    def __init__(self, clock: Clock, keys: Keys) -> None:
+        """Make the service; ``keys`` gives its transactions, because project keys depend on memberships."""
         self._clock = clock
         self._keys = keys
 
@@ -42,7 +44,7 @@ class Collaborators:
         by_project: dict[ProjectId, list[AccountId]] = {}
         for project_id, account_id in pairs:
             by_project.setdefault(project_id, []).append(account_id)
-        async with self._store.write() as tx:
+        async with self._keys.changing() as tx:
             for project_id, account_ids in by_project.items():
                 await may_add(tx, caller, project_id, account_ids, alone=len(pairs) == 1)
             wanted = sorted({account_id for _, account_id in pairs})
@@ -52,7 +54,6 @@ class Collaborators:
                     f"no account with id '{missing[0]}'; nothing was added. Find people with user_search", ids=missing
                 )
             await self._insert(tx, caller, pairs)
-        self._keys.forget()
         return {"project_id": [project_id for project_id, _ in pairs]}
 
     async def _insert(self, tx: Transaction, caller: Principal, pairs: list[tuple[ProjectId, AccountId]]) -> None:
@@ -69,7 +70,7 @@ class Collaborators:
             InvalidArgument: An id is none.
         """
         project_id = project_id_of(request.project_id, "Invalid project_id: {value}")
-        async with self._store.write() as tx:
+        async with self._keys.changing() as tx:
             access = await member_access(tx, caller, project_id, "user must be a collaborator")
             target = account_id_of(request.account_id, "Invalid account_id: {value}")
             may_remove(access, caller, target, await tx.collaborators.role(project_id, target))
@@ -81,7 +82,6 @@ class Collaborators:
             name = f"{account.first_name} {account.last_name}".strip() if account else "Unknown User"
             event = {"event": "remove_collaborator", "removed_name": name, "removed_account_id": target}
             await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
-        self._keys.forget()
         return {"project_id": project_id, "account_id": target}
 
 
@@ -93,6 +93,8 @@ def _pairs(request: shapes.AddCollaborator) -> list[tuple[ProjectId, AccountId]]
             f"accounts (of length {len(accounts)}) and projects (of length {len(projects)}) "
             "must be arrays of the same length"
         )
+    if len(projects) > MAX_PAIRS:
+        raise InvalidArgument(f"{len(projects)} collaborators in one call; give at most {MAX_PAIRS}")
     account_ids = [account_id_of(a, "all account id's must be valid uuid's, but \"{value}\" is not") for a in accounts]
     return [
         (project_id_of(p, "Invalid project_id: {value}"), account_id)

@@ -44,9 +44,13 @@ class Creation:
     async def open(self) -> None:
         """Settle what a killed hub had begun: a home whose project is there stays, any other goes."""
         for project_id in await self._homes.unfinished():
-            async with self._store.read() as tx:
-                project = await tx.projects.get(project_id)
-            await (self._homes.remove(project_id) if project is None else self._homes.finish(project_id))
+            await self._settle_home(project_id)
+
+    async def _settle_home(self, project_id: ProjectId) -> None:
+        # The store alone knows: a call that was cancelled while its row was being kept may have kept it.
+        async with self._store.read() as tx:
+            project = await tx.projects.get(project_id)
+        await (self._homes.remove(project_id) if project is None else self._homes.finish(project_id))
 
     async def create(
         self, caller: Principal, request: shapes.CreateProject, *, idempotency_key: str | None = None
@@ -124,14 +128,12 @@ class Creation:
             await _licenses(tx, request.license, None)
             slot = await tx.projects.reserve_slot()
         await self._homes.begin(project_id)
-        made = None
         try:
             source = (content.project_id, content.unix_slot, content.path)
             await self._homes.copy(source, (project_id, slot, content.path), CopyOptions())
-            made = await self._make(caller, request, project_id, key, fingerprint, slot, content)
+            return await self._make(caller, request, project_id, key, fingerprint, slot, content)
         finally:
-            await (self._homes.finish(project_id) if made == project_id else self._homes.remove(project_id))
-        return made
+            await self._settle_home(project_id)
 
     async def _insert(
         self,

@@ -12,6 +12,8 @@ import hashlib
 import secrets
 import string
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -75,8 +77,8 @@ class Keys:
     async def check(self, secret: str) -> Principal | None:
         """Who a key belongs to; None if it is unknown, expired, of a disabled account, or of a project left since.
 
-        A key that was seen before costs no query where this hub is the only writer of its store; `forget` must be
-        called after every change that could make an answer wrong.
+        A key that was seen before costs no query where this hub is the only writer of its store; every change that
+        could make an answer wrong goes through `changing`.
         """
         hashed = digest(secret)
         owner = self._known.get(hashed)
@@ -101,9 +103,21 @@ class Keys:
         return Principal(key.account_id, owner.is_admin, key.id, key.project_id)
 
     def forget(self) -> None:
-        """Drop what is known of checked keys, after a change to keys, accounts or memberships."""
+        """Drop what is known of checked keys."""
         self._changes += 1
         self._known.clear()
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[Transaction]:
+        """A transaction that changes keys, accounts or memberships: what was known before it does not count after it.
+
+        That holds however it ends: one that is cancelled while it is being kept may have been kept.
+        """
+        try:
+            async with self._store.write() as tx:
+                yield tx
+        finally:
+            self.forget()
 
     async def flush(self) -> None:
         """Write the times of last use. They are gathered in memory: a statistic, and not worth a write a call."""
@@ -180,11 +194,10 @@ class Keys:
             changes["name"] = request.name[:_MAX_NAME]
         if request.expire is not None:
             changes["expires_at"] = parse_time(request.expire, "expire")
-        async with self._store.write() as tx:
+        async with self.changing() as tx:
             key = await self._one(tx, caller, request.id, request.project_id)
             if changes:
                 await tx.keys.edit(key.id, changes=changes)
-        self.forget()
 
     async def delete(self, caller: Principal, id: int | None, project_id: str | None) -> None:
         """Delete a key; it is refused from now on.
@@ -192,10 +205,9 @@ class Keys:
         Raises:
             NotFound: The caller has no such key.
         """
-        async with self._store.write() as tx:
+        async with self.changing() as tx:
             key = await self._one(tx, caller, id, project_id)
             await tx.keys.delete(key.id)
-        self.forget()
 
     async def revoke(self, caller: Principal, id: int) -> shapes.Revoked:
         """Delete a key by its number alone: one of the caller's, of a project he is on, or, for a site admin, any.
@@ -203,12 +215,11 @@ class Keys:
         Raises:
             NotFound: There is no such key, or it is not the caller's to revoke.
         """
-        async with self._store.write() as tx:
+        async with self.changing() as tx:
             key = await tx.keys.get(id)
             if key is None or not await self._may_revoke(tx, caller, key):
                 raise NotFound(f"no api key with id {id}; list yours with keys.list", id=id)
             await tx.keys.delete(id)
-        self.forget()
         return {"id": id, "revoked": True}
 
     # -- rules -------------------------------------------------------------------------------------

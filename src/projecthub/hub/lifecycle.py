@@ -23,7 +23,7 @@ from projecthub.engines.port import Exit, Instance, StartSpec
 from projecthub.errors import Conflict, HubError, NotFound
 from projecthub.hub.permissions import not_deleted
 from projecthub.store.records import Project, State
-from projecthub.wire.units import to_ms
+from projecthub.wire.units import from_ms, to_ms
 
 if TYPE_CHECKING:
     from projecthub.engines.port import Engine
@@ -76,6 +76,7 @@ class Lifecycle:
         self._clock = clock
         self._actors: dict[ProjectId, _Actor] = {}
         self._promised: set[asyncio.Task[None]] = set()
+        self._watches: set[asyncio.Task[None]] = set()
 
     # -- opening and closing -----------------------------------------------------------------------
 
@@ -86,6 +87,13 @@ class Lifecycle:
             StartFailed: The engine cannot run.
         """
         await self._engine.open()
+        try:
+            await self._compare()
+        except BaseException:
+            await self.close(stop_projects=False)
+            raise
+
+    async def _compare(self) -> None:
         found = {instance.project_id: instance for instance in await self._engine.running()}
         for instance in found.values():
             await self._adopt(instance)
@@ -113,6 +121,7 @@ class Lifecycle:
 
     async def _settle_lost(self, project: Project) -> None:
         """No instance answers to this row: the machine was restarted, or the hub while something was under way."""
+        await self._end_unwatched(project)
         if project.state is State.STARTING and project.desired == "running" and not project.deleted:
             self.start_soon(project.project_id)  # a start may have been promised to somebody who does not wait for it
             return
@@ -125,18 +134,17 @@ class Lifecycle:
 
     async def close(self, *, stop_projects: bool) -> None:
         """Let the wishes under way come to their end; then stop all projects, or leave them running."""
+        for promised in self._promised:
+            promised.cancel()  # first, or one of them could begin a start behind the back of the stops
+        await asyncio.gather(*self._promised, return_exceptions=True)
         if stop_projects:
             running = [project_id for project_id, actor in self._actors.items() if actor.instance or actor.wishes]
             await asyncio.gather(*(self.stop(project_id) for project_id in running), return_exceptions=True)
-        for promised in self._promised:
-            promised.cancel()
-        await asyncio.gather(*self._promised, return_exceptions=True)
         turns = [actor.turn for actor in self._actors.values() if actor.turn]
         await asyncio.gather(*turns, return_exceptions=True)
-        watches = [actor.watch for actor in self._actors.values() if actor.watch]
-        for watch in watches:
+        for watch in self._watches:
             watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+        await asyncio.gather(*self._watches, return_exceptions=True)
         await self._engine.close()
 
     # -- what callers ask for ----------------------------------------------------------------------
@@ -250,13 +258,18 @@ class Lifecycle:
             ended = {"desired": "stopped", "state": State.STOPPED, "state_at": self._clock.now()}
             await self._write(project_id, ended)
             raise Conflict(f"the start of project '{project_id}' was cancelled by a stop; start it again") from None
-        except HubError as error:
-            failed = {"desired": "stopped", "state": State.ERROR, "state_error": error.message}
+        except Exception as error:
+            why = error.message if isinstance(error, HubError) else "the hub made a mistake, which its log holds"
+            failed = {"desired": "stopped", "state": State.ERROR, "state_error": why}
             await self._write(project_id, {**failed, "state_at": self._clock.now()})
             raise
         finally:
             actor.starting = None
-        await self._write(project_id, _running(instance) | {"state_at": self._clock.now()})
+        try:
+            await self._write(project_id, _running(instance) | {"state_at": self._clock.now()})
+        except BaseException:
+            await self._engine.stop(instance)  # what the store does not know must not run
+            raise
         self._watch(actor, instance)
         return await self._read(project_id)
 
@@ -308,22 +321,40 @@ class Lifecycle:
             actor.watch = None
         if instance is not None:
             await self._engine.stop(instance)
+        else:
+            await self._end_unwatched(project)
         await self._write(project_id, {"state": State.STOPPED, "instance": None, "state_at": self._clock.now()})
         return await self._read(project_id)
+
+    async def _end_unwatched(self, project: Project) -> None:
+        """End what runs under the name that the store has last seen, though it does not answer or nobody watches it."""
+        if project.instance is not None:
+            await self._engine.stop(_last_seen(project.project_id, project.instance))
 
     # -- noticing the end --------------------------------------------------------------------------
 
     def _watch(self, actor: _Actor, instance: Instance) -> None:
         actor.instance = instance
         actor.watch = asyncio.create_task(self._await_end(actor, instance), name=f"watch-{instance.project_id}")
+        self._watches.add(actor.watch)
+        actor.watch.add_done_callback(self._watches.discard)
 
     async def _await_end(self, actor: _Actor, instance: Instance) -> None:
-        ended = await self._engine.wait(instance)
-        if actor.instance is not instance:
-            return
-        actor.instance = None
-        actor.watch = None
-        await self._engine.stop(instance)
+        try:
+            ended = await self._engine.wait(instance)
+            if actor.instance is not instance:
+                return
+            actor.instance = None
+            actor.watch = None
+            await self._engine.stop(instance)
+            await self._note_end(instance, ended)
+        except Exception:
+            # Nobody waits for this task. The next start or stop of the project puts the store right.
+            _log.exception("lifecycle.watch_failed", project_id=instance.project_id)
+        if actor.instance is None and actor.turn is None and self._actors.get(instance.project_id) is actor:
+            del self._actors[instance.project_id]
+
+    async def _note_end(self, instance: Instance, ended: Exit) -> None:
         changes = {
             "desired": "stopped",
             "state": State.ERROR,
@@ -334,8 +365,6 @@ class Lifecycle:
         async with self._store.write() as tx:
             await tx.projects.update(instance.project_id, changes, epoch=instance.epoch, state=[State.RUNNING])
         _log.warning("project.ended", project_id=instance.project_id, code=ended.code, signal=ended.signal)
-        if actor.turn is None and self._actors.get(instance.project_id) is actor:
-            del self._actors[instance.project_id]
 
     # -- the store ---------------------------------------------------------------------------------
 
@@ -370,6 +399,17 @@ def _running(instance: Instance) -> dict[str, Any]:
         "epoch": instance.epoch,
     }
     return {"state": State.RUNNING, "state_error": None, "instance": seen}
+
+
+def _last_seen(project_id: ProjectId, seen: Mapping[str, Any]) -> Instance:
+    """The instance that `_running` has told the store."""
+    return Instance(
+        project_id=project_id,
+        epoch=seen["epoch"],
+        pid=seen["pid"],
+        session_id=seen["session_id"],
+        started_at=from_ms(seen["start_ts"]),
+    )
 
 
 def _describe(ended: Exit) -> str:

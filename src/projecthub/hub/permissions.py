@@ -26,14 +26,14 @@ def project_id_of(value: object, message: str = BAD_UUID) -> ProjectId:
         InvalidArgument: It is no uuid; with ``message``, whose ``{value}`` is replaced by what was given.
     """
     if not is_uuid(value):
-        raise InvalidArgument(message.replace("{value}", str(value)[:100]), value=value)
+        raise InvalidArgument(message.replace("{value}", "null" if value is None else str(value)[:100]), value=value)
     return ProjectId(value.lower())
 
 
 def account_id_of(value: object, message: str) -> AccountId:
     """Check and normalise an account id that came from outside; as `project_id_of`."""
     if not is_uuid(value):
-        raise InvalidArgument(message.replace("{value}", str(value)[:100]), value=value)
+        raise InvalidArgument(message.replace("{value}", "null" if value is None else str(value)[:100]), value=value)
     return AccountId(value.lower())
 
 
@@ -76,20 +76,20 @@ async def may_add(
 
     Raises:
         NotFound: There is no such project.
-        OwnershipDenied: Only owners manage the people of this project.
+        OwnershipDenied: Only owners manage the people of this project, and the caller, site admin or not, is none.
         PermissionDenied: The caller is not on the project, or wants to add himself to it.
 
     Source: Wire contract 2.4.
     """
     access = await tx.projects.access(project_id, caller.account_id)
     if access is None:
-        raise NotFound("Project not found", project_id=project_id)
-    if access.role is not None:
-        owners_only(access)
-    elif alone and accounts == [caller.account_id] and not caller.is_admin:
+        raise NotFound("OwnershipError: Project not found", project_id=project_id)
+    owners_only(access)
+    if access.role is not None or caller.is_admin:
+        return
+    if alone and accounts == [caller.account_id]:
         raise PermissionDenied(f'cannot add self to "{project_id}" -- must be an admin')
-    elif not caller.is_admin:
-        raise PermissionDenied(f"user {caller.account_id} does not have write access to project {project_id}")
+    raise PermissionDenied(f"user {caller.account_id} does not have write access to project {project_id}")
 
 
 def owners_only(access: Access) -> None:
@@ -116,7 +116,7 @@ def may_remove(access: Access, caller: Principal, target: AccountId, target_role
         owners_only(access)
 
 
-def may_delete(access: Access | None, caller: Principal) -> Project:
+def may_delete(access: Access | None, caller: Principal, project_id: ProjectId) -> Project:
     """The project, for those who may delete it: its owners and collaborators, and site admins.
 
     Where the project leaves its people to its owners, deleting is theirs alone too.
@@ -128,7 +128,7 @@ def may_delete(access: Access | None, caller: Principal) -> Project:
     Source: Wire contract 0 (owner), 2.8.
     """
     if access is None and caller.is_admin:
-        raise NotFound("unknown project_id; a site admin deletes by the full id of an existing project")
+        raise NotFound(f"FATAL: unknown project_id '{project_id}'", project_id=project_id)
     if access is None or (access.role is None and not caller.is_admin):
         raise PermissionDenied("must be an owner to delete a project")
     if access.role is Role.COLLABORATOR and access.project.manage_users_owner_only and not caller.is_admin:

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import QueryRefused
-from projecthub.hub.values import boolean, mapping, merged, refused, text
+from projecthub.hub.permissions import may_delete
+from projecthub.hub.values import boolean, mapping, merged, merged_within, refused, text
 from projecthub.store.records import Condition, Role, Selection
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
 
@@ -32,10 +33,12 @@ _TEXTS: Final[Mapping[str, int]] = {
     "avatar_image_tiny": 20_000,
     "avatar_image_full": 1_000_000,
 }
-_OBJECTS: Final = ("invite_requests", "action_request")
+_MAX_ENV: Final = 100_000
+"""Characters of `env` at most, as JSON: what a start hands to the project server."""
+_MAX_INVITE_REQUESTS: Final = 1_000_000
 _FIELDS: Final = frozenset(
-    {*_TEXTS, *_OBJECTS, "project_id", "name", "deleted", "sandbox", "manage_users_owner_only", "env", "site_license",
-     "users"}
+    {*_TEXTS, "action_request", "invite_requests", "project_id", "name", "deleted", "sandbox",
+     "manage_users_owner_only", "env", "site_license", "users"}
 )  # fmt: skip
 
 _Setter = Callable[["Transaction", "Principal", "Access", Any], Awaitable[dict[str, Any]]]
@@ -51,6 +54,7 @@ class ProjectFields:
         self._setters: dict[str, _Setter] = {
             "name": _set_name,
             "env": _set_env,
+            "invite_requests": _set_invite_requests,
             "site_license": _set_licenses,
             "users": _set_users,
             "manage_users_owner_only": _set_owner_only,
@@ -78,6 +82,11 @@ class ProjectFields:
                 raise QueryRefused(f"FATAL: unknown project_id '{project_id}'")
             if access.role is None and not caller.is_admin:
                 raise QueryRefused("FATAL: user must be an admin")
+            # What is done after this transaction is refused before it, so that nothing of the query is applied.
+            if shape.get("deleted") is True:
+                may_delete(access, caller, project_id)
+            if action is not None and access.role is None:
+                raise QueryRefused("FATAL: user must be an admin")
             changes = await self._changes(tx, caller, access, shape)
             if changes:
                 await tx.projects.update(project_id, changes)
@@ -93,7 +102,7 @@ class ProjectFields:
         for name, value in shape.items():
             if name in _TEXTS:
                 changes[name] = text(name, value, longest=_TEXTS[name])
-            elif name in _OBJECTS:
+            elif name == "action_request":
                 changes[name] = mapping(name, value)
             elif name in self._setters:
                 changes |= await self._setters[name](tx, caller, access, value)
@@ -149,7 +158,15 @@ async def _set_env(tx: Transaction, caller: Principal, access: Access, value: An
             raise refused("env", f"'{name[:100]}' is no name of a variable; give letters, digits and '_'")
         if content is not None and not isinstance(content, str):
             raise refused("env", f"the value of {name[:100]} is no text")
-    return {"env": merged(access.project.env, value)}
+    return {"env": merged_within("env", access.project.env, value, most=_MAX_ENV)}
+
+
+async def _set_invite_requests(tx: Transaction, caller: Principal, access: Access, value: Any) -> dict[str, Any]:
+    wanted = Selection(columns=("invite_requests",))
+    stored = await tx.projects.select(wanted, member=None, project_id=access.project.project_id)
+    given = mapping("invite_requests", value)
+    before = stored[0]["invite_requests"]
+    return {"invite_requests": merged_within("invite_requests", before, given, most=_MAX_INVITE_REQUESTS)}
 
 
 async def _set_licenses(tx: Transaction, caller: Principal, access: Access, value: Any) -> dict[str, Any]:
@@ -159,7 +176,9 @@ async def _set_licenses(tx: Transaction, caller: Principal, access: Access, valu
     for license_id in wanted:
         if license_id not in existing:
             raise refused("site_license", f"there is no license with id '{license_id[:100]}'")
-    return {"site_license": merged(access.project.site_license, licenses)}
+    # What stands under an id is the hub's to write: it says what the license gives.
+    chosen: dict[str, Any] = {license_id: None if content is None else {} for license_id, content in licenses.items()}
+    return {"site_license": merged(access.project.site_license, chosen)}
 
 
 async def _set_owner_only(tx: Transaction, caller: Principal, access: Access, value: Any) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
+from projecthub.errors import HubError
 from projecthub.hub.permissions import may_delete, member_access, not_deleted, project_id_of
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 """Version of the project server's contract with its users, as `status` tells it."""
+
+_log = structlog.get_logger()
 
 
 class Projects:
@@ -104,7 +109,7 @@ class Projects:
         """Stop a project and mark it as deleted; its files stay. Licenses are let go. Idempotent."""
         checked = project_id_of(project_id, "project_id must be a valid UUID")
         async with self._store.read() as tx:
-            project = may_delete(await tx.projects.access(checked, caller.account_id), caller)
+            project = may_delete(await tx.projects.access(checked, caller.account_id), caller, checked)
         await self.mark_deleted(project.project_id)
         return {"project_id": project.project_id, "deleted": True}
 
@@ -117,7 +122,11 @@ class Projects:
         async with self._store.read() as tx:
             expired = await tx.projects.expired(self._clock.now())
         for project_id in expired:
-            await self.mark_deleted(project_id)
+            try:
+                await self.mark_deleted(project_id)
+            except HubError as error:
+                # One that cannot be stopped must not keep the others; the next sweep tries again.
+                _log.warning("project.not_expired", project_id=project_id, error=error.message)
         return len(expired)
 
 

@@ -63,3 +63,20 @@ def merged(stored: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[s
         else:
             result[name] = value
     return result
+
+
+def merged_within(
+    field: str, stored: Mapping[str, Any] | None, given: Mapping[str, Any], *, most: int
+) -> dict[str, Any]:
+    """As `merged`, of at most so many characters as JSON: merge upon merge would make a row of any size.
+
+    Args:
+        field: Named in a refusal.
+        stored: What is there.
+        given: What is to be changed.
+        most: Characters at most.
+    """
+    result = merged(stored, given)
+    if (length := len(json.dumps(result))) > most:
+        raise refused(field, f"{length} characters are too many; give at most {most}, or take away what is not needed")
+    return result

@@ -17,6 +17,7 @@ CODE_HEADER: Final = "x-projecthub-error"
 """Response header that carries the code of the error in the body."""
 
 _BARE: Final = (e.NotSignedIn, e.QueryRefused, e.ExecFailed, e.CallTimeout)
+_PREFIXES: Final = ("FATAL: ", "OwnershipError: ")
 
 PATTERNS: Final[tuple[tuple[re.Pattern[str], type[e.HubError]], ...]] = tuple(
     (re.compile(pattern), kind)
@@ -49,10 +50,13 @@ BY_CODE: Final = _all_kinds(e.HubError)
 
 
 def to_text(error: e.HubError) -> str:
-    """The text for an error raised inside a method: most kinds stand behind the name of their class."""
+    """The text for an error raised inside a method: most kinds stand behind the name of their class.
+
+    A message that begins with a prefix of the wire, because its text belongs to another kind there, is left as it is.
+    """
     if isinstance(error, e.OwnershipDenied):
         return f"OwnershipError: {error.message}"
-    if isinstance(error, _BARE):
+    if isinstance(error, _BARE) or error.message.startswith(_PREFIXES):
         return error.message
     return f"Error: {error.message}"
 

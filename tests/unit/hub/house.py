@@ -1,0 +1,133 @@
+"""The hub's rules over a real store, with a clock that stands still and an engine without processes."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from memory_engine import MemoryEngine
+
+from projecthub.files import Homes
+from projecthub.hub.account_fields import AccountFields
+from projecthub.hub.accounts import Accounts
+from projecthub.hub.calls import ProjectCalls
+from projecthub.hub.collaborators import Collaborators
+from projecthub.hub.copies import Copies
+from projecthub.hub.creation import Creation
+from projecthub.hub.homes import ProjectHomes
+from projecthub.hub.keys import Keys
+from projecthub.hub.lifecycle import Lifecycle
+from projecthub.hub.principals import Principal
+from projecthub.hub.project_fields import ProjectFields
+from projecthub.hub.projects import Projects
+from projecthub.hub.queries import Queries
+from projecthub.hub.share_fields import ShareFields
+from projecthub.hub.shares import Shares
+from projecthub.store import Store
+from projecthub.store.records import Project
+from projecthub.wire import shapes
+from projecthub.wire.ids import AccountId, ProjectId
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
+
+
+class FixedClock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    def advance(self, **duration: float) -> None:
+        self.at += timedelta(**duration)
+
+
+class House:
+    """All services, joined as `projecthub.app` joins them."""
+
+    def __init__(self, store: Store, clock: FixedClock, directory: Path) -> None:
+        self.directory = directory
+        self.store = store
+        self.clock = clock
+        self.engine = MemoryEngine()
+        self.homes = ProjectHomes(Homes(directory / "projects"), None)
+        self.keys = Keys(store, clock)
+        self.accounts = Accounts(store, clock)
+        self.join()
+
+    def join(self) -> None:
+        """Make the services that know projects; again, for a hub that was killed and is there once more."""
+        self.lifecycle = Lifecycle(self.store, self.engine, self.homes, self.clock)
+        self.projects = Projects(self.store, self.clock, self.lifecycle, self.engine, self.homes)
+        self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
+        self.collaborators = Collaborators(self.clock, self.keys)
+        self.copies = Copies(self.store, self.homes)
+        self.calls = ProjectCalls(self.store, self.clock, self.lifecycle, self.engine)
+        self.queries = Queries(
+            self.store,
+            self.clock,
+            ProjectFields(self.store, self.projects),
+            AccountFields(self.store),
+            ShareFields(self.store, self.clock),
+        )
+
+    async def person(self, first_name: str, *, admin: bool = False, **fields: Any) -> Principal:
+        account = self.accounts.new(email_address=f"{first_name.lower()}@example.org", first_name=first_name)
+        async with self.store.write() as tx:
+            await tx.accounts.create(account)
+            changes = {**({"is_admin": True} if admin else {}), **fields}
+            if changes:
+                await tx.accounts.update(account.account_id, changes)
+        return Principal(account.account_id, admin, 0)
+
+    async def project(self, owner: Principal, *collaborators: Principal, **fields: Any) -> ProjectId:
+        project_id = await self.creation.create(owner, shapes.CreateProject(title="A project"))
+        async with self.store.write() as tx:
+            pairs = [(project_id, person.account_id) for person in collaborators]
+            await tx.collaborators.add(pairs, at=self.clock.now())
+            if fields:
+                await tx.projects.update(project_id, fields)
+        return project_id
+
+    async def row(self, project_id: ProjectId) -> Project:
+        async with self.store.read() as tx:
+            project = await tx.projects.get(project_id)
+        assert project is not None
+        return project
+
+    async def license(self) -> str:
+        license_id = str(uuid.uuid4())
+        async with self.store.write() as tx:
+            await tx.licenses.create(id=license_id, title="License", quota={}, created_at=self.clock.now())
+        return license_id
+
+    async def key(self, person: Principal, project_id: ProjectId | None = None, **fields: Any) -> tuple[int, str]:
+        """A key's number and its secret."""
+        made = await self.keys.create(person, shapes.CreateKey(project_id=project_id, name="test", **fields))
+        return made["id"], made["secret"]
+
+    async def ask(self, caller: Principal, query: Any, *options: dict[str, Any]) -> Any:
+        return await self.queries.run(caller, query, list(options) or None)
+
+    async def field(self, caller: Principal, project_id: ProjectId, name: str) -> Any:
+        reply = await self.ask(caller, {"projects": {"project_id": project_id, name: None}})
+        return reply["projects"][name]
+
+    async def change(self, caller: Principal, project_id: ProjectId, **fields: Any) -> None:
+        assert await self.ask(caller, {"projects": {"project_id": project_id, **fields}}, {"set": True}) == {}
+
+    def sql(self, statement: str) -> None:
+        """Change the database behind the store's back."""
+        connection = sqlite3.connect(self.directory / "store.sqlite3")
+        with connection:
+            connection.execute(statement)
+        connection.close()
+
+
+def nobody() -> AccountId:
+    return AccountId(str(uuid.uuid4()))
