@@ -64,7 +64,7 @@ class Bench:
             str(child)
             for each in self.launchers()
             for child in each.children(recursive=True)
-            if child.status() != psutil.STATUS_ZOMBIE
+            if child.status() != psutil.STATUS_ZOMBIE and child.name() != "project-spare"
         ]
         return processes + [each.name for each in self.runtime_dir.iterdir() if "-" in each.name]
 

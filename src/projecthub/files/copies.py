@@ -64,34 +64,29 @@ def copy_path(
         course: Ends the copy early, and keeps the account.
 
     Raises:
-        InvalidArgument: A path leaves its home, or a directory would be copied into itself.
-        NotFound: The source does not exist.
-        Conflict: A directory that is not empty is where a file should go, or the like; the rest was copied.
-        PermissionDenied: Something may not be read or written; the rest was copied.
-        LimitError: No space is left; what was whole by then stays.
-        CallTimeout: The time is over; what was whole by then stays.
+        HubError: As `Homes.copy <projecthub.files.Homes.copy>` says.
         CopyCancelledError: The course was cancelled.
     """
     excludes = Excludes(options.exclude)
-    with contextlib.ExitStack() as opened:
-        source_fd = opened.enter_context(_closing(_open_home(source_home)))
-        target_fd = opened.enter_context(_closing(_open_home(target_home)))
-        source = open_source(source_fd, source_path)
-        opened.callback(os.close, source.fd)
-        target = open_target(target_fd, target_path, source.name)
-        opened.callback(os.close, target.fd)
-        home = os.fstat(target_fd)
-        if source.name is None and same(os.fstat(source_fd), home) and _overlap(source, target, home, options):
-            return course.end()
-        run = StagingRun(staging)
-        opened.callback(run.close)
-        maker = Maker(run, course, uid=uid, backup=options.backup)
-        try:
+    try:
+        with contextlib.ExitStack() as opened:
+            source_fd = opened.enter_context(_closing(_open_home(source_home)))
+            target_fd = opened.enter_context(_closing(_open_home(target_home)))
+            source = open_source(source_fd, source_path)
+            opened.callback(os.close, source.fd)
+            target = open_target(target_fd, target_path, source.name)
+            opened.callback(os.close, target.fd)
+            home = os.fstat(target_fd)
+            if source.name is None and same(os.fstat(source_fd), home) and _overlap(source, target, home, options):
+                return course.end()
+            run = StagingRun(staging)
+            opened.callback(run.close)
+            maker = Maker(run, course, uid=uid, backup=options.backup)
             root_fd = opened.enter_context(_closing(maker.make_missing(target.fd, target.missing)))
-        except OSError as error:
-            raise unwritable(error, shown(target_path)) from error
-        _Copy(source, target, root_fd, home, run, maker, excludes, options, course).run()
-        return course.end()
+            _Copy(source, target, root_fd, home, run, maker, excludes, options, course).run()
+            return course.end()
+    except OSError as error:
+        raise unwritable(error, shown(target_path)) from error
 
 
 def _open_home(home: Path) -> int:

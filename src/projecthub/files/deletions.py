@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from projecthub.files.excludes import Excludes
 from projecthub.files.making import Maker
@@ -56,10 +57,8 @@ class Deleter:
                 is_directory = entry.is_dir(follow_symlinks=False)
                 if self._stays(path, entry.name, is_directory=is_directory) or not _is_missing(source_fd, entry.name):
                     continue
-                try:
+                with self._told(join(path, entry.name)):
                     self.delete(path, fd, entry.name, is_directory=is_directory)
-                except OSError as error:
-                    self._fail(error, join(path, entry.name))
 
     def delete(self, parent: str, fd: int, name: str, *, is_directory: bool) -> None:
         """Delete ``name`` from the directory ``fd`` at ``parent``, but for what has to stay."""
@@ -76,23 +75,28 @@ class Deleter:
         visited: list[tuple[str, str]] = []
         pending = PendingDirectories(parent, name)
         for above, here in pending:
-            visited.append((above, here))
             path = join(above, here)
-            fd = self._open_target(path, DIRECTORY)
-            try:
-                pending.add(path, self._delete_files(path, fd))
-            finally:
-                os.close(fd)
+            with self._told(path):
+                fd = self._open_target(path, DIRECTORY)
+                visited.append((above, here))
+                try:
+                    pending.add(path, self._delete_files(path, fd))
+                finally:
+                    os.close(fd)
         for above, here in reversed(visited):
-            fd = self._open_target(above, _HOLD)
-            try:
-                os.rmdir(here, dir_fd=fd)
-                self._course.tally.deleted += 1
-            except OSError as error:
-                if error.errno != errno.ENOTEMPTY:
-                    raise
-            finally:
-                os.close(fd)
+            with self._told(join(above, here)):
+                self._remove_if_empty(above, here)
+
+    def _remove_if_empty(self, parent: str, name: str) -> None:
+        fd = self._open_target(parent, _HOLD)
+        try:
+            os.rmdir(name, dir_fd=fd)
+            self._course.tally.deleted += 1
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+        finally:
+            os.close(fd)
 
     def _delete_files(self, path: str, fd: int) -> list[str]:
         directories: list[str] = []
@@ -104,9 +108,20 @@ class Deleter:
                     continue
                 if is_directory:
                     directories.append(entry.name)
-                else:
+                    continue
+                with self._told(join(path, entry.name)):
                     self.delete(path, fd, entry.name, is_directory=False)
         return directories
+
+    @contextlib.contextmanager
+    def _told(self, path: str) -> Iterator[None]:
+        """What fails in here is told, and the rest goes on; what is gone already is as good as deleted."""
+        try:
+            yield
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._fail(error, path)
 
     def _stays(self, path: str, name: str, *, is_directory: bool) -> bool:
         if self._backup and name.endswith("~"):

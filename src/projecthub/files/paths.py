@@ -114,7 +114,7 @@ def open_beneath(root_fd: int, path: str, flags: int, *, follow: bool) -> int:
         A file descriptor, which the caller closes. It is not inherited by programs that are started.
 
     Raises:
-        LeavesHomeError: The path leads out of the directory through symlinks.
+        LeavesHomeError: The path leads out of the directory through symlinks; never without ``follow``.
         OSError: As `os.open`; ``EAGAIN`` if the directories change too fast.
     """
     if not _kernel_resolves():
@@ -147,7 +147,9 @@ def open_by_kernel(root_fd: int, path: str, flags: int, *, follow: bool) -> int:
             return fd
         code = ctypes.get_errno()
         if code == errno.EXDEV:
-            raise LeavesHomeError
+            if follow:
+                raise LeavesHomeError
+            code = errno.ENOENT  # no link was followed: what the walk had reached was moved away under it
         # EAGAIN: something was renamed while a ".." of a symlink was followed, and the kernel could not be sure.
         if code not in (errno.EAGAIN, errno.EINTR):
             break

@@ -3,10 +3,12 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 import socket
 import stat
 import subprocess
 import threading
+from collections.abc import Callable
 
 import pytest
 from two_homes import TwoHomes, as_plain_user, make_deep, tree, write, write_at
@@ -462,13 +464,16 @@ class _Steps(Course):
 
 @pytest.mark.parametrize("error", [CallTimeout("over"), CopyCancelledError()])
 @pytest.mark.parametrize("exists", [False, True])
-def test_what_is_whole_stays_when_a_copy_is_ended(homes: TwoHomes, exists: bool, error: Exception) -> None:
-    for number in range(20):
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_is_whole_stays_when_a_copy_is_ended(
+    homes: TwoHomes, goes_on: bool, exists: bool, error: Exception
+) -> None:
+    for number in range(12):
         write(homes.one / f"src/{number % 3}/{number}", str(number) * 200_000)
-    if exists:
-        (homes.other / "dst/1").mkdir(parents=True)
-    whole = []
+    whole = [0]
     for steps in itertools.count():
+        if exists:
+            (homes.other / "dst/1").mkdir(parents=True, exist_ok=True)
         course = _Steps(steps, error)
         ended = False
         try:
@@ -490,12 +495,76 @@ def test_what_is_whole_stays_when_a_copy_is_ended(homes: TwoHomes, exists: bool,
         for path, content in found.items():
             assert content == "/" or content == path.rpartition("/")[2] * 200_000
         whole.append(sum(content != "/" for content in found.values()))
+        assert course.tally.files == whole[-1] - (whole[-2] if goes_on else 0)
         if ended:
             break
+        if not goes_on:
+            shutil.rmtree(homes.other / "dst", ignore_errors=True)
     assert whole == sorted(whole)
-    assert whole[0] == 0
-    assert whole[-1] == 20
-    assert len(whole) > 20
+    assert whole[1] == 0
+    assert whole[-1] == 12
+    assert len(whole) > 12
+
+
+class _Meddler(Course):
+    """Somebody who does something in a home while a copy runs: at its second step."""
+
+    def __init__(self, deed: Callable[[], object]) -> None:
+        super().__init__(None)
+        self._deed = deed
+        self._steps = 0
+
+    def check(self) -> None:
+        self._steps += 1
+        if self._steps == 2:
+            self._deed()
+
+
+def test_a_directory_that_comes_into_being_meanwhile_is_merged(homes: TwoHomes) -> None:
+    for target in ("new", "old/new"):
+        write(homes.one / f"src/{target}/a", "1")
+        write(homes.one / f"src/{target}/b", "22")
+    (homes.other / "dst/old").mkdir(parents=True)
+    for source, target in (("src/new", "new"), ("src/old", "dst/old")):
+        new = homes.other / target if target == "new" else homes.other / target / "new"
+        summary = homes.run(
+            homes.one,
+            source,
+            target,
+            course=_Meddler(lambda: write(new / "theirs", "3")),  # noqa: B023 - called at once
+        )
+        assert tree(new) == {"a": "1", "b": "22", "theirs": "3"}
+        assert (summary.files, summary.bytes) == (2, 3)
+
+
+@pytest.mark.parametrize("backup", [False, True])
+def test_a_file_that_comes_into_being_where_a_directory_goes_is_replaced(homes: TwoHomes, backup: bool) -> None:
+    write(homes.one / "src/a", "1")
+    write(homes.one / "src/b", "2")
+    meddler = _Meddler(lambda: write(homes.other / "dst", "theirs"))
+    summary = homes.copy("src", "dst", course=meddler, backup=backup)
+    assert tree(homes.other) == {"dst": "/", "dst/a": "1", "dst/b": "2", **({"dst~": "theirs"} if backup else {})}
+    assert summary.files == 2
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_vanishes_meanwhile_is_no_failure(homes: TwoHomes, exists: bool) -> None:
+    for name in "abc":
+        write(homes.one / f"src/{name}/f")
+        write(homes.one / f"src/{name}{name}")
+    if exists:
+        (homes.other / "dst").mkdir()
+    homes.copy("src", "dst", course=_Meddler(lambda: shutil.rmtree(homes.one / "src")))
+    assert set(tree(homes.other).values()) <= {"/", "x"}
+
+
+def test_a_target_that_is_moved_into_its_source_meanwhile_ends_well(homes: TwoHomes) -> None:
+    for name in ("src/a/f", "src/b/f", "src/z/f", "dst/a/f"):
+        write(homes.other / name)
+    meddler = _Meddler(lambda: (homes.other / "dst").rename(homes.other / "src/z/dst"))
+    with pytest.raises(InvalidArgument, match="into itself"):
+        homes.copy_within("src", "dst", course=meddler)
+    assert set(tree(homes.other / "src/z/dst")) == {"a", "a/f", "b", "b/f", "z", "z/f", "z/dst"}
 
 
 def test_an_unreadable_file_is_named_and_the_rest_is_copied(homes: TwoHomes) -> None:

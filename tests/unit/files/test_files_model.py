@@ -158,7 +158,7 @@ def harvest(directory: Path) -> Tree:
     return found
 
 
-@settings(max_examples=400)
+@settings(max_examples=200, deadline=None)
 @given(source=trees("a b c"), target=trees("a b c a~"), options=OPTIONS)
 def test_copies_follow_the_model(
     tmp_path_factory: pytest.TempPathFactory, source: Tree, target: Tree, options: CopyOptions

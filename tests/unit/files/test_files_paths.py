@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from two_homes import TwoHomes, tree, write
 
@@ -64,6 +64,7 @@ def test_a_reduced_path_stays_beneath(path: str) -> None:
     assert os.path.normpath(f"/{path.lstrip('/')}") == f"/{short}"
 
 
+@settings(deadline=None)
 @given(path=PATHS, follow=st.booleans(), flags=st.sampled_from([os.O_PATH, os.O_RDONLY, os.O_RDONLY | os.O_DIRECTORY]))
 def test_kernel_and_hand_open_the_same(furnished: Path, path: str, follow: bool, flags: int) -> None:
     try:
@@ -121,6 +122,7 @@ def test_where_links_lead(furnished: Path, opener: Opener, path: str, expected: 
         os.close(root_fd)
 
 
+@settings(deadline=None)
 @given(source=PATHS, target=PATHS)
 def test_no_path_escapes(tmp_path_factory: pytest.TempPathFactory, source: str, target: str) -> None:
     top = tmp_path_factory.mktemp("copy")

@@ -27,13 +27,22 @@ class TwoHomes:
     def staging(self) -> Path:
         return self.other.with_name("staging")
 
-    def copy(self, source: str, target: str, *, uid: int | None = None, **options: Any) -> CopySummary:
-        return self.run(self.one, source, target, uid=uid, **options)
+    def copy(self, source: str, target: str, **wanted: Any) -> CopySummary:
+        return self.run(self.one, source, target, **wanted)
 
-    def copy_within(self, source: str, target: str, **options: Any) -> CopySummary:
-        return self.run(self.other, source, target, **options)
+    def copy_within(self, source: str, target: str, **wanted: Any) -> CopySummary:
+        return self.run(self.other, source, target, **wanted)
 
-    def run(self, home: Path, source: str, target: str, *, uid: int | None = None, **options: Any) -> CopySummary:
+    def run(
+        self,
+        home: Path,
+        source: str,
+        target: str,
+        *,
+        uid: int | None = None,
+        course: Course | None = None,
+        **options: Any,
+    ) -> CopySummary:
         wanted = CopyOptions(**options)
         try:
             return copy_path(
@@ -44,7 +53,7 @@ class TwoHomes:
                 staging=self.staging,
                 options=wanted,
                 uid=uid,
-                course=Course(wanted.timeout_s),
+                course=course or Course(wanted.timeout_s),
             )
         finally:
             if self.staging.exists():

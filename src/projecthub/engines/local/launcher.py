@@ -7,12 +7,17 @@ of the hub's environment and no code of any project. Requests and replies are li
 * then ``{"id", "start": {...}}``, answered by ``{"id", "record": {...}}`` or ``{"id", "error"}``;
 * and ``{"id"}`` alone, which undoes the start of that id if it has not been answered yet, and answers it.
 
+One *seedling* is kept ready: a first process in namespaces of its own that waits to be told whose it is. So a start
+does not wait for what is the same for all projects. When it is used the next one is made, as soon as there is nothing
+else to do.
+
 It ends when the hub closes the socket. What it has started runs on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -23,7 +28,7 @@ import socket
 import struct
 import sys
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +44,33 @@ from projecthub.projectserver.identity import Identity
 _BACKLOG = 128
 _CREDENTIALS = struct.Struct("3i")
 _INIT_IS_UP, _SERVER_IS_UP, _FAILED, _GO = b"I", b"S", b"E", b"G"
+_RESTOCK_S = 0.01
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seedling:
+    """Processes that are no project yet.
+
+    Attributes:
+        control: Our end of the conversation with them.
+        pids: Those whose end has not been seen, ours to kill.
+        init: The first process to be, once it has reported.
+    """
+
+    control: socket.socket
+    pids: set[int]
+    init: int | None = None
+
+    def is_good(self) -> bool:
+        """Whether it waits, or soon will."""
+        with contextlib.suppress(BlockingIOError):
+            message, pid = _receive_with_sender(self.control)
+            if message != _INIT_IS_UP:
+                return False  # it has failed, or was killed
+            self.init = pid
+            self.pids.add(pid)
+            return self.is_good()
+        return True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +108,8 @@ class Launcher:
         self._isolation = Isolation.NONE
         self._runtime_dir = Path("/")
         self._starts: dict[int, _Start] = {}
+        self._spare: _Seedling | None = None
+        self._is_barren = False
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
@@ -100,7 +134,11 @@ class Launcher:
 
     def _serve(self, wakeups: socket.socket) -> None:
         while True:
-            for key, _ in self._selector.select():
+            needs_spare = self._spare is None and not self._starts and not self._is_barren
+            ready = self._selector.select(_RESTOCK_S if needs_spare else None)
+            if not ready and needs_spare:
+                self._restock()
+            for key, _ in ready:
                 if key.fileobj is self._hub:
                     requests = self._receive()
                     if requests is None:
@@ -112,6 +150,12 @@ class Launcher:
                     self._reap()
                 elif key.data in self._starts:
                     self._advance(self._starts[key.data])
+
+    def _restock(self) -> None:
+        try:
+            self._spare = self._plant()
+        except OSError:  # no process to be had: the next start tries again, and is the one to tell
+            self._is_barren = True
 
     def _receive(self) -> list[dict[str, Any]] | None:
         """The requests that have come in; None if the hub has closed the socket."""
@@ -156,30 +200,46 @@ class Launcher:
             self._fail(self._starts[number], "the start was given up")
 
     def _begin(self, number: int, wanted: dict[str, Any]) -> None:
-        """Fork the processes of a project; what they report is handled by `_advance`."""
+        """Give a seedling to a project; what it reports is handled by `_advance`."""
         home, uid = wanted.pop("home"), wanted.pop("uid")
         isolated = self._isolation is not Isolation.NONE
         identity = Identity(**wanted, home=sandbox.HOME if isolated else home)
         directory = project_dir(self._runtime_dir, identity.project_id)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(mode=0o700)
+        seedling, self._spare = self._spare, None
+        if seedling is not None and not seedling.is_good():
+            seedling.control.close()
+            seedling = None
+        if seedling is None:
+            seedling = self._plant()
+        start = _Start(
+            id=number,
+            identity=identity,
+            directory=directory,
+            control=seedling.control,
+            pids=seedling.pids,
+            init=seedling.init,
+        )
+        self._starts[number] = start
+        self._selector.register(start.control, selectors.EVENT_READ, number)
+        _Task(identity=identity, home=home, uid=uid).hand_over(start.control, directory)
+
+    def _plant(self) -> _Seedling:
+        """Fork a seedling.
+
+        Raises:
+            OSError: No process or socket is to be had.
+        """
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)
         control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        start = _Start(id=number, identity=identity, directory=directory, control=control)
-        self._starts[number] = start
-        self._selector.register(control, selectors.EVENT_READ, number)
-        log_fd, record_fd = (
-            os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600) for name in (LOG_FILE, EXIT_FILE)
-        )
-        with theirs, _listen(directory) as listener:
+        with theirs:
             child = os.fork()
             if child == 0:
-                seed = _Seed(identity, home, uid, theirs, listener, log_fd, record_fd)
-                seed.grow(self._isolation, self._runtime_dir / SKELETON)
-            start.pids.add(child)
-        os.close(log_fd)
-        os.close(record_fd)
+                _grow(theirs, self._isolation, self._runtime_dir / SKELETON)
+        self._is_barren = False
+        return _Seedling(control=control, pids={child})
 
     def _advance(self, start: _Start) -> None:
         """Take all that the processes of a start have reported so far."""
@@ -260,77 +320,116 @@ class Launcher:
                     # Perhaps it has told us its id just before it ended: that is read while the id is still its own.
                     for start in starts:
                         self._advance(start)
+                    if self._spare is not None:
+                        self._spare.is_good()
                 os.waitpid(ended.si_pid, 0)
+                if self._spare is not None:
+                    self._spare.pids.discard(ended.si_pid)
                 for start in starts:
                     start.pids.discard(ended.si_pid)
         for start in [each for each in self._starts.values() if each.failure is not None]:
             self._undo(start)
 
 
-@dataclass(slots=True)
-class _Seed:
-    """What a forked child needs to become a project: its open files, and who it is to be."""
+@dataclass(slots=True, kw_only=True)
+class _Task:
+    """Whose project a seedling is to be.
+
+    Attributes:
+        identity: Of the server.
+        home: The project's home on the machine.
+        uid: The project's uid; None: the launcher's own.
+    """
 
     identity: Identity
     home: str
     uid: int | None
-    control: socket.socket
-    listener: socket.socket
-    log_fd: int
-    record_fd: int
 
-    def grow(self, isolation: Isolation, skeleton: Path) -> NoReturn:
-        """Build the sandbox around this process and turn it into a project's init. Never returns."""
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            init.close_all_but(0, 1, 2, self.control.fileno(), self.listener.fileno(), self.log_fd, self.record_fd)
-            if isolation is not Isolation.NONE:
-                sandbox.enter_namespaces()
-                if os.fork():
-                    os._exit(0)
-            os.setsid()
-            self.control.send(_INIT_IS_UP)
-            sandbox.clamp_resources(own_uid=isolation is Isolation.FULL)
-            if isolation is Isolation.NONE:
-                kernel.adopt_orphans()
-                if self.uid is not None:
-                    sandbox.drop_privileges(self.uid)
-            else:
-                sandbox.enter(root=str(skeleton), home=self.home, uid=self.uid, user=self.identity.user)
-                sandbox.drop_privileges(self.uid)
-            _enter_home(self.identity.home)
-            # Without isolation a change of uid alone has this effect, and there is nothing in here to hide.
-            kernel.set_dumpable(isolation is Isolation.NONE)
-            alone = isolation is not Isolation.NONE
-            init.fork_server(self._serve, log_fd=self.log_fd, record_fd=self.record_fd, alone=alone)
-        except StartFailed as error:
-            self.control.send(_FAILED + error.message.encode())
-        except Exception as error:
-            self.control.send(_FAILED + f"setting it up failed: {type(error).__name__}".encode())
-            raise
-        finally:
-            os._exit(1)
+    def hand_over(self, control: socket.socket, directory: Path) -> None:
+        """Tell a seedling, with the files that it needs from a project's runtime directory."""
+        with contextlib.ExitStack() as opened:
+            listener = opened.enter_context(_listen(directory))
+            # A file, for a message has bounds that a project's environment has not.
+            task = opened.enter_context(os.fdopen(os.memfd_create("task"), "wb", buffering=0))
+            task.write(json.dumps(asdict(self)).encode())
+            fds = [listener.fileno(), task.fileno()]
+            for name in (LOG_FILE, EXIT_FILE):
+                fds.append(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                opened.callback(os.close, fds[-1])
+            socket.send_fds(control, [_GO], fds)
 
-    def _serve(self) -> None:
-        self.control.send(_SERVER_IS_UP)
-        # The change of uid has given this process's /proc files to root; they are the project's.
-        kernel.set_dumpable(True)
-        kernel.set_process_name("project-server")
-        os.environ.clear()
-        os.environ.update(make_environment(self.identity))
-        server = make_server(self.identity)
-        if self.control.recv(1) != _GO:
-            os._exit(1)
-        self.control.close()
-        # Where DATA and LOGS point to. A home that has no room for it does without.
-        with contextlib.suppress(OSError):
-            Path(self.identity.home, ".smc").mkdir(exist_ok=True)
-        try:
-            serve(server, self.listener)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
+    @classmethod
+    def read(cls, fd: int) -> _Task:
+        """Read a task from its file, and close that."""
+        with os.fdopen(fd, "rb") as file:
+            file.seek(0)
+            values = json.load(file)
+        return cls(**{**values, "identity": Identity(**values["identity"])})
+
+
+def _grow(control: socket.socket, isolation: Isolation, skeleton: Path) -> NoReturn:
+    """Turn this forked process into the first one of a project, once it is told of which. Never returns."""
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        init.close_all_but(0, 1, 2, control.fileno())
+        isolated = isolation is not Isolation.NONE
+        if isolated:
+            sandbox.enter_namespaces()
+            if os.fork():
+                os._exit(0)
+        os.setsid()
+        kernel.set_process_name("project-spare")
+        control.send(_INIT_IS_UP)
+        sandbox.clamp_resources(own_uid=isolation is Isolation.FULL)
+        if isolated:
+            sandbox.prepare_project(str(skeleton))
+        message, fds, _, _ = socket.recv_fds(control, 1, 4)
+        if not message:
+            os._exit(0)  # the launcher has ended
+        listener_fd, task_fd, log_fd, record_fd = fds
+        task = _Task.read(task_fd)
+        if isolated:
+            sandbox.enter(root=str(skeleton), home=task.home, uid=task.uid, user=task.identity.user)
+        else:
+            kernel.adopt_orphans()
+        if isolated or task.uid is not None:
+            sandbox.drop_privileges(task.uid)
+        _enter_home(task.identity.home)
+        # Without isolation a change of uid alone has this effect, and there is nothing in here to hide.
+        kernel.set_dumpable(not isolated)
+        listener = socket.socket(fileno=listener_fd)
+        serve_task = functools.partial(_serve, task.identity, control, listener)
+        init.fork_server(serve_task, log_fd=log_fd, record_fd=record_fd, alone=isolated)
+    except StartFailed as error:
+        control.send(_FAILED + error.message.encode())
+    except Exception as error:
+        control.send(_FAILED + f"setting it up failed: {type(error).__name__}".encode())
+        raise
+    finally:
+        os._exit(1)
+
+
+def _serve(identity: Identity, control: socket.socket, listener: socket.socket) -> None:
+    """Be the project server, as soon as the launcher has saved who we are."""
+    control.send(_SERVER_IS_UP)
+    # The change of uid has given this process's /proc files to root; they are the project's.
+    kernel.set_dumpable(True)
+    kernel.set_process_name("project-server")
+    os.environ.clear()
+    os.environ.update(make_environment(identity))
+    server = make_server(identity)
+    if control.recv(1) != _GO:
+        os._exit(1)
+    control.close()
+    # Where DATA and LOGS point to. A home that has no room for it does without.
+    with contextlib.suppress(OSError):
+        Path(identity.home, ".smc").mkdir(exist_ok=True)
+    try:
+        serve(server, listener)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _enter_home(home: str) -> None:

@@ -226,8 +226,27 @@ def enter_namespaces() -> None:
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID)
 
 
+def prepare_project(root: str) -> None:
+    """Add to the skeleton what each project has of its own and that does not depend on which it is.
+
+    For the first process of a new pid namespace.
+
+    Args:
+        root: Where `prepare` built the skeleton.
+
+    Raises:
+        StartFailed: A step failed.
+    """
+    with _step("private directories"):
+        kernel.mount("proc", root + "/proc", "proc", _CLEAN | kernel.MS_NOEXEC)
+        for path, options in _OWN_DIRECTORIES.items():
+            kernel.mount("project", root + path, "tmpfs", _CLEAN, options)
+        kernel.mount("devpts", root + "/dev/pts", "devpts", kernel.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
+        kernel.set_host_name(HOST_NAME)
+
+
 def enter(*, root: str, home: str, uid: int | None, user: str) -> None:
-    """Add a project's own part to the skeleton and go in. For the first process of a new pid namespace.
+    """Add a project's home and user to what `prepare_project` has made, and go in.
 
     Args:
         root: Where `prepare` built the skeleton.
@@ -244,13 +263,8 @@ def enter(*, root: str, home: str, uid: int | None, user: str) -> None:
         kernel.bind(f"/proc/self/fd/{home_fd}", root + HOME, _CLEAN)
     os.close(home_fd)
     with _step("private directories"):
-        kernel.mount("proc", root + "/proc", "proc", _CLEAN | kernel.MS_NOEXEC)
-        for path, options in _OWN_DIRECTORIES.items():
-            kernel.mount("project", root + path, "tmpfs", _CLEAN, options)
-        kernel.mount("devpts", root + "/dev/pts", "devpts", kernel.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
         _make_run(Path(root, "run"), owner, user)
         kernel.change_root(root)
-        kernel.set_host_name(HOST_NAME)
 
 
 def _open_home(home: str, uid: int) -> int:
