@@ -53,7 +53,7 @@ class HubProcess:
     def _await_start(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         deadline = time.monotonic() + START_S
-        while "command line" not in self.output:
+        while "projects list\n" not in self.output:
             ready, _, _ = select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))
             chunk = os.read(process.stdout.fileno(), 65536).decode() if ready else ""
             if not chunk:

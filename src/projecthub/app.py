@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
     from projecthub.settings import Settings
 
+LEAST_SPARE_UID: Final = 20_000
+"""In a container's small range of user ids, those from here on up to `NOBODY` are taken for projects."""
+NOBODY: Final = 65_534
 ADMIN_KEY_FILE: Final = "admin-key"
+URL_FILE: Final = "url"
 ADMIN_KEY_NAME: Final = "first admin"
 
 
@@ -82,7 +86,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)
         own_uids = isolation is Isolation.FULL and os.geteuid() == 0
-        uids = range(settings.uid_base, settings.uid_base + settings.uid_count) if own_uids else None
+        uids = _uids(settings) if own_uids else None
         homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
         data_dir = settings.data_dir
         engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])
@@ -127,6 +131,31 @@ def _isolation(settings: Settings) -> Isolation:
             "what is missing, or set it to 'auto'"
         )
     return best
+
+
+def _uids(settings: Settings) -> range:
+    """The user ids to give to projects: as set, or, unless they are set, others if those do not exist here.
+
+    In a user namespace, as containers have, only the ids that are mapped into it exist.
+
+    Raises:
+        StartFailed: The ids that are set do not exist here, or none do.
+    """
+    wanted = range(settings.uid_base, settings.uid_base + settings.uid_count)
+    extents = [
+        range(int(first), int(first) + int(count))
+        for first, _, count in (line.split() for line in Path("/proc/self/uid_map").read_text().splitlines())
+    ]
+    if any(wanted.start in extent and wanted.stop - 1 in extent for extent in extents):
+        return wanted
+    largest = max(extents, key=len, default=range(0))
+    usable = range(max(largest.start, LEAST_SPARE_UID), min(largest.stop, NOBODY))
+    if {"uid_base", "uid_count"} & settings.model_fields_set or len(usable) < 1:
+        raise StartFailed(
+            f"user ids {wanted.start} to {wanted.stop - 1} do not exist in this user namespace; give others with "
+            "PROJECTHUB_UID_BASE and PROJECTHUB_UID_COUNT (/proc/self/uid_map tells which exist)"
+        )
+    return usable
 
 
 def _make_private(data_dir: Path) -> None:

@@ -102,6 +102,6 @@ class Settings(BaseSettings):
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         if config:
             if not Path(config).is_file():
-                raise FileNotFoundError(f"the settings file {config} (PROJECTHUB_CONFIG) is not there")
+                raise FileNotFoundError(f"the settings file {config} is not there")
             sources += (TomlConfigSettingsSource(settings_cls, toml_file=config),)
         return sources

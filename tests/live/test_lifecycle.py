@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from projecthub import Hub
-from projecthub.errors import Conflict, HubError, StartFailed
+from projecthub.errors import Conflict, HubError, InvalidArgument, OwnershipDenied, StartFailed
 from tests.hubs import HubProcess
 
 
@@ -255,3 +255,19 @@ def test_a_start_that_was_promised_survives_the_hub(own_hub: HubProcess) -> None
     own_hub.restart()
     with own_hub.hub() as hub:
         await_state(hub, project_id, "running")
+
+
+def test_people_are_removed_all_or_none(hub_process: HubProcess) -> None:
+    (ada, _), (bob, _) = hub_process.person("ada.r"), hub_process.person("bob.r")
+    with hub_process.hub() as hub:
+        one, two = hub.projects.create_project(), hub.projects.create_project()
+        hub.projects.add_collaborator([one, two], [ada, bob])
+        owner = hub.system.test()["account_id"]
+        with pytest.raises(OwnershipDenied):
+            hub.projects.remove_collaborator([one, two], [ada, owner])
+        assert ada in hub.projects.get(project_id=one)[0]["users"]
+        removed = hub.projects.remove_collaborator([one, two], [ada, bob])
+        assert removed == {"project_id": [one, two], "account_id": [ada, bob]}
+        assert set(hub.projects.get(project_id=one)[0]["users"]) == {owner}
+        with pytest.raises(InvalidArgument, match="same length"):
+            hub.projects.remove_collaborator([one, two], [ada])

@@ -61,10 +61,8 @@ def test_command_line(hub_process: HubProcess) -> None:
 
 
 def test_what_serve_prints_works_when_pasted(hub_process: HubProcess) -> None:
-    shown = hub_process.output.split("\nPython\n", 1)[1]
-    python, rest = shown.split("\ncurl\n")
-    curl, command_line = rest.split("\ncommand line\n")
-    for example in (python, curl, command_line):
-        # Pasted as it stands, but for the indentation that sets it off on the terminal.
-        text = "\n".join(line.removeprefix("  ") for line in example.splitlines()) + "\n"
-        assert run(["bash", "-e"], text, hub_process).strip()
+    examples = hub_process.output.partition("# Python\n")[2]
+    python, _, rest = examples.partition("# curl\n")
+    curl, _, command_line = rest.partition("# command line\n")
+    for example in (python, curl, command_line, examples):  # each as it stands, and all at once
+        assert run(["bash", "-e"], example, hub_process).strip()

@@ -76,6 +76,8 @@ class RpcEndpoint:
             return PlainTextResponse("the request was not read to its end", status_code=400)
         except Exception as error:
             known = error if isinstance(error, HubError) else _internal(progress.label)
+            if isinstance(error, InternalError):
+                known = _internal(progress.label)  # its text is for the log: it may tell how the store is made
             value = {"error": to_text(known) if progress.in_method else known.message}
             outcome = known.code
             headers = {CODE_HEADER: known.code}

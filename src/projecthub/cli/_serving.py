@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from projecthub.app import ADMIN_KEY_FILE, RunningHub, open_hub
+from projecthub.app import ADMIN_KEY_FILE, URL_FILE, RunningHub, open_hub
 from projecthub.engines.port import Isolation
 from projecthub.errors import HubError
 from projecthub.logs import set_up_logs
@@ -77,6 +77,13 @@ async def run(settings: Settings) -> None:
                 print("stopping all projects; Ctrl-C again does not wait", file=sys.stderr, flush=True)
     except HubError as error:
         raise Refused(error.message) from error
+    except OSError as error:
+        if error.filename is None or not str(error.filename).startswith(str(settings.data_dir)):
+            raise
+        raise Refused(
+            f"cannot use the data directory {settings.data_dir}: {os.strerror(error.errno or 0)}; "
+            "give another one with --data-dir"
+        ) from error
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -111,17 +118,27 @@ def _announce(settings: Settings, hub: RunningHub, listener: socket.socket) -> N
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     key_file = settings.data_dir / ADMIN_KEY_FILE
+    # Where clients on this machine find the hub, whatever its port; the key lies beside it.
+    (settings.data_dir / URL_FILE).write_text(url.replace("//0.0.0.0:", "//127.0.0.1:").replace("[::]", "[::1]") + "\n")
     lines = [
         f"projecthub serves {url}",
         f"  data directory  {settings.data_dir}",
-        f"  isolation       {_ISOLATION[hub.isolation]}",
+        f"  isolation       {_isolation(settings, hub)}",
     ]
-    if hub.admin_key_is_new:
+    if settings.admin_key is not None:
+        lines.append(f"  admin's key     as given; kept in {key_file}")
+    elif hub.admin_key_is_new:
         lines.append(f"  admin's key     {hub.admin_key}   (shown this once; kept in {key_file})")
     elif hub.admin_key is not None:
         lines.append(f"  admin's key     in {key_file}")
     lines += ["", *_examples(url, str(key_file))]
     print("\n".join(lines), flush=True)
+
+
+def _isolation(settings: Settings, hub: RunningHub) -> str:
+    if settings.isolation == "none":
+        return "NONE, as PROJECTHUB_ISOLATION says: projects are plain processes that can see each other and this hub"
+    return _ISOLATION[hub.isolation]
 
 
 def _examples(url: str, key_file: str) -> list[str]:
@@ -130,17 +147,19 @@ def _examples(url: str, key_file: str) -> list[str]:
     command = programs / "projecthub"
     body = '{"name": "projects.createProject", "args": [{"title": "From curl"}]}'
     return [
-        "Python",
-        f"  {programs / 'python'} - <<'END'",
-        "  from projecthub import Hub",
-        f"  hub = Hub(api_key=open('{key_file}').read().strip(), host='{url}')",
-        "  project_id = hub.projects.create_project(title='First steps')",
-        "  print(hub.projects.start(project_id), hub.project(project_id).system.exec('echo hello'))",
-        "  END",
-        "curl",
-        f"  curl -u \"$(cat '{key_file}'):\" -H 'Content-Type: application/json' \\",
-        f"       -d '{body}' {url}/api/conat/hub",
-        "command line",
-        f"  PROJECTHUB_URL={url} PROJECTHUB_API_KEY=\"$(cat '{key_file}')\" {command} projects list",
+        "# Python",
+        f"{programs / 'python'} - <<'END'",
+        "from projecthub import Hub",
+        f"hub = Hub(api_key=open('{key_file}').read().strip(), host='{url}')",
+        "project_id = hub.projects.create_project(title='First steps')",
+        "print(hub.projects.start(project_id), hub.project(project_id).system.exec('echo hello'))",
+        "END",
+        "",
+        "# curl",
+        f"curl -u \"$(cat '{key_file}'):\" -H 'Content-Type: application/json' \\",
+        f"     -d '{body}' {url}/api/conat/hub",
+        "",
+        "# command line",
+        f"PROJECTHUB_URL={url} PROJECTHUB_API_KEY=\"$(cat '{key_file}')\" {command} projects list",
         "",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -52,6 +53,18 @@ def serve(
             show_default="made at the first start",
         ),
     ] = None,
+    uid_base: Annotated[
+        int | None,
+        typer.Option(
+            envvar="PROJECTHUB_UID_BASE", help="As root: first user id for projects.", show_default="1900000000"
+        ),
+    ] = None,
+    uid_count: Annotated[
+        int | None,
+        typer.Option(
+            envvar="PROJECTHUB_UID_COUNT", help="As root: how many user ids, one a project.", show_default="100000000"
+        ),
+    ] = None,
     log_level: Annotated[
         str | None,
         typer.Option(envvar="PROJECTHUB_LOG_LEVEL", help="debug, info, warning or error.", show_default="info"),
@@ -78,6 +91,8 @@ def serve(
         "store_url": store_url,
         "isolation": isolation,
         "admin_key": admin_key,
+        "uid_base": uid_base,
+        "uid_count": uid_count,
         "log_level": log_level,
         "log_format": log_format,
     }
@@ -95,8 +110,6 @@ def serve(
 
 
 def _settings(flags: dict[str, Any], config: Path | None) -> Settings:
-    import os
-
     from pydantic import ValidationError
 
     from projecthub.settings import Settings
@@ -107,10 +120,14 @@ def _settings(flags: dict[str, Any], config: Path | None) -> Settings:
         return Settings(**flags)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        name = "--" + str(problem["loc"][0]).replace("_", "-")
-        _fail(f"{name}: {problem['msg'].removeprefix('Value error, ')}", code=2)
-    except (OSError, ValueError) as error:
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        if problem["type"] == "extra_forbidden":
+            _fail(f"the settings file has an unknown key '{name}'; `projecthub serve --help` lists them", code=2)
+        _fail(f"setting {name}: {problem['msg'].removeprefix('Value error, ')}", code=2)
+    except OSError as error:
         _fail(str(error), code=2)
+    except ValueError as error:
+        _fail(f"the settings file {os.environ.get('PROJECTHUB_CONFIG')} is no TOML: {error}", code=2)
 
 
 def _fail(text: str, *, code: int = 1) -> NoReturn:

@@ -22,7 +22,8 @@ HOST_VARIABLES: Final = ("PROJECTHUB_URL", "COCALC_HOST")
 """Environment variables that may hold the hub's address; the first that is set wins."""
 
 _ADMIN_KEY_FILE: Final = "admin-key"
-_MAX_KEY_BYTES: Final = 4096
+_URL_FILE: Final = "url"
+_MAX_KEPT_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,20 @@ def resolve(api_key: str | None, host: str | None, environ: Mapping[str, str]) -
 
     Args:
         api_key: The key, or None to look in `KEY_VARIABLES`, and for a hub on this machine in its data directory.
-        host: The address, or None to look in `HOST_VARIABLES`, else `DEFAULT_HOST`.
+        host: The address, or None to look in `HOST_VARIABLES`, and in the data directory of a hub on this machine, else
+            `DEFAULT_HOST`.
         environ: The environment.
 
     Raises:
         InvalidArgument: The address or the key is malformed.
         NotSignedIn: There is no key anywhere.
     """
-    address = check_host(host or _first(environ, HOST_VARIABLES) or DEFAULT_HOST)
-    key = api_key or _first(environ, KEY_VARIABLES) or (_admin_key(environ) if is_loopback(address) else None)
+    if host is None:
+        host = _first(environ, HOST_VARIABLES) or _kept(environ, _URL_FILE) or DEFAULT_HOST
+    address = check_host(host)
+    key = api_key
+    if key is None:  # an empty one was meant to be a key: what is found here could be another's
+        key = _first(environ, KEY_VARIABLES) or (_kept(environ, _ADMIN_KEY_FILE) if is_loopback(address) else None)
     if not key:
         raise NotSignedIn(
             f"no API key for {address}: give api_key, or set {KEY_VARIABLES[0]}; a hub on this machine that was "
@@ -120,10 +126,10 @@ def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
     return next((environ[name] for name in names if environ.get(name)), None)
 
 
-def _admin_key(environ: Mapping[str, str]) -> str | None:
-    """The key that a hub on this machine wrote for whoever may read its data directory."""
+def _kept(environ: Mapping[str, str], name: str) -> str | None:
+    """What a hub on this machine wrote for whoever may read its data directory."""
     try:
-        with (data_dir(environ) / _ADMIN_KEY_FILE).open(encoding="ascii") as file:
-            return file.read(_MAX_KEY_BYTES).strip() or None
+        with (data_dir(environ) / name).open(encoding="ascii") as file:
+            return file.read(_MAX_KEPT_BYTES).strip() or None
     except (OSError, UnicodeDecodeError, RuntimeError):  # RuntimeError: no home directory
         return None

@@ -237,6 +237,7 @@ class _Copy:
         """
         before = replace(self._course.tally)
         staged = self._run.make_directory()
+        self._maker.own(self._run.fd, staged)
         try:
             self._build(path, staged)
         finally:
@@ -272,6 +273,7 @@ class _Copy:
             try:
                 if entry.is_dir(follow_symlinks=False):
                     os.mkdir(name, _FULL_ACCESS, dir_fd=fd)
+                    self._maker.own(fd, name)  # now: a copy may be ended before it is finished
                     below.append(name)
                     continue
                 size = self._maker.make(source_fd, name, fd, name, is_link=entry.is_symlink())

@@ -160,7 +160,11 @@ class Maker:
             fd = inner
         return fd
 
-    def _open_to_others(self, staged: str) -> None:
+    def own(self, fd: int, name: str) -> None:
+        """Give a directory that this copy has made its owner."""
         if self._uid is not None:
-            os.chown(staged, self._uid, self._uid, dir_fd=self._run.fd, follow_symlinks=False)
+            os.chown(name, self._uid, self._uid, dir_fd=fd, follow_symlinks=False)
+
+    def _open_to_others(self, staged: str) -> None:
+        self.own(self._run.fd, staged)
         os.chmod(staged, _MISSING_DIRECTORY_MODE, dir_fd=self._run.fd)

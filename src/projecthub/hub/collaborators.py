@@ -12,6 +12,8 @@ from projecthub.hub.permissions import account_id_of, may_add, may_remove, membe
 from projecthub.wire import shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from projecthub.hub.clock import Clock
     from projecthub.hub.keys import Keys
     from projecthub.hub.principals import Principal
@@ -63,31 +65,57 @@ class Collaborators:
             await tx.log.append(project_id, caller.account_id, event, at=now)
 
     async def remove(self, caller: Principal, request: shapes.RemoveCollaborator) -> shapes.RemovedCollaborator:
-        """Take an account off a project, with the project keys it made. Removing somebody who is not there succeeds.
+        """Take accounts off projects, pair by pair, with the project keys they made there: all of them, or none.
+
+        Removing somebody who is not there succeeds. The reply has lists if lists were given.
 
         Raises:
             PermissionDenied, OwnershipDenied: See `permissions.may_remove`.
-            InvalidArgument: An id is none.
+            InvalidArgument: Lists of different length, or an id that is none.
         """
-        project_id = project_id_of(request.project_id, "Invalid project_id: {value}")
+        is_list = isinstance(request.project_id, list) or isinstance(request.account_id, list)
+        # Scalars are passed on as they are: the wire has texts of its own for one that is missing.
+        projects: list[object] = [*request.project_id] if isinstance(request.project_id, list) else [request.project_id]
+        accounts: list[object] = [*request.account_id] if isinstance(request.account_id, list) else [request.account_id]
+        _check_lengths(projects, accounts)
+        removed = []
         async with self._keys.changing() as tx:
-            access = await member_access(tx, caller, project_id, "user must be a collaborator")
-            target = account_id_of(request.account_id, "Invalid account_id: {value}")
-            may_remove(access, caller, target, await tx.collaborators.role(project_id, target))
-            await tx.collaborators.remove(project_id, target)
-            for key in await tx.keys.of_project(project_id):
-                if key.account_id == target:
-                    await tx.keys.delete(key.id)
-            account = await tx.accounts.get(target)
-            name = f"{account.first_name} {account.last_name}".strip() if account else "Unknown User"
-            event = {"event": "remove_collaborator", "removed_name": name, "removed_account_id": target}
-            await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
-        return {"project_id": project_id, "account_id": target}
+            for project, account in zip(projects, accounts, strict=True):
+                removed.append(await self._remove_one(tx, caller, project, account))
+        if is_list:
+            return {"project_id": [one for one, _ in removed], "account_id": [other for _, other in removed]}
+        return {"project_id": removed[0][0], "account_id": removed[0][1]}
+
+    async def _remove_one(
+        self, tx: Transaction, caller: Principal, project: object, account: object
+    ) -> tuple[ProjectId, AccountId]:
+        project_id = project_id_of(project, "Invalid project_id: {value}")
+        access = await member_access(tx, caller, project_id, "user must be a collaborator")
+        target = account_id_of(account, "Invalid account_id: {value}")
+        may_remove(access, caller, target, await tx.collaborators.role(project_id, target))
+        await tx.collaborators.remove(project_id, target)
+        for key in await tx.keys.of_project(project_id):
+            if key.account_id == target:
+                await tx.keys.delete(key.id)
+        known = await tx.accounts.get(target)
+        name = f"{known.first_name} {known.last_name}".strip() if known else "Unknown User"
+        event = {"event": "remove_collaborator", "removed_name": name, "removed_account_id": target}
+        await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
+        return project_id, target
 
 
 def _pairs(request: shapes.AddCollaborator) -> list[tuple[ProjectId, AccountId]]:
     projects = _list(request.project_id, "project_id")
     accounts = _list(request.account_id, "account_id")
+    _check_lengths(projects, accounts)
+    account_ids = [account_id_of(a, "all account id's must be valid uuid's, but \"{value}\" is not") for a in accounts]
+    return [
+        (project_id_of(p, "Invalid project_id: {value}"), account_id)
+        for p, account_id in zip(projects, account_ids, strict=True)
+    ]
+
+
+def _check_lengths(projects: Sequence[object], accounts: Sequence[object]) -> None:
     if len(projects) != len(accounts):
         raise InvalidArgument(
             f"accounts (of length {len(accounts)}) and projects (of length {len(projects)}) "
@@ -95,11 +123,6 @@ def _pairs(request: shapes.AddCollaborator) -> list[tuple[ProjectId, AccountId]]
         )
     if len(projects) > MAX_PAIRS:
         raise InvalidArgument(f"{len(projects)} collaborators in one call; give at most {MAX_PAIRS}")
-    account_ids = [account_id_of(a, "all account id's must be valid uuid's, but \"{value}\" is not") for a in accounts]
-    return [
-        (project_id_of(p, "Invalid project_id: {value}"), account_id)
-        for p, account_id in zip(projects, account_ids, strict=True)
-    ]
 
 
 def _list(value: str | list[str] | None, name: str) -> list[str]:

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import Conflict, InvalidArgument, PermissionDenied
+from projecthub.errors import Conflict, InvalidArgument, NotFound, PermissionDenied
 from projecthub.files import CopyOptions
 from projecthub.hub.permissions import project_id_of
 from projecthub.wire.ids import ProjectId, is_uuid
@@ -130,7 +130,13 @@ class Creation:
         await self._homes.begin(project_id)
         try:
             source = (content.project_id, content.unix_slot, content.path)
-            await self._homes.copy(source, (project_id, slot, content.path), CopyOptions())
+            try:
+                await self._homes.copy(source, (project_id, slot, content.path), CopyOptions())
+            except NotFound as error:
+                raise NotFound(
+                    f"what is shared under public_path_id '{request.public_path_id}' is not there any more; "
+                    "no project was made"
+                ) from error
             return await self._make(caller, request, project_id, key, fingerprint, slot, content)
         finally:
             await self._settle_home(project_id)

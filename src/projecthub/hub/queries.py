@@ -204,7 +204,7 @@ class Queries:
         ]
         limit = default_limit if options.limit is None else min(options.limit, tables.HARD_LIMIT)
         return Selection(
-            columns=tuple(columns),
+            columns=tuple(columns) or ("project_id",),
             conditions=tuple(conditions),
             order_by=tuple(_order(item, all_fields) for item in options.order_by),
             limit=limit,

@@ -98,10 +98,10 @@ class AddCollaborator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveCollaborator:
-    """`projects.removeCollaborator`, under `opts`."""
+    """`projects.removeCollaborator`, under `opts`: scalars, or lists of equal length."""
 
-    project_id: str | None = None
-    account_id: str | None = None
+    project_id: str | list[str] | None = None
+    account_id: str | list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,10 +337,10 @@ class AddedCollaborators(TypedDict):
 
 
 class RemovedCollaborator(TypedDict):
-    """Reply of `projects.removeCollaborator`."""
+    """Reply of `projects.removeCollaborator`; lists if lists were given."""
 
-    project_id: str
-    account_id: str
+    project_id: str | list[str]
+    account_id: str | list[str]
 
 
 class CopySummary(TypedDict):

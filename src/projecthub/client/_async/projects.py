@@ -234,15 +234,18 @@ class AsyncProjects:
         reply: shapes.AddedCollaborators = await self._call("projects.addCollaborator", arguments)
         return reply
 
-    async def remove_collaborator(self, project_id: str, account_id: str) -> shapes.RemovedCollaborator:
-        """Take somebody off a project, or leave it. Whoever is not on it is no error.
+    async def remove_collaborator(
+        self, project_id: str | list[str], account_id: str | list[str]
+    ) -> shapes.RemovedCollaborator:
+        """Take people off projects, or leave one. Whoever is not on it is no error.
 
         Args:
-            project_id: The project.
-            account_id: The account.
+            project_id: The project; or a list of them.
+            account_id: The account; or a list as long: the first is taken off the first project, and so on. All are,
+                or none.
 
         Returns:
-            Both ids.
+            What was given.
 
         Raises:
             OwnershipDenied: The account is an owner, or only owners may remove people.

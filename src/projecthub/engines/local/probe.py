@@ -76,7 +76,10 @@ def _try_sandbox() -> str | None:
         for name in ("home", "skeleton"):
             Path(scratch, name).mkdir()
         if os.geteuid() == 0:
-            os.chown(Path(scratch, "home"), _STRANGER, _STRANGER)
+            try:
+                os.chown(Path(scratch, "home"), _STRANGER, _STRANGER)
+            except OSError as error:
+                return f"no user ids for projects in this user namespace: {error.strerror}"
         trial = subprocess.run(
             [sys.executable, "-P", "-m", __name__, scratch],
             stdin=subprocess.DEVNULL,
@@ -107,7 +110,7 @@ def _check_sandbox() -> Check:
 
 def _check_controller(name: str) -> Check:
     """Whether the groups that limit a resource can be made below our own, in either version of the interface."""
-    remedy = "without it a project can use all there is: run the hub as root, or delegate a cgroup to it"
+    remedy = "limits of projects are to come, and will need it: run the hub as root, or delegate a cgroup to it"
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
         if number == "0":
@@ -115,16 +118,21 @@ def _check_controller(name: str) -> Check:
                 group = mount / path.lstrip("/")
                 with contextlib.suppress(OSError):
                     if name in (group / "cgroup.controllers").read_text().split():
-                        return Check(f"cgroup {name}", os.access(group, os.W_OK), "version 2", remedy)
+                        return Check(f"cgroup {name}", os.access(group, os.W_OK), "version 2, not used yet", remedy)
         elif name in controllers.split(","):
             group = _CGROUPS / controllers / path.lstrip("/")
-            return Check(f"cgroup {name}", os.access(group, os.W_OK), "version 1", remedy)
+            return Check(f"cgroup {name}", os.access(group, os.W_OK), "version 1, not used yet", remedy)
     return Check(f"cgroup {name}", False, "no controller", remedy)
 
 
 def _check_landlock() -> Check:
     abi = kernel.landlock_abi()
-    return Check("Landlock", abi > 0, f"ABI {abi}", "a second layer only: a kernel from 5.13 on offers it")
+    return Check(
+        "Landlock",
+        abi > 0,
+        f"ABI {abi}, not used yet",
+        "a second layer that is to come: a kernel from 5.13 on offers it",
+    )
 
 
 def _check_seccomp() -> Check:
