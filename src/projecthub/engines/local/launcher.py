@@ -107,6 +107,7 @@ class Launcher:
         self._lines = bytearray()
         self._isolation = Isolation.NONE
         self._runtime_dir = Path("/")
+        self._hidden: list[Path] = []
         self._starts: dict[int, _Start] = {}
         self._spare: _Seedling | None = None
         self._is_barren = False
@@ -176,8 +177,8 @@ class Launcher:
         self._runtime_dir = Path(request["runtime_dir"])
         os.umask(0o022)
         if self._isolation is not Isolation.NONE:
-            hidden = [self._runtime_dir, *(Path(each) for each in request["hidden"])]
-            sandbox.prepare(self._isolation, self._runtime_dir / SKELETON, hidden)
+            self._hidden = [self._runtime_dir, *(Path(each) for each in request["hidden"])]
+            sandbox.prepare(self._isolation, self._runtime_dir / SKELETON, self._hidden)
         # A project's first process is forked by one that ends at once: it becomes our child here.
         kernel.adopt_orphans()
         kernel.set_process_name("project-launch")
@@ -237,7 +238,7 @@ class Launcher:
         with theirs:
             child = os.fork()
             if child == 0:
-                _grow(theirs, self._isolation, self._runtime_dir / SKELETON)
+                _grow(theirs, self._isolation, self._runtime_dir / SKELETON, self._hidden)
         self._is_barren = False
         return _Seedling(control=control, pids={child})
 
@@ -367,7 +368,7 @@ class _Task:
         return cls(**{**values, "identity": Identity(**values["identity"])})
 
 
-def _grow(control: socket.socket, isolation: Isolation, skeleton: Path) -> NoReturn:
+def _grow(control: socket.socket, isolation: Isolation, skeleton: Path, hidden: list[Path]) -> NoReturn:
     """Turn this forked process into the first one of a project, once it is told of which. Never returns."""
     try:
         signal.set_wakeup_fd(-1)
@@ -383,7 +384,7 @@ def _grow(control: socket.socket, isolation: Isolation, skeleton: Path) -> NoRet
         control.send(_INIT_IS_UP)
         sandbox.clamp_resources(own_uid=isolation is Isolation.FULL)
         if isolated:
-            sandbox.prepare_project(str(skeleton))
+            sandbox.prepare_project(str(skeleton), hidden)
         message, fds, _, _ = socket.recv_fds(control, 1, 4)
         if not message:
             os._exit(0)  # the launcher has ended

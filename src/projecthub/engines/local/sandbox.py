@@ -161,15 +161,19 @@ def _build_skeleton(root: str, hidden: Sequence[Path]) -> None:
 
 
 def _show_system(root: str, hidden: Sequence[Path]) -> None:
-    """Bind the system and this Python installation, and cover what is hidden, outer directories first."""
-    shown: list[tuple[str, bool]] = []
+    """Bind the system and this Python installation."""
+    trees = []
     for path in _SYSTEM:
         if Path(path).is_symlink():
             Path(root + path).symlink_to(Path(path).readlink())
         elif Path(path).is_dir():
-            shown.append((path, True))
-    shown += [(path, True) for path in _python_trees()]
-    trees = {path for path, _ in shown}
+            trees.append(path)
+    _show(root, [*trees, *_python_trees()], hidden)
+
+
+def _show(root: str, trees: Sequence[str], hidden: Sequence[Path]) -> None:
+    """Bind trees of the machine, and cover what is hidden in them, outer directories first."""
+    shown = [(path, True) for path in trees]
     for path in {os.path.realpath(each) for each in hidden}:
         if any((path + "/").startswith(tree + "/") for tree in trees):
             shown.append((path, False))
@@ -226,13 +230,14 @@ def enter_namespaces() -> None:
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID)
 
 
-def prepare_project(root: str) -> None:
+def prepare_project(root: str, hidden: Sequence[Path]) -> None:
     """Add to the skeleton what each project has of its own and that does not depend on which it is.
 
     For the first process of a new pid namespace.
 
     Args:
         root: Where `prepare` built the skeleton.
+        hidden: As for `prepare`.
 
     Raises:
         StartFailed: A step failed.
@@ -243,6 +248,12 @@ def prepare_project(root: str) -> None:
             kernel.mount("project", root + path, "tmpfs", _CLEAN, options)
         kernel.mount("devpts", root + "/dev/pts", "devpts", kernel.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
         kernel.set_host_name(HOST_NAME)
+    # A Python below /tmp, as of a checkout there, is covered by now.
+    covered = [path for path in _python_trees() if any(path.startswith(own + "/") for own in _OWN_DIRECTORIES)]
+    _show(root, covered, hidden)
+    for path in covered:
+        with _step("read-only system"):
+            kernel.restrict(root + path, kernel.MS_RDONLY | kernel.MS_NOSUID)
 
 
 def enter(*, root: str, home: str, uid: int | None, user: str) -> None:
