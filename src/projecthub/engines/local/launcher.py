@@ -108,6 +108,7 @@ class Launcher:
         self._isolation = Isolation.NONE
         self._runtime_dir = Path("/")
         self._hidden: list[Path] = []
+        self._covered: list[str] = []
         self._starts: dict[int, _Start] = {}
         self._spare: _Seedling | None = None
         self._is_barren = False
@@ -178,6 +179,7 @@ class Launcher:
         os.umask(0o022)
         if self._isolation is not Isolation.NONE:
             self._hidden = [self._runtime_dir, *(Path(each) for each in request["hidden"])]
+            self._covered = sandbox.covered_trees()
             sandbox.prepare(self._isolation, self._runtime_dir / SKELETON, self._hidden)
         # A project's first process is forked by one that ends at once: it becomes our child here.
         kernel.adopt_orphans()
@@ -238,7 +240,7 @@ class Launcher:
         with theirs:
             child = os.fork()
             if child == 0:
-                _grow(theirs, self._isolation, self._runtime_dir / SKELETON, self._hidden)
+                _grow(theirs, self._isolation, self._runtime_dir / SKELETON, self._covered, self._hidden)
         self._is_barren = False
         return _Seedling(control=control, pids={child})
 
@@ -368,7 +370,9 @@ class _Task:
         return cls(**{**values, "identity": Identity(**values["identity"])})
 
 
-def _grow(control: socket.socket, isolation: Isolation, skeleton: Path, hidden: list[Path]) -> NoReturn:
+def _grow(
+    control: socket.socket, isolation: Isolation, skeleton: Path, covered: list[str], hidden: list[Path]
+) -> NoReturn:
     """Turn this forked process into the first one of a project, once it is told of which. Never returns."""
     try:
         signal.set_wakeup_fd(-1)
@@ -384,7 +388,7 @@ def _grow(control: socket.socket, isolation: Isolation, skeleton: Path, hidden: 
         control.send(_INIT_IS_UP)
         sandbox.clamp_resources(own_uid=isolation is Isolation.FULL)
         if isolated:
-            sandbox.prepare_project(str(skeleton), hidden)
+            sandbox.prepare_project(str(skeleton), covered, hidden)
         message, fds, _, _ = socket.recv_fds(control, 1, 4)
         if not message:
             os._exit(0)  # the launcher has ended

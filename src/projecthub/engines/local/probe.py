@@ -180,7 +180,7 @@ def _trial(scratch: Path) -> None:
     child = os.fork()
     if child == 0:
         try:
-            sandbox.prepare_project(str(scratch / "skeleton"), [])
+            sandbox.prepare_project(str(scratch / "skeleton"), sandbox.covered_trees(), [])
             sandbox.enter(root=str(scratch / "skeleton"), home=str(scratch / "home"), uid=uid, user="trial")
             sandbox.drop_privileges(uid)
         except StartFailed as error:

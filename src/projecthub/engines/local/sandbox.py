@@ -230,13 +230,19 @@ def enter_namespaces() -> None:
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID)
 
 
-def prepare_project(root: str, hidden: Sequence[Path]) -> None:
+def covered_trees() -> list[str]:
+    """Parts of this Python that a project's own directories cover, as when it lies in a checkout below ``/tmp``."""
+    return [path for path in _python_trees() if any(path.startswith(own + "/") for own in _OWN_DIRECTORIES)]
+
+
+def prepare_project(root: str, covered: Sequence[str], hidden: Sequence[Path]) -> None:
     """Add to the skeleton what each project has of its own and that does not depend on which it is.
 
     For the first process of a new pid namespace.
 
     Args:
         root: Where `prepare` built the skeleton.
+        covered: What `covered_trees` has found, shown again.
         hidden: As for `prepare`.
 
     Raises:
@@ -248,9 +254,8 @@ def prepare_project(root: str, hidden: Sequence[Path]) -> None:
             kernel.mount("project", root + path, "tmpfs", _CLEAN, options)
         kernel.mount("devpts", root + "/dev/pts", "devpts", kernel.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
         kernel.set_host_name(HOST_NAME)
-    # A Python below /tmp, as of a checkout there, is covered by now.
-    covered = [path for path in _python_trees() if any(path.startswith(own + "/") for own in _OWN_DIRECTORIES)]
-    _show(root, covered, hidden)
+    if covered:
+        _show(root, covered, hidden)
     for path in covered:
         with _step("read-only system"):
             kernel.restrict(root + path, kernel.MS_RDONLY | kernel.MS_NOSUID)
