@@ -267,3 +267,44 @@ def test_the_report_for_the_operator(tmp_path: Path) -> None:
     assert {"cgroup memory", "cgroup pids", "cgroup cpu", "Landlock", "reflinks"} < checks.keys()
     assert all(check.detail and check.remedy for check in checks.values())
     assert list(tmp_path.iterdir()) == []
+
+
+_SCAN = """
+import re, sys
+memory, found = open("/proc/2/mem", "rb", 0), 0
+for line in open("/proc/2/maps").read().splitlines():
+    low, high, mode = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\\S+)", line).groups()
+    if mode.startswith("rw"):
+        memory.seek(int(low, 16))
+        try:
+            found += memory.read(int(high, 16) - int(low, 16)).count(open("secret", "rb").read())
+        except OSError:
+            pass
+print(found > 0)
+"""
+
+
+async def test_a_project_holds_nothing_of_another_in_its_memory(tmp_path: Path) -> None:
+    """Every project server is a copy of the launcher's memory, which must never have held what is another's."""
+    engine = LocalEngine(runtime_dir=tmp_path / "run", isolation=ISOLATION)
+    await engine.open()
+    secret = "topsecret" + uuid4().hex
+    try:
+        found = []
+        for environment in ({"SECRET": secret}, {}):
+            project_id = ProjectId(str(uuid4()))
+            home = tmp_path / project_id
+            home.mkdir()
+            (home / "scan.py").write_text(_SCAN)
+            (home / "secret").write_text(secret)
+            if UID is not None:
+                os.chown(home, UID, UID)
+            spec = StartSpec(project_id=project_id, epoch=1, home=home, uid=UID, environment=environment)
+            instance = await engine.start(spec)
+            result: Any = await engine.call(instance, "system.exec", [{"command": "python3 scan.py"}])
+            found.append(result["stdout"])
+        assert found == ["True\n", "False\n"]
+    finally:
+        for instance in await engine.running():
+            await engine.stop(instance)
+        await engine.close()

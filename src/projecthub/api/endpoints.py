@@ -68,7 +68,7 @@ class RpcEndpoint:
         progress = _Progress()
         headers: dict[str, str] | None = None
         try:
-            value = await self._serve(request, await read_parameters(request), progress)
+            body = to_json(await self._serve(request, await read_parameters(request), progress))
             outcome = "ok"
         except BadBody as error:
             return PlainTextResponse(error.text, status_code=error.status)
@@ -78,12 +78,12 @@ class RpcEndpoint:
             known = error if isinstance(error, HubError) else _internal(progress.label)
             if isinstance(error, InternalError):
                 known = _internal(progress.label)  # its text is for the log: it may tell how the store is made
-            value = {"error": to_text(known) if progress.in_method else known.message}
+            body = to_json({"error": to_text(known) if progress.in_method else known.message})
             outcome = known.code
             headers = {CODE_HEADER: known.code}
         _CALLS.labels(progress.label, outcome).inc()
         _SECONDS.labels(progress.label).observe(time.perf_counter() - begin)
-        return Response(to_json(value), media_type="application/json", headers=headers)
+        return Response(body, media_type="application/json", headers=headers)
 
 
 def _internal(label: str) -> InternalError:

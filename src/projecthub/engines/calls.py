@@ -30,6 +30,8 @@ from projecthub.errors import (
 MAX_REPLY_BYTES = 128 * 1024 * 1024
 """Two outputs of 10 Mi characters, each character an escape of six bytes, and a little more."""
 
+_PLAIN_BYTES = 64 * 1024
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BUSY_WAIT_S = 0.01
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ERRORS: dict[str, type[HubError]] = {
@@ -127,6 +129,9 @@ def parse_reply(reply: bytes) -> Any:
     Raises:
         ServerLost: It is no JSON, or holds a number that is none.
     """
+    if len(reply) > _PLAIN_BYTES and len(_STRING.sub(b"", reply)) > _PLAIN_BYTES:
+        # A true reply is a few long strings. One of many small values would take the hub minutes and gigabytes to read.
+        raise ServerLost("the project server's reply holds too many values")
     try:
         value = json.loads(reply, parse_constant=_refuse_constant, parse_float=_finite)
         if _LONE_SURROGATE.search(reply):

@@ -33,7 +33,7 @@ _TEXTS: Final[Mapping[str, int]] = {
     "avatar_image_tiny": 20_000,
     "avatar_image_full": 1_000_000,
 }
-_MAX_ENV: Final = 100_000
+_MAX_ENV: Final = 96_000
 """Characters of `env` at most, as JSON: what a start hands to the project server."""
 _MAX_INVITE_REQUESTS: Final = 1_000_000
 _FIELDS: Final = frozenset(

@@ -81,6 +81,8 @@ class LocalEngine:
     def _clean(self) -> None:
         """Remove what has no meaning any more: starts that were never completed, and runs before the boot."""
         boot_id = processes.boot_id()
+        for left in self._runtime_dir.glob(".environment-*"):
+            left.unlink(missing_ok=True)
         for project_id in self._known():
             directory = project_dir(self._runtime_dir, project_id)
             record = Record.load(directory)
@@ -208,7 +210,7 @@ class LocalEngine:
     async def _end(self, record: Record, *, grace_s: float) -> None:
         if record.is_alive():
             await self._end_processes(record, grace_s)
-        elif record.isolation is Isolation.NONE and processes.is_alive(record.server):
+        if record.isolation is Isolation.NONE and processes.is_alive(record.server):
             # Its init was killed, and nothing but the parent's end held the rest together.
             killed = processes.kill_tree(record.server.pid)
             await asyncio.gather(*(processes.end_of(process) for process in killed))

@@ -188,3 +188,15 @@ def landlock_abi() -> int:
             )
         ),
     )
+
+
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(os.uname().machine)
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+
+def join_new_keyring() -> None:
+    """Let go of the session keyring that was inherited, for an empty one: what it holds is open to all who have it."""
+    if _KEYCTL is not None and _libc.syscall(_KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
+        code = ctypes.get_errno()
+        if code != errno.ENOSYS:  # a kernel without keyrings
+            raise OSError(code, os.strerror(code))

@@ -28,7 +28,7 @@ import socket
 import struct
 import sys
 import traceback
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -204,7 +204,7 @@ class Launcher:
 
     def _begin(self, number: int, wanted: dict[str, Any]) -> None:
         """Give a seedling to a project; what it reports is handled by `_advance`."""
-        home, uid = wanted.pop("home"), wanted.pop("uid")
+        home, uid, environment_file = wanted.pop("home"), wanted.pop("uid"), wanted.pop("environment_file")
         isolated = self._isolation is not Isolation.NONE
         identity = Identity(**wanted, home=sandbox.HOME if isolated else home)
         directory = project_dir(self._runtime_dir, identity.project_id)
@@ -226,7 +226,8 @@ class Launcher:
         )
         self._starts[number] = start
         self._selector.register(start.control, selectors.EVENT_READ, number)
-        _Task(identity=identity, home=home, uid=uid).hand_over(start.control, directory)
+        task = _Task(identity=identity, home=home, uid=uid, environment_file=environment_file)
+        task.hand_over(start.control, directory)
 
     def _plant(self) -> _Seedling:
         """Fork a seedling.
@@ -323,8 +324,9 @@ class Launcher:
                     # Perhaps it has told us its id just before it ended: that is read while the id is still its own.
                     for start in starts:
                         self._advance(start)
-                    if self._spare is not None:
-                        self._spare.is_good()
+                    if self._spare is not None and not self._spare.is_good():
+                        self._spare.control.close()
+                        self._spare = None
                 os.waitpid(ended.si_pid, 0)
                 if self._spare is not None:
                     self._spare.pids.discard(ended.si_pid)
@@ -342,11 +344,14 @@ class _Task:
         identity: Of the server.
         home: The project's home on the machine.
         uid: The project's uid; None: the launcher's own.
+        environment_file: Where the variables are that the project's people have set. The launcher never reads it: what
+            it has once held, every later project can find in its own memory.
     """
 
     identity: Identity
     home: str
     uid: int | None
+    environment_file: str | None
 
     def hand_over(self, control: socket.socket, directory: Path) -> None:
         """Tell a seedling, with the files that it needs from a project's runtime directory."""
@@ -367,7 +372,11 @@ class _Task:
         with os.fdopen(fd, "rb") as file:
             file.seek(0)
             values = json.load(file)
-        return cls(**{**values, "identity": Identity(**values["identity"])})
+        identity = Identity(**values["identity"])
+        if values["environment_file"] is not None:
+            environment = json.loads(Path(values["environment_file"]).read_bytes())
+            identity = replace(identity, environment=environment)
+        return cls(**{**values, "identity": identity})
 
 
 def _grow(

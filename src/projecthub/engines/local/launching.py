@@ -71,10 +71,15 @@ class Launching:
     """A running launcher."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        runtime_dir: Path,
     ) -> None:
         """Take over a launcher that has been opened; `begin` makes one."""
         self._process = process
+        self._runtime_dir = runtime_dir
         self._reader = reader
         self._writer = writer
         self._numbers = itertools.count(1)
@@ -108,7 +113,7 @@ class Launching:
             if isinstance(error, OSError):  # a time-out among them
                 raise StartFailed("the launcher could not be started: it does not answer") from error
             raise
-        return cls(process, reader, writer)
+        return cls(process, reader, writer, runtime_dir)
 
     @property
     def pid(self) -> int:
@@ -136,8 +141,13 @@ class Launching:
             "session_id": session_id,
             "home": str(spec.home),
             "uid": spec.uid,
-            "environment": dict(spec.environment),
+            "environment_file": None,
         }
+        file = self._runtime_dir / f".environment-{session_id}"
+        if spec.environment:
+            # Past the launcher, for every later project is a copy of its memory.
+            _write_private(file, json.dumps(dict(spec.environment)))
+            wanted["environment_file"] = str(file)
         self._ask({"id": number, "start": wanted})
         try:
             return await asyncio.shield(answer)
@@ -147,6 +157,7 @@ class Launching:
             raise
         finally:
             self._answers.pop(number, None)
+            file.unlink(missing_ok=True)
 
     async def _settle(self, answer: asyncio.Future[Record]) -> None:
         """Wait for an answer though nobody wants it any more; a launcher that gives none is ended."""
@@ -197,3 +208,8 @@ class Launching:
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+
+
+def _write_private(file: Path, text: str) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)

@@ -86,7 +86,7 @@ class Record:
         """The record in a directory; None if there is none, or an unreadable one."""
         try:
             return cls.from_json(json.loads((directory / RECORD_FILE).read_bytes()))
-        except (OSError, KeyError, TypeError, ValueError):
+        except (OSError, KeyError, TypeError, ValueError, RecursionError):
             return None
 
     def is_alive(self) -> bool:

@@ -336,5 +336,6 @@ def drop_privileges(uid: int | None) -> None:
             os.setgroups([])
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
+        kernel.join_new_keyring()
         kernel.drop_capabilities()
         kernel.forbid_new_privileges()
