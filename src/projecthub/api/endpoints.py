@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -41,6 +42,12 @@ _CALLS: Final = Counter("projecthub_calls", "Calls by method and outcome.", ["me
 _SECONDS: Final = Histogram("projecthub_call_seconds", "Time to answer a call.", ["method"])
 
 _log = structlog.get_logger()
+
+
+@cache
+def _figures(label: str, outcome: str) -> tuple[Counter, Histogram]:
+    """The figures of a method and an outcome, of which there are few; looking them up takes a lock each."""
+    return _CALLS.labels(label, outcome), _SECONDS.labels(label)
 
 
 @dataclass(slots=True)
@@ -81,8 +88,9 @@ class RpcEndpoint:
             body = to_json({"error": to_text(known) if progress.in_method else known.message})
             outcome = known.code
             headers = {CODE_HEADER: known.code}
-        _CALLS.labels(progress.label, outcome).inc()
-        _SECONDS.labels(progress.label).observe(time.perf_counter() - begin)
+        count, seconds = _figures(progress.label, outcome)
+        count.inc()
+        seconds.observe(time.perf_counter() - begin)
         return Response(body, media_type="application/json", headers=headers)
 
 
