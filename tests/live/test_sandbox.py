@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -307,4 +308,33 @@ async def test_a_project_holds_nothing_of_another_in_its_memory(tmp_path: Path) 
     finally:
         for instance in await engine.running():
             await engine.stop(instance)
+        await engine.close()
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the calls are those of x86_64")
+async def test_the_hubs_keyring_is_not_the_projects(tmp_path: Path) -> None:
+    add_key, keyctl, join, search, session_keyring = 248, 250, 1, 10, -3
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(keyctl, join, None) < 0:
+        pytest.skip("this kernel has no keyrings")
+    assert libc.syscall(add_key, b"user", b"of-the-hub", b"ticket", 6, session_keyring) > 0
+    assert libc.syscall(keyctl, search, session_keyring, b"user", b"of-the-hub", 0) > 0
+    engine = LocalEngine(runtime_dir=tmp_path / "run", isolation=ISOLATION)
+    await engine.open()
+    project_id = ProjectId(str(uuid4()))
+    home = tmp_path / project_id
+    home.mkdir()
+    script = (
+        "import ctypes\n"
+        f"print(ctypes.CDLL(None).syscall({keyctl}, {search}, {session_keyring}, b'user', b'of-the-hub', 0))\n"
+    )
+    (home / "search.py").write_text(script)
+    if UID is not None:
+        os.chown(home, UID, UID)
+    instance = await engine.start(StartSpec(project_id=project_id, epoch=1, home=home, uid=UID))
+    try:
+        result: Any = await engine.call(instance, "system.exec", [{"command": "python3 search.py"}])
+        assert result["stdout"] == "-1\n"
+    finally:
+        await engine.stop(instance)
         await engine.close()
