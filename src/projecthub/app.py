@@ -85,8 +85,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         clock = SystemClock()
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)
-        own_uids = isolation is Isolation.FULL and os.geteuid() == 0
-        uids = _uids(settings) if own_uids else None
+        uids = _uids(settings) if isolation is Isolation.FULL else None
         homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
         data_dir = settings.data_dir
         engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])

@@ -24,7 +24,6 @@ T = TypeVar("T")
 
 _COPY_THREADS = 8
 _DISK_THREADS = 2
-_HOME_MODE = 0o700
 _PROJECT_MODE = 0o711
 """Of the directory that holds home and staging: others pass through to what is theirs, and cannot list it."""
 
