@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,28 @@ async def test_a_database_that_is_not_there(tmp_path: Path, clock: Any) -> None:
             await open_store(url, clock=clock)
         assert str(tmp_path) not in caught.value.message
         assert "secret" not in caught.value.message
+
+
+def test_nothing_goes_on_after_a_store_that_could_not_be_opened(
+    tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+
+    async def fail() -> None:
+        with pytest.raises(InternalError):
+            await open_store(f"sqlite:///{tmp_path}/missing/store.sqlite3", clock=clock)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.05)  # so that a thread which nobody waits for comes too late, most times
+    try:
+        threads = set(threading.enumerate())
+        for _ in range(100):
+            asyncio.run(fail())
+        assert set(threading.enumerate()) == threads
+    finally:
+        sys.setswitchinterval(interval)
+    assert failed == []
 
 
 async def test_only_the_owner_may_read_the_file(tmp_path: Path, clock: Any) -> None:

@@ -7,6 +7,7 @@ statement makes one visit to the thread, which begins the transaction if need be
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections import deque
@@ -71,7 +72,12 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
     def connect(self, path: str, **options: Any) -> _Connection:
         connection = aiosqlite.Connection(lambda: self._open(path), iter_chunk_size=64)
         connection._thread.daemon = True  # a hub that dies must not wait for it
-        return _Connection(self, await_only(connection))
+        try:
+            return _Connection(self, await_only(connection))
+        except BaseException:
+            # aiosqlite has told the thread to end and awaits nothing: its last word would find the loop closed.
+            await_only(asyncio.to_thread(connection._thread.join))
+            raise
 
     def _open(self, path: str) -> sqlite3.Connection:
         """Open the file; runs in the connection's thread."""
