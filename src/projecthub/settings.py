@@ -42,6 +42,20 @@ class Settings(BaseSettings):
         1_900_000_000
     )
     uid_count: Annotated[int, Field(ge=1, description="How many user ids projects may use.")] = 100_000_000
+    network: Annotated[
+        Literal["auto", "none", "internet", "host"],
+        Field(
+            description="What projects reach unless a license or their settings say otherwise; auto: none, or host "
+            "where the machine offers no network namespaces."
+        ),
+    ] = "auto"
+    memory_mb: Annotated[int, Field(ge=100, description="Memory of a project in MB, unless it is given more.")] = 1000
+    cpus: Annotated[float, Field(gt=0, description="Processor cores of a project, unless it is given more.")] = 1.0
+    processes: Annotated[int, Field(ge=20, description="Processes and threads of a project at most.")] = 1024
+    disk_mb: Annotated[int, Field(ge=1, description="Disk space of a project in MB, unless it is given more.")] = 3000
+    idle_timeout_s: Annotated[
+        int, Field(ge=0, description="Seconds without use after which a project is stopped; 0: never.")
+    ] = 1800
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Least level that is logged.")
     ] = "info"

@@ -355,3 +355,20 @@ def test_the_suite_as_another_user() -> None:
         pytest.skip("this machine offers no user namespaces to users")
     assert run.returncode == 0, run.stdout + run.stderr
     assert " passed" in run.stdout
+
+
+async def test_activity_tells_time_terminals_and_processes(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    quiet = await bench.engine.activity(instance)
+    assert quiet is not None
+    assert (quiet.processes, quiet.terminals) == (0, 0)
+    await bench.bash(instance, "setsid sleep 60 >/dev/null 2>&1 &")
+    await bench.bash(instance, "setsid script -qc 'sleep 60' /dev/null >/dev/null 2>&1 </dev/null & sleep 0.3")
+    await bench.bash(instance, "timeout 0.3 bash -c 'while :; do :; done'; true")
+    busy = await bench.engine.activity(instance)
+    assert busy is not None
+    assert busy.cpu_s - quiet.cpu_s >= 0.2
+    assert busy.processes >= 3
+    assert busy.terminals == 1
+    await bench.engine.stop(instance)
+    assert await bench.engine.activity(instance) is None

@@ -43,6 +43,11 @@ async def test_a_new_project(store: Store) -> None:
         site_license={"l": {}},
         env={"A": "b"},
         manage_users_owner_only=False,
+        settings={"cores": 2},
+        run_quota=None,
+        crashes=0,
+        retry_at=None,
+        active_at=None,
     )
     columns = ("settings", "ephemeral_ms", "description", "users", "name", "sandbox")
     async with store.read() as tx:

@@ -65,6 +65,40 @@ def serve(
             envvar="PROJECTHUB_UID_COUNT", help="As root: how many user ids, one a project.", show_default="100000000"
         ),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROJECTHUB_NETWORK",
+            help="What projects reach unless a license says otherwise: none, internet, host; auto: none, or host where "
+            "this machine has no network namespaces.",
+            show_default="auto",
+        ),
+    ] = None,
+    memory_mb: Annotated[
+        int | None,
+        typer.Option(envvar="PROJECTHUB_MEMORY_MB", help="Memory of a project in MB.", show_default="1000"),
+    ] = None,
+    cpus: Annotated[
+        float | None, typer.Option(envvar="PROJECTHUB_CPUS", help="Processor cores of a project.", show_default="1")
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            envvar="PROJECTHUB_PROCESSES", help="Processes and threads of a project at most.", show_default="1024"
+        ),
+    ] = None,
+    disk_mb: Annotated[
+        int | None,
+        typer.Option(envvar="PROJECTHUB_DISK_MB", help="Disk space of a project in MB.", show_default="3000"),
+    ] = None,
+    idle_timeout_s: Annotated[
+        int | None,
+        typer.Option(
+            envvar="PROJECTHUB_IDLE_TIMEOUT_S",
+            help="Seconds without use after which a project is stopped; 0: never.",
+            show_default="1800",
+        ),
+    ] = None,
     log_level: Annotated[
         str | None,
         typer.Option(envvar="PROJECTHUB_LOG_LEVEL", help="debug, info, warning or error.", show_default="info"),
@@ -93,6 +127,12 @@ def serve(
         "admin_key": admin_key,
         "uid_base": uid_base,
         "uid_count": uid_count,
+        "network": network,
+        "memory_mb": memory_mb,
+        "cpus": cpus,
+        "processes": processes,
+        "disk_mb": disk_mb,
+        "idle_timeout_s": idle_timeout_s,
         "log_level": log_level,
         "log_format": log_format,
     }

@@ -30,6 +30,47 @@ class Isolation(StrEnum):
     """Plain processes: projects can see and signal each other and the hub."""
 
 
+class Network(StrEnum):
+    """What a project reaches of the network."""
+
+    NONE = "none"
+    """A loopback of its own, and nothing else."""
+    INTERNET = "internet"
+    """A network of its own with a way out; nothing reaches in, and the machine's loopback is not reached."""
+    HOST = "host"
+    """The machine's own network: every loopback service and abstract socket of the machine is within reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a project may use at most; None: as much as the machine has.
+
+    Attributes:
+        memory_bytes: Memory of all its processes, with the files in its `/tmp` and the like.
+        cpu_cores: Processor time a second, as a number of cores: 0.5 is half of one.
+        processes: Processes and threads at a time.
+    """
+
+    memory_bytes: int | None = None
+    cpu_cores: float | None = None
+    processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """By what an engine holds projects to their limits, in words for people; None: nothing does.
+
+    Attributes:
+        memory: Such as ``cgroup v2``, ``cgroup v1`` or ``rlimit``.
+        cpu: The same.
+        processes: The same.
+    """
+
+    memory: str | None = None
+    cpu: str | None = None
+    processes: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartSpec:
     """What is to be started.
@@ -40,6 +81,8 @@ class StartSpec:
         home: The project's home on the machine; exists, and belongs to `uid` if one is given.
         uid: The project's user and group id on the machine; None: the hub's own.
         environment: Variables to add to the project's environment; they win over the engine's.
+        limits: What it may use at most.
+        network: What it reaches; one of the engine's `Engine.networks`.
     """
 
     project_id: ProjectId
@@ -47,6 +90,8 @@ class StartSpec:
     home: Path
     uid: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+    network: Network = Network.HOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +115,21 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How an instance ended: the project server's exit code, or the signal that ended it, or neither if unknown."""
+    """How an instance ended: the project server's exit code, or the signal that ended it, or neither if unknown.
+
+    Attributes:
+        code: Exit code of the project server.
+        signal: Number of the signal that ended it.
+        out_of_memory: Whether processes of the project had been ended for want of memory, the server perhaps too.
+        log: The last lines that the server wrote, at most 2,000 characters; not to be trusted.
+        rebooted: Whether the machine was booted since; then nothing else is known.
+    """
 
     code: int | None = None
     signal: int | None = None
+    out_of_memory: bool = False
+    log: str = ""
+    rebooted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +143,7 @@ class Usage:
         uss: Sum of private sizes.
         swap: Sum of swapped sizes.
         cpu_s: Processor time of all processes that live, with that of their ended children.
+        oom_kills: How many processes of this run were ended for want of memory, as far as the engine can tell.
     """
 
     processes: int
@@ -95,6 +152,22 @@ class Usage:
     uss: int
     swap: int
     cpu_s: float
+    oom_kills: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """Signs that somebody uses an instance, cheap enough to ask for all instances every minute.
+
+    Attributes:
+        cpu_s: Processor time of all its processes since the start, those that have ended included.
+        terminals: Number of processes that have a terminal and lead its session: shells, mostly.
+        processes: Number of processes, without the server and its init.
+    """
+
+    cpu_s: float
+    terminals: int
+    processes: int
 
 
 class Engine(Protocol):
@@ -110,8 +183,18 @@ class Engine(Protocol):
         """The isolation that is in force for every instance it starts."""
         ...
 
+    @property
+    def networks(self) -> frozenset[Network]:
+        """What `StartSpec.network` may be; known once the engine is open."""
+        ...
+
+    @property
+    def means(self) -> Means:
+        """By what instances are held to their limits; known once the engine is open."""
+        ...
+
     async def open(self) -> None:
-        """Make ready to start projects.
+        """Make ready to start projects, and end what belongs to no run that can be found.
 
         Raises:
             StartFailed: It cannot, with the reason and the remedy.
@@ -157,6 +240,10 @@ class Engine(Protocol):
 
     async def usage(self, instance: Instance) -> Usage:
         """What the instance uses now; all zero if it has ended."""
+        ...
+
+    async def activity(self, instance: Instance) -> Activity | None:
+        """What shows that the instance is in use; None if it has ended."""
         ...
 
     async def call(

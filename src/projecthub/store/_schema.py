@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from projecthub.errors import InternalError
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration; a store that says so needs nothing."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 

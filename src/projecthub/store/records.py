@@ -81,7 +81,14 @@ class KeyOwner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A project's row without its people. `unix_slot` is a small number of its own, never used again."""
+    """A project's row without its people.
+
+    Attributes:
+        unix_slot: A small number of its own, never used again.
+        crashes: How many times in a row it died soon after a start.
+        retry_at: When the hub starts it again by itself; None: it does not.
+        active_at: When its processes last showed that somebody uses it, as far as was written down.
+    """
 
     project_id: ProjectId
     unix_slot: int
@@ -99,6 +106,11 @@ class Project:
     site_license: Mapping[str, Any] | None
     env: Mapping[str, str] | None
     manage_users_owner_only: bool
+    settings: Mapping[str, Any] | None
+    run_quota: Mapping[str, Any] | None
+    crashes: int
+    retry_at: datetime | None
+    active_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -146,6 +146,9 @@ projects = Table(
     Column("invite_requests", VALUE),
     Column("host", VALUE),
     Column("pay_as_you_go_quotas", VALUE),
+    Column("crashes", Integer, nullable=False, default=0, server_default="0"),
+    Column("retry_at", Moment),
+    Column("active_at", Moment),
     # Large and rarely read: behind all others, where reading a row does not have to pass them.
     Column("avatar_image_tiny", Text),
     Column("avatar_image_full", Text),
@@ -236,7 +239,17 @@ licenses = Table(
     Column("activates_at", Moment),
     Column("expires_at", Moment),
     Column("created_at", Moment, nullable=False),
+    Column("description", Text, nullable=False, default="", server_default=""),
 )
+
+license_uses = Table(
+    "license_uses",
+    metadata,
+    _reference("license_id", "licenses.id", primary_key=True),
+    _reference("project_id", "projects.project_id", primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+"""Which licenses a project was last started with; they are in use as long as it runs."""
 
 idempotency_keys = Table(
     "idempotency_keys",

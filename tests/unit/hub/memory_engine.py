@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from projecthub.engines.port import Exit, Instance, Isolation, StartSpec, Usage
+from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
 from projecthub.wire.ids import ProjectId
 
 STARTED_AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -24,10 +24,13 @@ class MemoryEngine:
         stop_gate: Ends wait here.
         failure: What the next start raises.
         is_open: Whether it is open.
+        signs: What shows that a project is in use; nothing at all unless a test says otherwise.
     """
 
     name = "memory"
     isolation = Isolation.NONE
+    networks = frozenset(Network)
+    means = Means()
 
     def __init__(self) -> None:
         self.specs: list[StartSpec] = []
@@ -40,6 +43,7 @@ class MemoryEngine:
         self.starting = asyncio.Event()
         self.failure: Exception | None = None
         self.is_open = False
+        self.signs: dict[ProjectId, Activity] = {}
         self._ends: dict[str, asyncio.Future[Exit]] = {}
 
     async def open(self) -> None:
@@ -91,6 +95,11 @@ class MemoryEngine:
 
     async def usage(self, instance: Instance) -> Usage:
         return Usage(processes=1, rss=3_000_000, pss=2_000_000, uss=1_000_000, swap=0, cpu_s=0.5)
+
+    async def activity(self, instance: Instance) -> Activity | None:
+        if self.live.get(instance.project_id) != instance:
+            return None
+        return self.signs.get(instance.project_id, Activity(cpu_s=0.5, terminals=0, processes=0))
 
     async def call(
         self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None

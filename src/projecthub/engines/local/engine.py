@@ -16,7 +16,7 @@ from projecthub.engines import calls
 from projecthub.engines.local import probe, processes
 from projecthub.engines.local.launching import Launching, to_the_end
 from projecthub.engines.local.records import SKELETON, SOCKET_FILE, Record, project_dir, read_exit
-from projecthub.engines.port import Exit, Instance, Isolation, StartSpec, Usage
+from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
 from projecthub.errors import ServerLost, StartFailed
 from projecthub.wire.ids import ProjectId, is_uuid
 
@@ -60,6 +60,16 @@ class LocalEngine:
         if self._isolation is None:
             raise RuntimeError("open the engine first: the machine has not been tried yet")
         return self._isolation
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """What projects can be given."""
+        return frozenset({Network.HOST})
+
+    @property
+    def means(self) -> Means:
+        """By what projects are held to their limits."""
+        return Means()
 
     async def open(self) -> None:
         """Try the machine, start the launcher, and clean up what an earlier boot has left.
@@ -159,6 +169,8 @@ class LocalEngine:
             raise StartFailed("the project could not be started: full isolation needs a uid of its own, other than 0")
         if spec.uid is not None and os.geteuid() not in (0, spec.uid):
             raise StartFailed(f"the project could not be started: only a hub that runs as root can give uid {spec.uid}")
+        if spec.network not in self.networks:
+            raise StartFailed(f"the project could not be started: this machine offers no network '{spec.network}'")
         if not spec.home.is_dir():
             raise StartFailed("the project could not be started: its home does not exist")
 
@@ -270,6 +282,13 @@ class LocalEngine:
         if record is None or record.session_id != instance.session_id or not record.is_alive():
             return _NOTHING
         return await asyncio.to_thread(processes.usage_of_tree, record.init.pid)
+
+    async def activity(self, instance: Instance) -> Activity | None:
+        """What shows that the instance is in use; None if it has ended."""
+        record = self._load(instance.project_id)
+        if record is None or record.session_id != instance.session_id or not record.is_alive():
+            return None
+        return await asyncio.to_thread(processes.activity_of_tree, record.init.pid, record.server.pid)
 
     async def call(
         self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None

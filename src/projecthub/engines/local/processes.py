@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from projecthub.engines.port import Usage
+from projecthub.engines.port import Activity, Usage
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -42,6 +42,7 @@ class _Stat:
     parent: int
     started: int
     cpu_s: float
+    leads_terminal: bool
 
 
 def _read_stat(pid: int) -> _Stat | None:
@@ -53,7 +54,8 @@ def _read_stat(pid: int) -> _Stat | None:
     # The command's name stands in parentheses and may hold anything, parentheses too.
     fields = data[data.rindex(b")") + 2 :].split()
     cpu_ticks = sum(int(field) for field in fields[11:15])
-    return _Stat(fields[0].decode(), int(fields[1]), int(fields[19]), cpu_ticks / _TICKS_PER_S)
+    leads_terminal = int(fields[3]) == pid and int(fields[4]) != 0
+    return _Stat(fields[0].decode(), int(fields[1]), int(fields[19]), cpu_ticks / _TICKS_PER_S, leads_terminal)
 
 
 def boot_id() -> str:
@@ -166,6 +168,19 @@ def usage_of_tree(pid: int) -> Usage:
             count += 1
             cpu_s += stat.cpu_s
     return Usage(processes=count, cpu_s=cpu_s, **sizes)
+
+
+def activity_of_tree(init: int, server: int) -> Activity:
+    """What shows that a project is in use, from the processes below its init."""
+    count, terminals, cpu_s = 0, 0, 0.0
+    for each in (init, *descendants(init)):
+        stat = _read_stat(each)
+        if stat is None or stat.state in "ZX":
+            continue
+        cpu_s += stat.cpu_s
+        count += each not in (init, server)
+        terminals += stat.leads_terminal
+    return Activity(cpu_s=cpu_s, terminals=terminals, processes=count)
 
 
 def _read_sizes(pid: int) -> dict[str, int]:
