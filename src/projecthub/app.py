@@ -30,6 +30,7 @@ from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
+from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.store import Store, open_store
@@ -90,7 +91,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         data_dir = settings.data_dir
         engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])
         keys = Keys(store, clock)
-        lifecycle = Lifecycle(store, engine, homes, clock)
+        lifecycle = Lifecycle(store, engine, homes, Quotas(_quota_defaults(settings)), clock)
         projects = Projects(store, clock, lifecycle, engine, homes)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
@@ -130,6 +131,17 @@ def _isolation(settings: Settings) -> Isolation:
             "what is missing, or set it to 'auto'"
         )
     return best
+
+
+def _quota_defaults(settings: Settings) -> QuotaDefaults:
+    return QuotaDefaults(
+        memory_mb=settings.memory_mb,
+        cpus=settings.cpus,
+        processes=settings.processes,
+        disk_mb=settings.disk_mb,
+        idle_timeout_s=settings.idle_timeout_s,
+        network=settings.network,
+    )
 
 
 def _uids(settings: Settings) -> range:

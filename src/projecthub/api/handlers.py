@@ -95,6 +95,14 @@ async def _stop(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
     return await call.services.projects.stop(call.caller, request.project_id)
 
 
+async def _restart(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
+    return await call.services.projects.restart(call.caller, request.project_id)
+
+
+async def _stop_all(call: Call, request: shapes.NoArguments) -> shapes.StoppedAll:
+    return await call.services.projects.stop_all(call.caller)
+
+
 async def _delete(call: Call, request: shapes.ProjectOnly) -> shapes.Deleted:
     return await call.services.projects.delete(call.caller, request.project_id)
 
@@ -144,6 +152,8 @@ HANDLERS: Final[dict[str, Handler]] = {
     "projects.removeCollaborator": _remove_collaborator,
     "projects.start": _start,
     "projects.stop": _stop,
+    "projects.restart": _restart,
+    "projects.stopAll": _stop_all,
     "projects.deleteProject": _delete,
     "projects.state": _state,
     "projects.status": _status,

@@ -84,7 +84,7 @@ class ProjectCalls:
             if len(self._touched) >= _MAX_REMEMBERED:
                 self._touched.clear()
             self._touched[touched] = now
-        await self._lifecycle.start(project)
+        await self._lifecycle.start(project, by=caller.account_id)
 
     async def call(self, project_id: ProjectId, name: str, arguments: Sequence[object]) -> object:
         """Call a method of a project that `wake` has started.

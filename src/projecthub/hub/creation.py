@@ -76,7 +76,7 @@ class Creation:
         else:
             made = await self._make_populated(caller, request, project_id, idempotency_key, fingerprint)
         if request.start and made == project_id:
-            self._lifecycle.start_soon(project_id)
+            self._lifecycle.start_soon(project_id, by=caller.account_id)
         return made
 
     async def _make(

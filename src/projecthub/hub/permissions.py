@@ -49,6 +49,16 @@ async def member_access(tx: Transaction, caller: Principal, project_id: ProjectI
     return access
 
 
+def must_be_admin(caller: Principal, message: str) -> None:
+    """What concerns the whole hub is for site admins.
+
+    Raises:
+        PermissionDenied: The caller is none; with ``message``.
+    """
+    if not caller.is_admin:
+        raise PermissionDenied(message)
+
+
 def not_deleted(project: Project) -> None:
     """A deleted project does nothing until it is undeleted.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from projecthub.errors import HubError
-from projecthub.hub.permissions import may_delete, member_access, not_deleted, project_id_of
+from projecthub.hub.permissions import may_delete, member_access, must_be_admin, not_deleted, project_id_of
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
 from projecthub.wire.ids import ProjectId
@@ -47,20 +47,25 @@ class Projects:
     async def start(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Have a project running. See `Lifecycle.start` for the errors."""
         project = await self._of_member(caller, project_id, "must be collaborator on project to start it")
-        return state_of(await self._lifecycle.start(project))
+        return state_of(await self._lifecycle.start(project, by=caller.account_id))
 
     async def stop(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Have a project stopped."""
         project = await self._of_member(caller, project_id, "must be collaborator on project to stop it")
         if project.state is State.STOPPED and project.desired == "stopped":
             return state_of(project)
-        return state_of(await self._lifecycle.stop(project.project_id))
+        return state_of(await self._lifecycle.stop(project.project_id, by=caller.account_id))
 
     async def restart(self, caller: Principal, project_id: object) -> shapes.ProjectState:
-        """Stop a project if it runs, and start it."""
+        """Stop a project if it runs, and have it running again."""
         project = await self._of_member(caller, project_id, "must be collaborator on project to start it")
-        not_deleted(project)
-        return state_of(await self._lifecycle.start(await self._lifecycle.stop(project.project_id)))
+        return state_of(await self._lifecycle.restart(project, by=caller.account_id))
+
+    async def stop_all(self, caller: Principal) -> shapes.StoppedAll:
+        """Stop every project of the hub; for site admins."""
+        must_be_admin(caller, "only site admins may stop all projects")
+        stopped, failed = await self._lifecycle.stop_all(by=caller.account_id, reason="all projects were stopped")
+        return {"stopped": stopped, "failed": {str(each): why for each, why in failed.items()}}
 
     async def touch(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Mark a project as used now, and have it running."""
@@ -69,7 +74,7 @@ class Projects:
             access = await member_access(tx, caller, checked, "must be collaborator on project to touch it")
             not_deleted(access.project)
             await tx.projects.touch(checked, caller.account_id, self._clock.now())
-        return state_of(await self._lifecycle.start(access.project))
+        return state_of(await self._lifecycle.start(access.project, by=caller.account_id))
 
     async def state(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Whether a project runs, and since when."""

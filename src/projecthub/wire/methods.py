@@ -77,6 +77,8 @@ _ROWS: Final = (
          "Wire contract 2.5", Form.OPTS),
     _hub("projects.start", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.6"),
     _hub("projects.stop", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.7"),
+    _hub("projects.restart", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "docs/wire-extensions.md"),
+    _hub("projects.stopAll", shapes.NoArguments, shapes.StoppedAll, Caller.ADMIN, "docs/wire-extensions.md"),
     _hub("projects.deleteProject", shapes.ProjectOnly, shapes.Deleted, Caller.MEMBER, "Wire contract 2.8"),
     _hub("projects.state", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.9"),
     _hub("projects.status", shapes.ProjectOnly, shapes.ProjectStatus, Caller.MEMBER, "Wire contract 2.10"),

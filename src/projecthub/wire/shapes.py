@@ -249,6 +249,13 @@ class ProjectState(TypedDict):
     error: NotRequired[str]
 
 
+class StoppedAll(TypedDict):
+    """Reply of `projects.stopAll`: how many were stopped, and why others were not, by project id."""
+
+    stopped: int
+    failed: dict[str, str]
+
+
 class ProcessId(TypedDict):
     """The nested form of ``project.pid``."""
 

@@ -24,6 +24,7 @@ from projecthub.hub.principals import Principal
 from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
+from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.store import Store
@@ -56,13 +57,14 @@ class House:
         self.clock = clock
         self.engine = MemoryEngine()
         self.homes = ProjectHomes(Homes(directory / "projects"), None)
+        self.quotas = Quotas(QuotaDefaults())
         self.keys = Keys(store, clock)
         self.accounts = Accounts(store, clock)
         self.join()
 
     def join(self) -> None:
         """Make the services that know projects; again, for a hub that was killed and is there once more."""
-        self.lifecycle = Lifecycle(self.store, self.engine, self.homes, self.clock)
+        self.lifecycle = Lifecycle(self.store, self.engine, self.homes, self.quotas, self.clock)
         self.projects = Projects(self.store, self.clock, self.lifecycle, self.engine, self.homes)
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)

@@ -310,6 +310,50 @@ class AsyncProjects:
         reply: shapes.ProjectState = await self._about("projects.stop", project_id, timeout_s)
         return reply
 
+    async def restart(self, project_id: str, *, timeout_s: float | None = None) -> shapes.ProjectState:
+        """Stop a project if it runs, have it running again, and wait for that.
+
+        Args:
+            project_id: The project.
+            timeout_s: Seconds to wait; None: until it runs. The restart goes on beyond it.
+
+        Returns:
+            Its state.
+
+        Raises:
+            Conflict: It is deleted, or was stopped meanwhile.
+            StartFailed: It could not be started.
+            CallTimeout: It did not run in time.
+
+        Example:
+            ```python
+            await hub.projects.restart(project_id)
+            ```
+
+        Source: docs/wire-extensions.md.
+        """
+        reply: shapes.ProjectState = await self._about("projects.restart", project_id, timeout_s)
+        return reply
+
+    async def stop_all(self) -> shapes.StoppedAll:
+        """Stop every project of the hub; for site admins.
+
+        Returns:
+            How many were stopped, and why others were not, by project id.
+
+        Raises:
+            PermissionDenied: You are no site admin.
+
+        Example:
+            ```python
+            print((await hub.projects.stop_all())["stopped"])
+            ```
+
+        Source: docs/wire-extensions.md.
+        """
+        reply: shapes.StoppedAll = await self._call("projects.stopAll", shapes.NoArguments(), repeatable=True)
+        return reply
+
     async def delete(self, project_id: str, *, timeout_s: float | None = None) -> shapes.Deleted:
         """Stop a project and mark it as deleted. Its files stay; `undelete` brings it back.
 
