@@ -25,6 +25,7 @@ from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
+from projecthub.hub.idle import Idle
 from projecthub.hub.keys import Keys, digest
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.project_fields import ProjectFields
@@ -91,8 +92,11 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         data_dir = settings.data_dir
         engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])
         keys = Keys(store, clock)
-        lifecycle = Lifecycle(store, engine, homes, Quotas(_quota_defaults(settings)), clock)
-        projects = Projects(store, clock, lifecycle, engine, homes)
+        quotas = Quotas(_quota_defaults(settings))
+        lifecycle = Lifecycle(store, engine, homes, quotas, clock)
+        calls = ProjectCalls(store, clock, lifecycle, engine)
+        idle = Idle(store, engine, lifecycle, calls, quotas, clock)
+        projects = Projects(store, clock, lifecycle, engine, homes, idle)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
         services = Services(
@@ -106,7 +110,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             queries=Queries(
                 store, clock, ProjectFields(store, projects), AccountFields(store), ShareFields(store, clock)
             ),
-            calls=ProjectCalls(store, clock, lifecycle, engine),
+            calls=calls,
         )
         admin_key, is_new = await _first_admin(settings, store, accounts, keys)
         app, background = make_app(services)
@@ -114,7 +118,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await creation.open()
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
-        housekeeping = Housekeeping(store, clock, keys, projects)
+        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle)
         housekeeping.open()
         stack.push_async_callback(housekeeping.close)
         stack.push_async_callback(background.close)

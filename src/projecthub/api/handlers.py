@@ -115,6 +115,10 @@ async def _status(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectStat
     return await call.services.projects.status(call.caller, request.project_id)
 
 
+async def _idle(call: Call, request: shapes.ProjectOnly) -> shapes.Idle:
+    return await call.services.projects.idle(call.caller, request.project_id)
+
+
 async def _touch(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
     return await call.services.projects.touch(call.caller, request.project_id)
 
@@ -157,6 +161,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "projects.deleteProject": _delete,
     "projects.state": _state,
     "projects.status": _status,
+    "projects.idle": _idle,
     "projects.touch": _touch,
     "accounts.create": _create_account,
     "accounts.list": _list_accounts,

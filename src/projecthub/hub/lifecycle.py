@@ -85,16 +85,27 @@ class Lifecycle:
         self._ticking = asyncio.create_task(self._tick_forever(), name="lifecycle")
 
     async def settle_all(self) -> None:
-        """Settle every project that is not at rest, or that runs though the store does not say so."""
+        """Settle every project of which store and engine do not tell the same."""
         async with self._store.read() as tx:
-            unsettled = {project.project_id for project in await tx.projects.in_states(_NOT_AT_REST)}
-            resting = await tx.projects.in_states([State.ERROR, State.STOPPED], desired="running")
-            unsettled |= {project.project_id for project in resting}
-        unsettled |= self._actors.keys()
+            known = await tx.projects.in_states(_NOT_AT_REST)
+            known += await tx.projects.in_states([State.ERROR, State.STOPPED], desired="running")
+        rows = {project.project_id: project for project in known}
+        running = [project_id for project_id, actor in self._actors.items() if actor.instance]
+        unsettled = [each for each in {*rows, *running} if not self._is_settled(each, rows.get(each))]
         outcomes = await asyncio.gather(*(self._settle(project_id) for project_id in unsettled), return_exceptions=True)
         for project_id, outcome in zip(unsettled, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 _log.error("lifecycle.not_settled", project_id=project_id, error=str(outcome))
+
+    def _is_settled(self, project_id: ProjectId, project: Project | None) -> bool:
+        """Whether a project runs as its row says, or is about to be brought in order."""
+        actor = self._actors.get(project_id)
+        if project_id in self._due or (actor is not None and actor.wishes):
+            return True
+        if project is None or actor is None or actor.instance is None:
+            return False
+        wished = project.state is State.RUNNING and project.desired == "running" and not project.deleted
+        return wished and project.epoch == actor.instance.epoch
 
     async def _settle(self, project_id: ProjectId) -> None:
         actor = self._actors.get(project_id)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from projecthub.errors import HubError
+from projecthub.errors import Conflict, HubError
 from projecthub.hub.permissions import may_delete, member_access, must_be_admin, not_deleted, project_id_of
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from projecthub.engines.port import Engine, Usage
     from projecthub.hub.clock import Clock
     from projecthub.hub.homes import ProjectHomes
+    from projecthub.hub.idle import Idle
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
@@ -34,8 +35,11 @@ _log = structlog.get_logger()
 class Projects:
     """What can be done with whole projects."""
 
-    def __init__(self, store: Store, clock: Clock, lifecycle: Lifecycle, engine: Engine, homes: ProjectHomes) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, lifecycle: Lifecycle, engine: Engine, homes: ProjectHomes, idle: Idle
+    ) -> None:
         """Make the service."""
+        self._idle = idle
         self._store = store
         self._clock = clock
         self._lifecycle = lifecycle
@@ -80,6 +84,26 @@ class Projects:
         """Whether a project runs, and since when."""
         return state_of(await self._of_member(caller, project_id, "must be collaborator on project to get state"))
 
+    async def idle(self, caller: Principal, project_id: object) -> shapes.Idle:
+        """Since when a project is not used, and when it would be stopped for that.
+
+        Raises:
+            Conflict: It does not run; with how it was stopped.
+        """
+        project = await self._of_member(caller, project_id, "must be collaborator on project to get status")
+        if self._lifecycle.instance(project.project_id) is None:
+            raise Conflict(f"project '{project.project_id}' does not run{await self._last_stop(project)}")
+        return self._idle.report(project)
+
+    async def _last_stop(self, project: Project) -> str:
+        async with self._store.read() as tx:
+            entries = await tx.log.of_project(project.project_id, limit=20)
+        for entry in entries:
+            if entry["event"].get("event") == "project_stopped":
+                why = entry["event"].get("reason", "somebody stopped it")
+                return f"; it was stopped at {to_iso(entry['time'])}: {why}"
+        return ""
+
     async def status(self, caller: Principal, project_id: object) -> shapes.ProjectStatus:
         """What a project uses. Of one that does not run only the disk use of its home."""
         project = await self._of_member(caller, project_id, "must be collaborator on project to get status")
@@ -101,6 +125,11 @@ class Projects:
             "oom_kills": 0,
             "isolation": self._engine.isolation.value,
         }
+        idle = status["idle"] = self._idle.report(project)
+        if idle["idle_timeout_s"] is not None:
+            status["idle_timeout_s"] = idle["idle_timeout_s"]
+        if idle["would_stop_at"] is not None:
+            status["would_stop_at"] = idle["would_stop_at"]
         return status
 
     async def _of_member(self, caller: Principal, project_id: object, message: str) -> Project:

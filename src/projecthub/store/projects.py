@@ -59,6 +59,9 @@ _INSERT_OWNER: Final = memberships.insert()
 _TOUCH: Final = (
     update(projects).where(projects.c.project_id == bindparam("of_project")).values(last_edited_at=bindparam("at"))
 )
+_MARK_ACTIVE: Final = (
+    update(projects).where(projects.c.project_id == bindparam("of_project")).values(active_at=bindparam("at"))
+)
 _TOUCH_MEMBER: Final = (
     update(memberships)
     .where(memberships.c.project_id == bindparam("of_project"), memberships.c.account_id == bindparam("of_account"))
@@ -238,6 +241,10 @@ class Projects:
         if account_id is not None:
             await self._connection.execute(_TOUCH_MEMBER, values)
             await self._connection.execute(_TOUCH_ACCOUNT, values)
+
+    async def mark_active(self, project_ids: Sequence[ProjectId], *, at: datetime) -> None:
+        """Note that processes of projects showed that somebody uses them."""
+        await self._connection.execute(_MARK_ACTIVE, [{"of_project": each, "at": at} for each in project_ids])
 
     async def in_states(self, states: Sequence[State], *, desired: str | None = None) -> list[Project]:
         """The projects whose observed state is one of these, and whose desired one is this, in no given order."""

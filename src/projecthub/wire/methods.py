@@ -82,6 +82,7 @@ _ROWS: Final = (
     _hub("projects.deleteProject", shapes.ProjectOnly, shapes.Deleted, Caller.MEMBER, "Wire contract 2.8"),
     _hub("projects.state", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.9"),
     _hub("projects.status", shapes.ProjectOnly, shapes.ProjectStatus, Caller.MEMBER, "Wire contract 2.10"),
+    _hub("projects.idle", shapes.ProjectOnly, shapes.Idle, Caller.MEMBER, "docs/wire-extensions.md"),
     _hub("projects.touch", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.11"),
     _hub("accounts.create", shapes.CreateAccount, shapes.Account, Caller.ADMIN, "docs/wire-extensions.md"),
     _hub("accounts.list", shapes.ListAccounts, list[shapes.Account], Caller.ADMIN, "docs/wire-extensions.md"),

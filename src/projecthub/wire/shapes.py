@@ -279,6 +279,20 @@ class Cpu(TypedDict):
     usage: float
 
 
+class Idle(TypedDict):
+    """Reply of `projects.idle`, and `idle` in a status: of a project that runs, since when it is not used.
+
+    `would_stop_at` is null where something keeps it from being stopped, which `blocked_by` tells; `because` is the last
+    sign of use. Times are in seconds.
+    """
+
+    idle_for_s: int
+    idle_timeout_s: int | None
+    would_stop_at: str | None
+    because: str
+    blocked_by: list[str]
+
+
 # The flat key ``project.pid`` cannot be a class attribute, hence the functional form.
 _StatusFlat = TypedDict("_StatusFlat", {"project.pid": int}, total=False)
 
@@ -294,6 +308,7 @@ class ProjectStatus(_StatusFlat, total=False):
     memory: Memory
     cpu: Cpu
     oom_kills: int
+    idle: Idle
     idle_timeout_s: int
     would_stop_at: str
     isolation: str

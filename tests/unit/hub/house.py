@@ -18,6 +18,7 @@ from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
+from projecthub.hub.idle import Idle
 from projecthub.hub.keys import Keys
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.principals import Principal
@@ -65,11 +66,12 @@ class House:
     def join(self) -> None:
         """Make the services that know projects; again, for a hub that was killed and is there once more."""
         self.lifecycle = Lifecycle(self.store, self.engine, self.homes, self.quotas, self.clock)
-        self.projects = Projects(self.store, self.clock, self.lifecycle, self.engine, self.homes)
+        self.calls = ProjectCalls(self.store, self.clock, self.lifecycle, self.engine)
+        self.idle = Idle(self.store, self.engine, self.lifecycle, self.calls, self.quotas, self.clock)
+        self.projects = Projects(self.store, self.clock, self.lifecycle, self.engine, self.homes, self.idle)
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
         self.copies = Copies(self.store, self.homes)
-        self.calls = ProjectCalls(self.store, self.clock, self.lifecycle, self.engine)
         self.queries = Queries(
             self.store,
             self.clock,

@@ -353,6 +353,29 @@ class Projects:
         reply: shapes.StoppedAll = self._call("projects.stopAll", shapes.NoArguments(), repeatable=True)
         return reply
 
+    def idle(self, project_id: str) -> shapes.Idle:
+        """Why a project that runs goes on running, or when it would be stopped for want of use.
+
+        Args:
+            project_id: The project.
+
+        Returns:
+            ``idle_for_s`` (seconds since the last sign of use), ``because`` (that sign), ``idle_timeout_s``,
+            ``would_stop_at`` (null while something keeps it running) and ``blocked_by`` (what does).
+
+        Raises:
+            Conflict: It does not run; the text tells when and why it was stopped.
+
+        Example:
+            ```python
+            print((hub.projects.idle(project_id))["because"])
+            ```
+
+        Source: docs/wire-extensions.md.
+        """
+        reply: shapes.Idle = self._call("projects.idle", shapes.ProjectOnly(project_id=project_id), repeatable=True)
+        return reply
+
     def delete(self, project_id: str, *, timeout_s: float | None = None) -> shapes.Deleted:
         """Stop a project and mark it as deleted. Its files stay; `undelete` brings it back.
 
