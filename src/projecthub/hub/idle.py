@@ -79,13 +79,14 @@ class Idle:
         self._clock = clock
         self._watched: dict[ProjectId, _Watched] = {}
         self._last_look: datetime | None = None
-        self._counts_from = clock.now()
+        self._opened_at = clock.now()
+        self._counts_from: datetime | None = None
 
     async def look(self) -> int:
         """Look at all projects that run; warn and stop those that are idle. Tells how many were stopped."""
         now = self._clock.now()
         if self._last_look is not None and not timedelta(0) <= now - self._last_look <= _JUMP:
-            self._counts_from = now
+            self._counts_from = self._opened_at = now
         self._last_look = now
         instances = {instance.project_id: instance for instance in self._lifecycle.instances()}
         self._watched = {each: seen for each, seen in self._watched.items() if each in instances}
@@ -165,7 +166,7 @@ class Idle:
             *([(watched.active_at, watched.sign)] if watched else []),
             (project.last_edited_at, "it was called or touched"),
             *([(project.active_at, "its processes were busy")] if project.active_at else []),
-            (self._counts_from, "the hub began to count"),
+            *([(self._counts_from, "the clock was set")] if self._counts_from else []),
         ]
         # A time to come was written before the clock was set back: it tells nothing.
         past = [(at, sign) for at, sign in signs if at <= now]
@@ -178,7 +179,8 @@ class Idle:
         watched = self._watched.get(project.project_id)
         if self._calls.under_way(project.project_id) or (watched and watched.blocked_by):
             return None
-        return since + timedelta(seconds=timeout_s)
+        # A hub that was away for long leaves time to come back to what it still remembers.
+        return max(since + timedelta(seconds=timeout_s), self._opened_at + WARNED_BEFORE)
 
     def report(self, project: Project) -> shapes.Idle:
         """Since when a project that runs is not used, why, and when it would be stopped."""

@@ -87,8 +87,7 @@ class Lifecycle:
     async def settle_all(self) -> None:
         """Settle every project of which store and engine do not tell the same."""
         async with self._store.read() as tx:
-            known = await tx.projects.in_states(_NOT_AT_REST)
-            known += await tx.projects.in_states([State.ERROR, State.STOPPED], desired="running")
+            known = [*await tx.projects.wished_running(), *await tx.projects.in_states(_NOT_AT_REST)]
         rows = {project.project_id: project for project in known}
         running = [project_id for project_id, actor in self._actors.items() if actor.instance]
         unsettled = [each for each in {*rows, *running} if not self._is_settled(each, rows.get(each))]
@@ -216,7 +215,7 @@ class Lifecycle:
             for_now: Whether those that are to run always come back when the hub is opened again.
         """
         async with self._store.read() as tx:
-            wished = await tx.projects.in_states([*_NOT_AT_REST, State.ERROR], desired="running")
+            wished = await tx.projects.wished_running()
         stays = {
             project.project_id
             for project in wished

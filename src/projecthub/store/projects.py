@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, bindparam, func, select, true, type_coerce, update
+from sqlalchemy import BigInteger, bindparam, func, select, text, true, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict
 from projecthub.store.expressions import JsonRows, upserting
 from projecthub.store.records import Access, Project, Role, Selection, State
-from projecthub.store.selections import checked_changes, checked_limit, clauses_of, column_of, order_of
+from projecthub.store.selections import checked_changes, checked_limit, clauses_of, column_of, in_chunks, order_of
 from projecthub.store.tables import accounts, counters, memberships, projects
 from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.units import from_ms, to_ms
@@ -39,6 +39,8 @@ _ACCESS: Final = (
     .where(projects.c.project_id == bindparam("of_project"))
 )
 _IN_STATES: Final = select(*_RECORD).where(projects.c.state.in_(bindparam("states", expanding=True)))
+# The condition of the index, word for word.
+_WISHED_RUNNING: Final = select(*_RECORD).where(projects.c.desired == text("'running'"))
 _EXPIRED: Final = select(projects.c.project_id).where(
     projects.c.ephemeral_ms.is_not(None),  # the condition of the index
     # A sum could be too large for a number of the database.
@@ -60,7 +62,9 @@ _TOUCH: Final = (
     update(projects).where(projects.c.project_id == bindparam("of_project")).values(last_edited_at=bindparam("at"))
 )
 _MARK_ACTIVE: Final = (
-    update(projects).where(projects.c.project_id == bindparam("of_project")).values(active_at=bindparam("at"))
+    update(projects)
+    .where(projects.c.project_id.in_(bindparam("ids", expanding=True)))
+    .values(active_at=bindparam("at"))
 )
 _TOUCH_MEMBER: Final = (
     update(memberships)
@@ -244,12 +248,16 @@ class Projects:
 
     async def mark_active(self, project_ids: Sequence[ProjectId], *, at: datetime) -> None:
         """Note that processes of projects showed that somebody uses them."""
-        await self._connection.execute(_MARK_ACTIVE, [{"of_project": each, "at": at} for each in project_ids])
+        for chunk in in_chunks(project_ids):
+            await self._connection.execute(_MARK_ACTIVE, {"ids": chunk, "at": at})
 
-    async def in_states(self, states: Sequence[State], *, desired: str | None = None) -> list[Project]:
-        """The projects whose observed state is one of these, and whose desired one is this, in no given order."""
-        statement = _IN_STATES if desired is None else _IN_STATES.where(projects.c.desired == desired)
-        return [_project(row) for row in await self._connection.execute(statement, {"states": list(states)})]
+    async def in_states(self, states: Sequence[State]) -> list[Project]:
+        """The projects whose observed state is one of these, in no given order."""
+        return [_project(row) for row in await self._connection.execute(_IN_STATES, {"states": list(states)})]
+
+    async def wished_running(self) -> list[Project]:
+        """The projects that are to run, whatever they do, in no given order."""
+        return [_project(row) for row in await self._connection.execute(_WISHED_RUNNING)]
 
     async def expired(self, now: datetime) -> list[ProjectId]:
         """The projects that are not deleted and whose lifetime is over."""

@@ -140,10 +140,22 @@ async def test_signs_of_use_outlive_the_hub(house: House, ann: Principal) -> Non
     await house.lifecycle.close(stop_projects=False)
     house.join()
     await house.lifecycle.open()
-    house.clock.advance(minutes=1)
-    await house.idle.look()
     report = await house.projects.idle(ann, project_id)
-    assert report["because"].startswith("the hub began to count at 2026-03-01T12:20")
+    assert report["because"].startswith("its processes were busy at 2026-03-01T12:20")
+    assert report["would_stop_at"] == "2026-03-01T12:50:00.123Z"
+    await house.lifecycle.close(stop_projects=False)
+
+
+async def test_a_hub_that_was_away_stops_nothing_at_once(house: House, ann: Principal) -> None:
+    project_id = await running(house, ann)
+    await house.lifecycle.close(stop_projects=False)
+    house.clock.advance(days=1)
+    house.join()
+    await house.lifecycle.open()
+    assert await house.idle.look() == 0
+    assert (await events(house, project_id))[-1]["event"] == "project_idle_warning"
+    assert await minutes(house, 4) == 0
+    assert await minutes(house, 1) == 1
     await house.lifecycle.close(stop_projects=False)
 
 
@@ -167,6 +179,7 @@ async def test_a_short_time_is_warned_of_too(house: House, ann: Principal) -> No
     house.quotas = Quotas(QuotaDefaults(idle_timeout_s=60))
     house.join()
     project_id = await running(house, ann)
+    await minutes(house, 4)
     assert (await events(house, project_id))[-1]["event"] == "project_idle_warning"
     assert await minutes(house, 1) == 1
 
