@@ -87,6 +87,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         clock = SystemClock()
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)
+        await store.claim()
         uids = _uids(settings) if isolation is Isolation.FULL else None
         homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
         data_dir = settings.data_dir
