@@ -26,10 +26,13 @@ from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.keys import Keys, digest
+from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.project_fields import ProjectFields
+from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
+from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.store import Store, open_store
@@ -94,6 +97,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         projects = Projects(store, clock, lifecycle, engine, homes)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
+        licenses = Licenses(store, clock)
+        quotas = Quotas(_quota_defaults(settings), clock)
         services = Services(
             clock=clock,
             keys=keys,
@@ -103,8 +108,10 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             collaborators=Collaborators(clock, keys),
             copies=Copies(store, homes),
             queries=Queries(
-                store, clock, ProjectFields(store, projects), AccountFields(store), ShareFields(store, clock)
+                store, clock, ProjectFields(store, projects, licenses), AccountFields(store), ShareFields(store, clock)
             ),
+            licenses=licenses,
+            project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             calls=ProjectCalls(store, clock, lifecycle, engine),
         )
         admin_key, is_new = await _first_admin(settings, store, accounts, keys)
@@ -155,6 +162,17 @@ def _uids(settings: Settings) -> range:
             "PROJECTHUB_UID_BASE and PROJECTHUB_UID_COUNT (/proc/self/uid_map tells which exist)"
         )
     return usable
+
+
+def _quota_defaults(settings: Settings) -> QuotaDefaults:
+    return QuotaDefaults(
+        memory_mb=settings.memory_mb,
+        cpus=settings.cpus,
+        processes=settings.processes,
+        disk_mb=settings.disk_mb,
+        idle_timeout_s=settings.idle_timeout_s,
+        network=settings.network,
+    )
 
 
 def _make_private(data_dir: Path) -> None:

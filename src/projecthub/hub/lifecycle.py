@@ -195,6 +195,18 @@ class Lifecycle:
         """
         return await self._ask(project_id, "stopped", changes)
 
+    def restart_soon(self, project_id: ProjectId) -> None:
+        """Stop a project and start it again, without waiting for it."""
+        task = asyncio.create_task(self._restart(project_id), name=f"restart-{project_id}")
+        self._promised.add(task)
+        task.add_done_callback(self._promised.discard)
+
+    async def _restart(self, project_id: ProjectId) -> None:
+        try:
+            await self.start(await self.stop(project_id))
+        except HubError as error:
+            _log.warning("project.restart_failed", project_id=project_id, error=error.message)
+
     async def _ask(
         self, project_id: ProjectId, want: Literal["running", "stopped"], changes: Mapping[str, Any] | None = None
     ) -> Project:
