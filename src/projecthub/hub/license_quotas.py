@@ -69,7 +69,7 @@ def _checked(key: str, value: Any) -> Any:
     unit, most = _AMOUNTS[key]
     if not _is_number(value) or not 0 <= value <= most:
         raise _refused(key, value, f"give a number of {unit} from 0 to {most:g}")
-    return value
+    return int(value) if value == int(value) else value
 
 
 def _checked_idle_timeout(value: Any) -> Any:
