@@ -156,7 +156,8 @@ def _number(
     added = sum(amount(one, row.setting) for one in upgrades) * row.per_setting
     upgraded = max(base, min(base + added, row.most * row.per_setting))
     value = max(upgraded, row.licensed(licenses), row.least_of_member if member else 0)
-    return int(value) if row.whole or value == int(value) else value
+    value = round(value, 6)  # sums of fractions have crumbs
+    return round(value) if row.whole or value == int(value) else value
 
 
 # -- the service -----------------------------------------------------------------------------------

@@ -141,6 +141,8 @@ def test_upgrades_come_on_top_of_settings_and_take_nothing_away() -> None:
     [
         ([{"ram": 4}], {"memory_limit": 4000, "network": True}),
         ([{"ram": 0.5}], {"network": True}),
+        ([{"ram": 2.3}], {"memory_limit": 2300, "network": True}),
+        ([{"cpu": 1.1}, {"cpu": 2.2}], {"cpu_limit": 3.3, "network": True}),
         ([{"ram": 2, "dedicated_ram": 1}], {"memory_limit": 3000, "memory_request": 1000, "network": True}),
         ([{"cpu": 2}, {"cpu": 1.5}], {"cpu_limit": 3.5, "network": True}),
         ([{"dedicated_cpu": 2}], {"cpu_limit": 2, "cpu_request": 2, "network": True}),
