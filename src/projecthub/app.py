@@ -27,8 +27,10 @@ from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
 from projecthub.hub.keys import Keys, digest
+from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.project_fields import ProjectFields
+from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
@@ -93,13 +95,14 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         data_dir = settings.data_dir
         engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])
         keys = Keys(store, clock)
-        quotas = Quotas(_quota_defaults(settings))
+        quotas = Quotas(_quota_defaults(settings), clock)
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, idle)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
+        licenses = Licenses(store, clock)
         services = Services(
             clock=clock,
             keys=keys,
@@ -109,9 +112,11 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             collaborators=Collaborators(clock, keys),
             copies=Copies(store, homes),
             queries=Queries(
-                store, clock, ProjectFields(store, projects), AccountFields(store), ShareFields(store, clock)
+                store, clock, ProjectFields(store, projects, licenses), AccountFields(store), ShareFields(store, clock)
             ),
             calls=calls,
+            licenses=licenses,
+            project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
         )
         admin_key, is_new = await _first_admin(settings, store, accounts, keys)
         app, background = make_app(services)

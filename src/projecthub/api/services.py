@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from projecthub.hub.copies import Copies
     from projecthub.hub.creation import Creation
     from projecthub.hub.keys import Keys
+    from projecthub.hub.licenses import Licenses
+    from projecthub.hub.project_quotas import ProjectQuotas
     from projecthub.hub.projects import Projects
     from projecthub.hub.queries import Queries
 
@@ -29,4 +31,6 @@ class Services:
     collaborators: Collaborators
     copies: Copies
     queries: Queries
+    licenses: Licenses
+    project_quotas: ProjectQuotas
     calls: ProjectCalls

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import InvalidArgument, PermissionDenied
-from projecthub.hub.permissions import account_id_of, must_be_admin
+from projecthub.hub.permissions import account_id_of, admins_only
 from projecthub.store.records import Account
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, is_uuid
@@ -64,7 +64,7 @@ class Accounts:
             InvalidArgument: That is no e-mail address.
             Conflict: An account has that e-mail address already.
         """
-        must_be_admin(caller, "only admins may create accounts")
+        admins_only(caller, "create accounts")
         email = request.email_address.strip()
         if not EMAIL.fullmatch(email):
             raise InvalidArgument(
@@ -87,7 +87,7 @@ class Accounts:
             PermissionDenied: The caller is no site admin.
             InvalidArgument: ``limit`` is not from 1 to 1000, or ``after`` no account id.
         """
-        must_be_admin(caller, "only admins may list accounts")
+        admins_only(caller, "list accounts")
         if not 1 <= request.limit <= _MAX_PAGE:
             raise InvalidArgument(f"limit is {request.limit}; give a number from 1 to {_MAX_PAGE}")
         after = (

@@ -54,7 +54,8 @@ class Chronicle:
         """
         now = self._clock.now()
         async with self._store.write() as tx:
-            project = await _get(tx, project_id)
+            # Locked: a license that is attached at this moment must not be lost.
+            project = await _get(tx, project_id, lock=True)
             not_deleted(project)
             changes = {
                 "desired": "running",
@@ -161,8 +162,8 @@ class Chronicle:
             return await _get(tx, project.project_id)
 
 
-async def _get(tx: Transaction, project_id: ProjectId) -> Project:
-    project = await tx.projects.get(project_id)
+async def _get(tx: Transaction, project_id: ProjectId, *, lock: bool = False) -> Project:
+    project = await tx.projects.get(project_id, lock=lock)
     if project is None:
         raise NotFound(f"unknown project_id '{project_id}'", project_id=project_id)
     return project

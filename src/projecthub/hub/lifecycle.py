@@ -170,8 +170,9 @@ class Lifecycle:
         return await self._ask(project.project_id, Want.RESTART, by)
 
     def restart_soon(self, project_id: ProjectId, *, by: AccountId | None = None, reason: str | None = None) -> None:
-        """Restart a project if it runs, without waiting for it."""
-        if self.instance(project_id) is not None:
+        """Restart a project if it runs or is about to, without waiting for it."""
+        actor = self._actors.get(project_id)
+        if actor is not None and (actor.instance is not None or actor.wishes):
             self._promise(project_id, Want.RESTART, by, reason)
 
     def _promise(self, project_id: ProjectId, want: Want, by: AccountId | None, reason: str | None) -> None:

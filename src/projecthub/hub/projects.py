@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from projecthub.errors import Conflict, HubError
-from projecthub.hub.permissions import may_delete, member_access, must_be_admin, not_deleted, project_id_of
+from projecthub.hub.permissions import admins_only, may_delete, member_access, not_deleted, project_id_of
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
 from projecthub.wire.ids import ProjectId
@@ -67,7 +67,7 @@ class Projects:
 
     async def stop_all(self, caller: Principal) -> shapes.StoppedAll:
         """Stop every project of the hub; for site admins."""
-        must_be_admin(caller, "only site admins may stop all projects")
+        admins_only(caller, "stop all projects")
         stopped, failed = await self._lifecycle.stop_all(by=caller.account_id, reason="all projects were stopped")
         return {"stopped": stopped, "failed": {str(each): why for each, why in failed.items()}}
 

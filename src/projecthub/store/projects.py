@@ -153,14 +153,22 @@ class Projects:
         """A slot that no project has or had: from 1 on. One that is not used in the end is no loss."""
         return int((await self._connection.execute(_NEXT_SLOT)).scalar_one())
 
-    async def get(self, project_id: ProjectId) -> Project | None:
-        """A project by its id."""
-        row = (await self._connection.execute(_GET, {"of_project": project_id})).first()
+    async def get(self, project_id: ProjectId, *, lock: bool = False) -> Project | None:
+        """A project by its id.
+
+        Args:
+            project_id: Which project.
+            lock: Whether others who want to change it wait until this transaction ends: for a value that is made of
+                the one that was read.
+        """
+        statement = _GET.with_for_update() if lock else _GET
+        row = (await self._connection.execute(statement, {"of_project": project_id})).first()
         return None if row is None else _project(row)
 
-    async def access(self, project_id: ProjectId, account_id: AccountId) -> Access | None:
-        """A project and what an account is to it; None if there is no such project."""
-        row = (await self._connection.execute(_ACCESS, {"of_project": project_id, "of_account": account_id})).first()
+    async def access(self, project_id: ProjectId, account_id: AccountId, *, lock: bool = False) -> Access | None:
+        """A project and what an account is to it; None if there is no such project. ``lock`` as in `get`."""
+        statement = _ACCESS.with_for_update(of=projects) if lock else _ACCESS
+        row = (await self._connection.execute(statement, {"of_project": project_id, "of_account": account_id})).first()
         return None if row is None else Access(project=_project(row), role=None if row.role is None else Role(row.role))
 
     async def select(

@@ -20,9 +20,11 @@ from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.idle import Idle
 from projecthub.hub.keys import Keys
+from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.principals import Principal
 from projecthub.hub.project_fields import ProjectFields
+from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
@@ -58,9 +60,10 @@ class House:
         self.clock = clock
         self.engine = MemoryEngine()
         self.homes = ProjectHomes(Homes(directory / "projects"), None)
-        self.quotas = Quotas(QuotaDefaults())
         self.keys = Keys(store, clock)
         self.accounts = Accounts(store, clock)
+        self.licenses = Licenses(store, clock)
+        self.quotas = Quotas(QuotaDefaults(), clock)
         self.join()
 
     def join(self) -> None:
@@ -72,10 +75,11 @@ class House:
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
         self.copies = Copies(self.store, self.homes)
+        self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
             self.store,
             self.clock,
-            ProjectFields(self.store, self.projects),
+            ProjectFields(self.store, self.projects, self.licenses),
             AccountFields(self.store),
             ShareFields(self.store, self.clock),
         )
@@ -104,11 +108,17 @@ class House:
         assert project is not None
         return project
 
-    async def license(self) -> str:
+    async def license(self, **fields: Any) -> str:
         license_id = str(uuid.uuid4())
+        values: dict[str, Any] = {"title": "License", "quota": {}, "created_at": self.clock.now(), **fields}
         async with self.store.write() as tx:
-            await tx.licenses.create(id=license_id, title="License", quota={}, created_at=self.clock.now())
+            await tx.licenses.create(id=license_id, **values)
         return license_id
+
+    async def log(self, project_id: ProjectId) -> list[tuple[AccountId, dict[str, Any]]]:
+        """What happened in a project and who did it, oldest first."""
+        async with self.store.read() as tx:
+            return [(row["account_id"], row["event"]) for row in await tx.log.of_project(project_id, limit=100)][::-1]
 
     async def key(self, person: Principal, project_id: ProjectId | None = None, **fields: Any) -> tuple[int, str]:
         """A key's number and its secret."""

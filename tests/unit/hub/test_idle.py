@@ -167,7 +167,7 @@ async def test_what_runs_always_is_never_stopped(house: House, ann: Principal) -
 
 
 async def test_an_operator_may_do_without(house: House, ann: Principal) -> None:
-    house.quotas = Quotas(QuotaDefaults(idle_timeout_s=0))
+    house.quotas = Quotas(QuotaDefaults(idle_timeout_s=0), house.clock)
     house.join()
     project_id = await running(house, ann)
     assert await minutes(house, 120) == 0
@@ -176,7 +176,7 @@ async def test_an_operator_may_do_without(house: House, ann: Principal) -> None:
 
 
 async def test_a_short_time_is_warned_of_too(house: House, ann: Principal) -> None:
-    house.quotas = Quotas(QuotaDefaults(idle_timeout_s=60))
+    house.quotas = Quotas(QuotaDefaults(idle_timeout_s=60), house.clock)
     house.join()
     project_id = await running(house, ann)
     await minutes(house, 4)

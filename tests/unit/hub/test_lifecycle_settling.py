@@ -304,7 +304,7 @@ async def test_all_projects_are_stopped_for_a_site_admin_only(house: House, ann:
     ids = [await house.project(ann) for _ in range(3)]
     for project_id in ids:
         await house.projects.start(ann, project_id)
-    with pytest.raises(PermissionDenied, match="only site admins"):
+    with pytest.raises(PermissionDenied, match="only admins may stop all projects"):
         await house.projects.stop_all(ann)
     assert len(house.engine.live) == 3
     assert await house.projects.stop_all(root) == {"stopped": 3, "failed": {}}

@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.project_quotas import AsyncProjectQuotas
 from projecthub.client.listing import Listing, is_read_denied
 from projecthub.client.requests import GRACE_S, of_method, to_timeout_ms
 from projecthub.errors import HubError
@@ -14,7 +15,7 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.HUB]
 
 
-class AsyncProjects:
+class AsyncProjects(AsyncProjectQuotas):
     """Projects: persistent, isolated workspaces that people and programs share.
 
     Methods that take a `project_id` raise PermissionDenied if you are not on the project, whether it exists or not.
@@ -154,6 +155,7 @@ class AsyncProjects:
         start: bool = False,
         ephemeral: int | None = None,
         project_id: str | None = None,
+        customize: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
         """Make a project that you own.
@@ -167,6 +169,8 @@ class AsyncProjects:
             start: Start it in the background.
             ephemeral: Milliseconds after which it is deleted; None: it stays.
             project_id: Its id, a uuid (for site admins). Default: a new one.
+            customize: May hold `disableInternet`, which takes a way to the internet from it whatever its licenses say,
+                and `license`, which is added to ``license``.
             idempotency_key: Calls with the same key make one project, for 24 hours. Default: a new one for each call,
                 which covers repetitions after a lost answer.
 
@@ -194,6 +198,7 @@ class AsyncProjects:
             start=start,
             ephemeral=ephemeral,
             project_id=project_id,
+            customize=customize,
         )
         reply: str = await self._call(
             "projects.createProject",
