@@ -22,7 +22,7 @@ from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.local.launching import Launching
 from projecthub.engines.local.probe import best_isolation
 from projecthub.engines.local.records import SKELETON, SOCKET_FILE
-from projecthub.engines.port import Instance, Isolation, StartSpec
+from projecthub.engines.port import Instance, Isolation, Network, StartSpec
 from projecthub.wire.ids import ProjectId
 
 UID = 20_003
@@ -73,7 +73,7 @@ async def baseline(rounds: int) -> None:
 
 async def launcher_alone(directory: Path, isolation: Isolation, homes: Homes, rounds: int) -> None:
     (directory / SKELETON).mkdir(parents=True)
-    launcher = await Launching.begin(isolation=isolation, runtime_dir=directory, hidden=[])
+    launcher = await Launching.begin(isolation=isolation, network=Network.HOST, runtime_dir=directory, hidden=[])
     records = []
 
     async def start() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from projecthub.api import Services, make_app
 from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.local.probe import best_isolation
-from projecthub.engines.port import Isolation
+from projecthub.engines.port import Isolation, Network
 from projecthub.errors import Conflict, StartFailed
 from projecthub.files import Homes
 from projecthub.hub.account_fields import AccountFields
@@ -93,7 +93,12 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         uids = _uids(settings) if isolation is Isolation.FULL else None
         homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
         data_dir = settings.data_dir
-        engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])
+        engine = LocalEngine(
+            runtime_dir=data_dir / "run",
+            isolation=isolation,
+            hidden=[data_dir],
+            network=_usual_network(settings, isolation),
+        )
         keys = Keys(store, clock)
         quotas = Quotas(_quota_defaults(settings), clock)
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
@@ -152,6 +157,13 @@ def _quota_defaults(settings: Settings) -> QuotaDefaults:
         idle_timeout_s=settings.idle_timeout_s,
         network=settings.network,
     )
+
+
+def _usual_network(settings: Settings, isolation: Isolation) -> Network:
+    """What most projects will reach, for the engine to prepare their starts."""
+    if settings.network != "auto":
+        return Network(settings.network)
+    return Network.HOST if isolation is Isolation.NONE else Network.NONE
 
 
 def _uids(settings: Settings) -> range:

@@ -59,12 +59,12 @@ class Bench:
         return [each for each in psutil.Process().children() if any("launcher" in word for word in each.cmdline())]
 
     def left_over(self) -> list[str]:
-        """Processes that launchers have started, and files of runs."""
+        """Processes that launchers have started, and files of runs. Spare ones aside, which have two names."""
         processes = [
             str(child)
             for each in self.launchers()
             for child in each.children(recursive=True)
-            if child.status() != psutil.STATUS_ZOMBIE and child.name() != "project-spare"
+            if child.status() != psutil.STATUS_ZOMBIE and child.name() not in ("project-launch", "project-spare")
         ]
         return processes + [each.name for each in self.runtime_dir.iterdir() if "-" in each.name]
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from projecthub.engines.local import probe
+from projecthub.engines.local import landlock, probe
 from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.port import Instance, Isolation, StartSpec
 from projecthub.errors import ServerLost
@@ -87,7 +87,7 @@ async def test_its_home_is_the_only_place_that_lasts(inside: Inside) -> None:
 @pytest.mark.parametrize("place", ["/", "/usr", "/etc", "/opt", "/home", "/root", "/dev", "/var", "/run", sys.prefix])
 async def test_the_system_cannot_be_written(inside: Inside, place: str) -> None:
     code, text = await inside.try_to(f"[ -d {place} ] || exit 3; touch {place}/new")
-    if place == "/run" and UID is None:
+    if place == "/run" and UID is None and not landlock.is_offered():
         assert code == 0  # its own, and nobody else sees it
     else:
         assert code, text

@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from projecthub.engines import calls
-from projecthub.engines.local import probe, processes
+from projecthub.engines.local import probe, processes, uplink
 from projecthub.engines.local.launching import Launching, to_the_end
 from projecthub.engines.local.records import SKELETON, SOCKET_FILE, Record, project_dir, read_exit
 from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
@@ -31,7 +31,14 @@ _HUNT_S = 5.0
 class LocalEngine:
     """Runs project servers on this machine. Implements `projecthub.engines.port.Engine`."""
 
-    def __init__(self, *, runtime_dir: Path, isolation: Isolation | None = None, hidden: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        runtime_dir: Path,
+        isolation: Isolation | None = None,
+        hidden: Sequence[Path] = (),
+        network: Network = Network.HOST,
+    ) -> None:
         """Make an engine; `open` starts it.
 
         Args:
@@ -39,10 +46,13 @@ class LocalEngine:
                 missing. Its content is of no use after a reboot.
             isolation: What is to keep projects apart; None: the best that this machine offers.
             hidden: Directories of the hub that no project may see, even if they lie inside the system.
+            network: What most projects will reach: their start is prepared. Others are started on request.
         """
         self._runtime_dir = runtime_dir.absolute()
         self._isolation: Isolation | None = isolation
         self._hidden = tuple(path.absolute() for path in hidden)
+        self._network = network
+        self._networks = frozenset({Network.HOST})
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -63,8 +73,8 @@ class LocalEngine:
 
     @property
     def networks(self) -> frozenset[Network]:
-        """What projects can be given."""
-        return frozenset({Network.HOST})
+        """What projects can be given; known once the engine is open."""
+        return self._networks
 
     @property
     def means(self) -> Means:
@@ -108,8 +118,12 @@ class LocalEngine:
                 if self._launcher is not None:
                     await self._launcher.close()
                 self._launcher = await Launching.begin(
-                    isolation=self.isolation, runtime_dir=self._runtime_dir, hidden=self._hidden
+                    isolation=self.isolation,
+                    network=self._network,
+                    runtime_dir=self._runtime_dir,
+                    hidden=self._hidden,
                 )
+                self._networks, _ = await uplink.networks(self._launcher.trial_pid)
             return self._launcher
 
     async def close(self) -> None:
@@ -149,6 +163,8 @@ class LocalEngine:
             launcher = await self._ready_launcher()
             try:
                 record = await launcher.launch(spec, session_id)
+                if spec.network is Network.INTERNET:
+                    await uplink.attach(project_dir(self._runtime_dir, spec.project_id), record.init, record.server)
                 await self._confirm(record, _START_TIMEOUT_S)
             except BaseException as error:
                 await to_the_end(self._undo(spec.project_id, session_id))
@@ -200,6 +216,8 @@ class LocalEngine:
         record = self._load(project_id) if is_uuid(project_id) else None
         if record is None or not record.is_alive():
             return None
+        if uplink.is_missing(project_dir(self._runtime_dir, project_id)):
+            return None  # its start was never completed
         try:
             await self._confirm(record, _FIND_TIMEOUT_S)
         except (ServerLost, TimeoutError):
@@ -271,6 +289,7 @@ class LocalEngine:
     async def _see_end(self, record: Record) -> Exit:
         if record.boot_id == processes.boot_id():
             await processes.end_of(record.init)
+            await uplink.end(project_dir(self._runtime_dir, record.project_id))
         known = self._exits[record.session_id] = read_exit(project_dir(self._runtime_dir, record.project_id))
         if len(self._exits) > _REMEMBERED_EXITS:
             self._exits.popitem(last=False)

@@ -11,7 +11,7 @@ import itertools
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from projecthub.engines.local import kernel, processes
@@ -28,20 +28,23 @@ def close_all_but(*kept: int) -> None:
             os.closerange(low + 1, high)
 
 
-def fork_server(serve: Callable[[], None], *, log_fd: int, record_fd: int, alone: bool) -> NoReturn:
+def fork_server(
+    serve: Callable[[], None], *, log_fd: int, record_fd: int, held_fds: Sequence[int], alone: bool
+) -> NoReturn:
     """Fork the project server and stay as its init. Never returns, in either process.
 
     Args:
         serve: What the server does.
         log_fd: A file for what the server writes to its standard output and error.
         record_fd: A file that gets how the server ended: ``code 0`` or ``signal 9``.
+        held_fds: What is kept open as long as the init lives, and in no other process.
         alone: Whether this is the first process of an own pid namespace, which ends with it.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     output, server_output = os.pipe()
     server = os.fork()
     if server == 0:
-        for fd in (output, log_fd, record_fd):
+        for fd in (output, log_fd, record_fd, *held_fds):
             os.close(fd)
         os.dup2(server_output, 1)
         os.dup2(server_output, 2)
@@ -50,7 +53,7 @@ def fork_server(serve: Callable[[], None], *, log_fd: int, record_fd: int, alone
         serve()
         os._exit(0)
     os.dup2(log_fd, 2)
-    close_all_but(0, 1, 2, output, log_fd, record_fd)
+    close_all_but(0, 1, 2, output, log_fd, record_fd, *held_fds)
     kernel.set_process_name("project-init")
     _Init(server, output, log_fd, record_fd, alone).run()
 

@@ -12,6 +12,7 @@ CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
 
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
@@ -26,13 +27,17 @@ MNT_DETACH = 0x2
 # Younger system calls have the same numbers on every architecture, alpha aside.
 _SYS_MOUNT_SETATTR = 442
 _SYS_LANDLOCK_CREATE_RULESET = 444
+_SYS_LANDLOCK_ADD_RULE = 445
+_SYS_LANDLOCK_RESTRICT_SELF = 446
 _LANDLOCK_CREATE_RULESET_VERSION = 1
+_LANDLOCK_RULE_PATH_BENEATH = 1
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 # The low bits of mount_setattr's attributes are those of mount(2): rdonly 1, nosuid 2, nodev 4, noexec 8.
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
+_PR_SET_SECCOMP = 22
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
@@ -40,6 +45,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
+_SECCOMP_MODE_FILTER = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -53,6 +59,23 @@ class _MountAttributes(ctypes.Structure):
         ("propagation", ctypes.c_uint64),
         ("userns_fd", ctypes.c_uint64),
     )
+
+
+class _LandlockRuleset(ctypes.Structure):
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
+
+
+class _LandlockPathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -188,6 +211,49 @@ def landlock_abi() -> int:
             )
         ),
     )
+
+
+def landlock_ruleset(handled_access_fs: int, scoped: int) -> int:
+    """A new Landlock ruleset, as a file descriptor.
+
+    Args:
+        handled_access_fs: What is denied unless a rule allows it; bits of ``LANDLOCK_ACCESS_FS_*``.
+        scoped: What ends at the border of the domain; bits of ``LANDLOCK_SCOPE_*``.
+    """
+    attributes = _LandlockRuleset(handled_access_fs=handled_access_fs, scoped=scoped)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    call = ctypes.c_long(_SYS_LANDLOCK_CREATE_RULESET)
+    return _check(_libc.syscall(call, ctypes.byref(attributes), size, ctypes.c_uint32(0)))
+
+
+def allow_beneath(ruleset_fd: int, path: str, access_fs: int) -> None:
+    """Allow kinds of access to a directory and all below it. Nothing if there is no such directory."""
+    try:
+        parent_fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        rule = _LandlockPathBeneath(allowed_access=access_fs, parent_fd=parent_fd)
+        call = ctypes.c_long(_SYS_LANDLOCK_ADD_RULE)
+        kind = ctypes.c_int(_LANDLOCK_RULE_PATH_BENEATH)
+        _check(_libc.syscall(call, ctypes.c_int(ruleset_fd), kind, ctypes.byref(rule), ctypes.c_uint32(0)))
+    finally:
+        os.close(parent_fd)
+
+
+def restrict_by_landlock(ruleset_fd: int) -> None:
+    """Hold this process and all it will start to a ruleset, for good. Needs `forbid_new_privileges`."""
+    _check(_libc.syscall(ctypes.c_long(_SYS_LANDLOCK_RESTRICT_SELF), ctypes.c_int(ruleset_fd), ctypes.c_uint32(0)))
+
+
+def filter_system_calls(program: bytes) -> None:
+    """Have every system call of this process and of all it will start judged by a program, for good.
+
+    Args:
+        program: Classic BPF, 8 bytes an instruction. Needs `forbid_new_privileges`.
+    """
+    filter_program = _FilterProgram(length=len(program) // 8, instructions=program)
+    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(filter_program), 0, 0))
 
 
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(os.uname().machine)

@@ -3,7 +3,7 @@
 It is started by `LocalEngine` over a socket that it inherits, has one thread, and holds no key, no database, nothing
 of the hub's environment and no code of any project. Requests and replies are lines of JSON:
 
-* first ``{"isolation", "runtime_dir", "hidden"}``, answered by ``{}`` or ``{"error"}``;
+* first ``{"isolation", "network", "runtime_dir", "hidden"}``, answered by ``{"trial_pid"}`` or ``{"error"}``;
 * then ``{"id", "start": {...}}``, answered by ``{"id", "record": {...}}`` or ``{"id", "error"}``;
 * and ``{"id"}`` alone, which undoes the start of that id if it has not been answered yet, and answers it.
 
@@ -25,7 +25,6 @@ import selectors
 import shutil
 import signal
 import socket
-import struct
 import sys
 import traceback
 from dataclasses import asdict, dataclass, field, replace
@@ -33,16 +32,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from projecthub.engines.local import init, kernel, processes, sandbox
-from projecthub.engines.local.records import EXIT_FILE, LOG_FILE, SKELETON, SOCKET_FILE, Record, project_dir
-from projecthub.engines.port import Isolation
+from projecthub.engines.local import init, kernel, network, processes, sandbox
+from projecthub.engines.local.records import EXIT_FILE, LOG_FILE, SKELETON, Record, project_dir
+from projecthub.engines.local.sockets import listen, receive_with_sender
+from projecthub.engines.port import Isolation, Network
 from projecthub.errors import HubError, StartFailed
 from projecthub.projectserver.environment import make_environment
 from projecthub.projectserver.http import make_server, rehearse, serve
 from projecthub.projectserver.identity import Identity
 
-_BACKLOG = 128
-_CREDENTIALS = struct.Struct("3i")
 _INIT_IS_UP, _SERVER_IS_UP, _FAILED, _GO = b"I", b"S", b"E", b"G"
 _RESTOCK_S = 0.01
 
@@ -64,7 +62,7 @@ class _Seedling:
     def is_good(self) -> bool:
         """Whether it waits, or soon will."""
         with contextlib.suppress(BlockingIOError):
-            message, pid = _receive_with_sender(self.control)
+            message, pid = receive_with_sender(self.control)
             if message != _INIT_IS_UP:
                 return False  # it has failed, or was killed
             self.init = pid
@@ -106,6 +104,7 @@ class Launcher:
         self._hub = hub
         self._lines = bytearray()
         self._isolation = Isolation.NONE
+        self._network = Network.HOST
         self._runtime_dir = Path("/")
         self._hidden: list[Path] = []
         self._covered: list[str] = []
@@ -131,7 +130,8 @@ class Launcher:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._selector.register(wakeups, selectors.EVENT_READ)
         self._selector.register(self._hub, selectors.EVENT_READ)
-        self._tell({})
+        trial = None if self._isolation is Isolation.NONE else network.try_own()
+        self._tell({"trial_pid": trial and trial[0]})
         self._serve(wakeups)
 
     def _serve(self, wakeups: socket.socket) -> None:
@@ -155,7 +155,7 @@ class Launcher:
 
     def _restock(self) -> None:
         try:
-            self._spare = self._plant()
+            self._spare = self._plant(own_network=self._network is not Network.HOST)
         except OSError:  # no process to be had: the next start tries again, and is the one to tell
             self._is_barren = True
 
@@ -175,6 +175,7 @@ class Launcher:
 
     def _open(self, request: dict[str, Any]) -> None:
         self._isolation = Isolation(request["isolation"])
+        self._network = Network(request["network"])
         self._runtime_dir = Path(request["runtime_dir"])
         os.umask(0o022)
         if self._isolation is not Isolation.NONE:
@@ -205,17 +206,20 @@ class Launcher:
     def _begin(self, number: int, wanted: dict[str, Any]) -> None:
         """Give a seedling to a project; what it reports is handled by `_advance`."""
         home, uid, environment_file = wanted.pop("home"), wanted.pop("uid"), wanted.pop("environment_file")
+        reach = Network(wanted.pop("network"))
         isolated = self._isolation is not Isolation.NONE
         identity = Identity(**wanted, home=sandbox.HOME if isolated else home)
         directory = project_dir(self._runtime_dir, identity.project_id)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(mode=0o700)
-        seedling, self._spare = self._spare, None
+        seedling, own_network = None, reach is not Network.HOST
+        if own_network is (self._network is not Network.HOST):  # what spares are made for
+            seedling, self._spare = self._spare, None
         if seedling is not None and not seedling.is_good():
             seedling.control.close()
             seedling = None
         if seedling is None:
-            seedling = self._plant()
+            seedling = self._plant(own_network=own_network)
         start = _Start(
             id=number,
             identity=identity,
@@ -226,10 +230,10 @@ class Launcher:
         )
         self._starts[number] = start
         self._selector.register(start.control, selectors.EVENT_READ, number)
-        task = _Task(identity=identity, home=home, uid=uid, environment_file=environment_file)
+        task = _Task(identity=identity, home=home, uid=uid, environment_file=environment_file, network=reach)
         task.hand_over(start.control, directory)
 
-    def _plant(self) -> _Seedling:
+    def _plant(self, *, own_network: bool) -> _Seedling:
         """Fork a seedling.
 
         Raises:
@@ -241,7 +245,8 @@ class Launcher:
         with theirs:
             child = os.fork()
             if child == 0:
-                _grow(theirs, self._isolation, self._runtime_dir / SKELETON, self._covered, self._hidden)
+                soil = self._runtime_dir / SKELETON, self._covered, self._hidden
+                _grow(theirs, self._isolation, own_network, *soil)
         self._is_barren = False
         return _Seedling(control=control, pids={child})
 
@@ -249,7 +254,7 @@ class Launcher:
         """Take all that the processes of a start have reported so far."""
         while start.id in self._starts and not start.is_deserted:
             try:
-                message, pid = _receive_with_sender(start.control)
+                message, pid = receive_with_sender(start.control)
             except BlockingIOError:
                 return
             if not message:
@@ -352,17 +357,21 @@ class _Task:
     home: str
     uid: int | None
     environment_file: str | None
+    network: Network
 
     def hand_over(self, control: socket.socket, directory: Path) -> None:
         """Tell a seedling, with the files that it needs from a project's runtime directory."""
         with contextlib.ExitStack() as opened:
-            listener = opened.enter_context(_listen(directory))
+            listener = opened.enter_context(listen(directory))
             # A file, for a message has bounds that a project's environment has not.
             task = opened.enter_context(os.fdopen(os.memfd_create("task"), "wb", buffering=0))
             task.write(json.dumps(asdict(self)).encode())
             fds = [listener.fileno(), task.fileno()]
             for name in (LOG_FILE, EXIT_FILE):
                 fds.append(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                opened.callback(os.close, fds[-1])
+            if self.network is Network.INTERNET:
+                fds.append(network.make_lifeline(directory))
                 opened.callback(os.close, fds[-1])
             socket.send_fds(control, [_GO], fds)
 
@@ -376,11 +385,16 @@ class _Task:
         if values["environment_file"] is not None:
             environment = json.loads(Path(values["environment_file"]).read_bytes())
             identity = replace(identity, environment=environment)
-        return cls(**{**values, "identity": identity})
+        return cls(**{**values, "identity": identity, "network": Network(values["network"])})
 
 
 def _grow(
-    control: socket.socket, isolation: Isolation, skeleton: Path, covered: list[str], hidden: list[Path]
+    control: socket.socket,
+    isolation: Isolation,
+    own_network: bool,
+    skeleton: Path,
+    covered: list[str],
+    hidden: list[Path],
 ) -> NoReturn:
     """Turn this forked process into the first one of a project, once it is told of which. Never returns."""
     try:
@@ -389,7 +403,7 @@ def _grow(
         init.close_all_but(0, 1, 2, control.fileno())
         isolated = isolation is not Isolation.NONE
         if isolated:
-            sandbox.enter_namespaces()
+            sandbox.enter_namespaces(own_network=own_network)
             if os.fork():
                 os._exit(0)
         os.setsid()
@@ -398,23 +412,26 @@ def _grow(
         sandbox.clamp_resources(own_uid=isolation is Isolation.FULL)
         if isolated:
             sandbox.prepare_project(str(skeleton), covered, hidden)
-        message, fds, _, _ = socket.recv_fds(control, 1, 4)
+        message, fds, _, _ = socket.recv_fds(control, 1, 5)
         if not message:
             os._exit(0)  # the launcher has ended
-        listener_fd, task_fd, log_fd, record_fd = fds
+        listener_fd, task_fd, log_fd, record_fd, *held_fds = fds
         task = _Task.read(task_fd)
         if isolated:
-            sandbox.enter(root=str(skeleton), home=task.home, uid=task.uid, user=task.identity.user)
+            resolver = network.resolver_configuration(task.network)
+            sandbox.enter(root=str(skeleton), home=task.home, uid=task.uid, user=task.identity.user, resolver=resolver)
         else:
             kernel.adopt_orphans()
         if isolated or task.uid is not None:
             sandbox.drop_privileges(task.uid)
+        if isolated:
+            sandbox.add_second_layers()
         _enter_home(task.identity.home)
         # Without isolation a change of uid alone has this effect, and there is nothing in here to hide.
         kernel.set_dumpable(not isolated)
         listener = socket.socket(fileno=listener_fd)
         serve_task = functools.partial(_serve, task.identity, control, listener)
-        init.fork_server(serve_task, log_fd=log_fd, record_fd=record_fd, alone=isolated)
+        init.fork_server(serve_task, log_fd=log_fd, record_fd=record_fd, held_fds=held_fds, alone=isolated)
     except StartFailed as error:
         control.send(_FAILED + error.message.encode())
     except Exception as error:
@@ -451,34 +468,6 @@ def _enter_home(home: str) -> None:
         os.chdir(home)
     except OSError as error:
         raise StartFailed(f"the project's home cannot be entered: {error.strerror}") from error
-
-
-def _listen(directory: Path) -> socket.socket:
-    """A listening socket in a directory whose path may be longer than an address can be."""
-    listener = socket.socket(socket.AF_UNIX)
-    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-    try:
-        listener.bind(f"/proc/self/fd/{directory_fd}/{SOCKET_FILE}")
-        listener.listen(_BACKLOG)
-    finally:
-        os.close(directory_fd)
-    return listener
-
-
-def _receive_with_sender(control: socket.socket) -> tuple[bytes, int]:
-    """A message and the sender's process id as we see it, whatever it is called inside its namespace.
-
-    Raises:
-        BlockingIOError: There is none now.
-    """
-    try:
-        message, extra, _, _ = control.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
-    except ConnectionResetError:  # it ended with something unread
-        return b"", 0
-    for _, kind, data in extra:
-        if kind == socket.SCM_CREDENTIALS:
-            return message, _CREDENTIALS.unpack(data)[0]
-    return b"", 0
 
 
 def main() -> None:

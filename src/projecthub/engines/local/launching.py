@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import projecthub
 from projecthub.engines.local.records import Record
-from projecthub.engines.port import Isolation, StartSpec
+from projecthub.engines.port import Isolation, Network, StartSpec
 from projecthub.errors import StartFailed
 
 _T = TypeVar("_T")
@@ -76,10 +76,13 @@ class Launching:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         runtime_dir: Path,
+        trial_pid: int | None,
     ) -> None:
         """Take over a launcher that has been opened; `begin` makes one."""
         self._process = process
         self._runtime_dir = runtime_dir
+        self.trial_pid = trial_pid
+        """A process of the launcher in a network of its own, to be tried and killed; None: there is no such network."""
         self._reader = reader
         self._writer = writer
         self._numbers = itertools.count(1)
@@ -87,8 +90,16 @@ class Launching:
         self._listener = asyncio.create_task(self._listen())
 
     @classmethod
-    async def begin(cls, *, isolation: Isolation, runtime_dir: Path, hidden: Sequence[Path]) -> Launching:
+    async def begin(
+        cls, *, isolation: Isolation, network: Network, runtime_dir: Path, hidden: Sequence[Path]
+    ) -> Launching:
         """Start a launcher and wait until it is ready.
+
+        Args:
+            isolation: What is to keep projects apart.
+            network: What most projects will reach: those start fastest.
+            runtime_dir: Of the engine.
+            hidden: As for `LocalEngine`.
 
         Raises:
             StartFailed: It cannot build sandboxes here, with the reason.
@@ -97,6 +108,7 @@ class Launching:
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_MAX_LINE_BYTES)
         request = {
             "isolation": isolation,
+            "network": network,
             "runtime_dir": str(runtime_dir),
             "hidden": [str(path) for path in hidden],
         }
@@ -113,7 +125,7 @@ class Launching:
             if isinstance(error, OSError):  # a time-out among them
                 raise StartFailed("the launcher could not be started: it does not answer") from error
             raise
-        return cls(process, reader, writer, runtime_dir)
+        return cls(process, reader, writer, runtime_dir, answer["trial_pid"])
 
     @property
     def pid(self) -> int:
@@ -141,6 +153,7 @@ class Launching:
             "session_id": session_id,
             "home": str(spec.home),
             "uid": spec.uid,
+            "network": spec.network,
             "environment_file": None,
         }
         file = self._runtime_dir / f".environment-{session_id}"

@@ -175,14 +175,16 @@ def _trial(scratch: Path) -> None:
     """
     uid = _STRANGER if os.geteuid() == 0 else None
     sandbox.prepare(_isolation_of_user(), scratch / "skeleton", [])
-    sandbox.enter_namespaces()
+    sandbox.enter_namespaces(own_network=False)
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             sandbox.prepare_project(str(scratch / "skeleton"), sandbox.covered_trees(), [])
-            sandbox.enter(root=str(scratch / "skeleton"), home=str(scratch / "home"), uid=uid, user="trial")
+            root, home = str(scratch / "skeleton"), str(scratch / "home")
+            sandbox.enter(root=root, home=home, uid=uid, user="trial", resolver="")
             sandbox.drop_privileges(uid)
+            sandbox.add_second_layers()
         except StartFailed as error:
             os.write(tell, error.message.encode())
         finally:

@@ -139,19 +139,27 @@ def kill_tree(pid: int) -> list[Process]:
     return found
 
 
-async def end_of(process: Process) -> None:
-    """Wait until that very process has ended."""
+async def end_of(process: Process, *, reap: bool = False) -> None:
+    """Wait until that very process has ended, and take its remains if it was our child and ``reap`` is set."""
     pidfd = open_pidfd(process)
-    if pidfd is None:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
+    if pidfd is not None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(pidfd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+    if reap:
+        _reap(process)
+
+
+def _reap(process: Process) -> None:
+    stat = _read_stat(process.pid)
+    if stat is not None and stat.started == process.started:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)
 
 
 def usage_of_tree(pid: int) -> Usage:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import projecthub
-from projecthub.engines.local import kernel
+from projecthub.engines.local import kernel, landlock, network, seccomp
 from projecthub.engines.port import Isolation
 from projecthub.errors import StartFailed
 
@@ -39,7 +39,7 @@ _DEVICE_LINKS = {
 # Configuration of the machine that programs need and that holds no secret. Everything else of /etc stays out.
 _ETC_COPIED = (
     *("bash.bashrc", "gai.conf", "hosts", "ld.so.cache", "ld.so.conf", "localtime", "mime.types", "profile"),
-    *("protocols", "resolv.conf", "services", "ssl/openssl.cnf", "timezone"),
+    *("protocols", "services", "ssl/openssl.cnf", "timezone"),
 )
 _ETC_BOUND = ("alternatives", "ca-certificates", "fonts", "pki", "ssl/certs")
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
@@ -206,7 +206,7 @@ def _make_etc(root: str) -> None:
             kernel.bind(str(host / name), str(etc / name), _CLEAN)
     (etc / "nsswitch.conf").write_text(_NSSWITCH)
     (etc / "hostname").write_text(HOST_NAME + "\n")
-    for name in ("passwd", "group"):
+    for name in ("passwd", "group", "resolv.conf"):
         (etc / name).symlink_to(f"/run/project/{name}")
 
 
@@ -220,14 +220,20 @@ def _make_dev(root: str) -> None:
         (dev / name).symlink_to(target)
 
 
-def enter_namespaces() -> None:
+def enter_namespaces(*, own_network: bool) -> None:
     """Enter a project's own mount, ipc and uts namespaces; the children to come get their own pid namespace.
+
+    Args:
+        own_network: Whether the network is to be its own, too: a loopback and nothing else.
 
     Raises:
         StartFailed: The kernel refuses.
     """
     with _step("namespaces"):
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID)
+    if own_network:
+        with _step("network"):
+            network.enter_own()
 
 
 def covered_trees() -> list[str]:
@@ -261,7 +267,7 @@ def prepare_project(root: str, covered: Sequence[str], hidden: Sequence[Path]) -
             kernel.restrict(root + path, kernel.MS_RDONLY | kernel.MS_NOSUID)
 
 
-def enter(*, root: str, home: str, uid: int | None, user: str) -> None:
+def enter(*, root: str, home: str, uid: int | None, user: str, resolver: str) -> None:
     """Add a project's home and user to what `prepare_project` has made, and go in.
 
     Args:
@@ -269,6 +275,7 @@ def enter(*, root: str, home: str, uid: int | None, user: str) -> None:
         home: The project's home on the machine.
         uid: The project's uid and gid; None: the caller's own.
         user: The project's user name.
+        resolver: What its ``/etc/resolv.conf`` is to say.
 
     Raises:
         StartFailed: A step failed.
@@ -280,6 +287,7 @@ def enter(*, root: str, home: str, uid: int | None, user: str) -> None:
     os.close(home_fd)
     with _step("private directories"):
         _make_run(Path(root, "run"), owner, user)
+        Path(root, "run/project/resolv.conf").write_text(resolver)
         kernel.change_root(root)
 
 
@@ -339,3 +347,17 @@ def drop_privileges(uid: int | None) -> None:
         kernel.join_new_keyring()
         kernel.drop_capabilities()
         kernel.forbid_new_privileges()
+
+
+def add_second_layers() -> None:
+    """Say again, to Landlock and to a filter of system calls, what namespaces and missing privileges forbid already.
+
+    What the kernel does not offer is left out. The last step: nothing of the building is allowed from here on.
+
+    Raises:
+        StartFailed: The kernel offers it, but refuses.
+    """
+    with _step("Landlock"):
+        landlock.restrict(HOME)
+    with _step("filter of system calls"):
+        seccomp.install()

@@ -1,0 +1,206 @@
+"""The way out of a project's own network: a process of slirp4netns for each project, on the hub's side.
+
+It carries connections from inside to the world and answers questions for names; nothing comes in. It runs outside of
+the project, and is held to the life of the project's init and of nobody else: init alone holds the *lifeline* open,
+a named pipe whose other end the process watches. So it survives the hub's end, and never its project's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+from dataclasses import asdict
+from pathlib import Path
+
+from projecthub.engines.local import processes
+from projecthub.engines.local.launching import to_the_end
+from projecthub.engines.local.processes import Process
+from projecthub.engines.local.records import LIFELINE_FILE, UPLINK_FILE
+from projecthub.engines.port import Network
+from projecthub.errors import StartFailed
+
+PROGRAM = "slirp4netns"
+_READY_TIMEOUT_S = 10.0
+_MTU = 65520
+_DEVICE = "tap0"
+_SEARCHED = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+async def attach(directory: Path, init: Process, server: Process) -> None:
+    """Give a running project its way out, and wait until it is there.
+
+    Args:
+        directory: The project's runtime directory; what `end` needs is saved there.
+        init: The project's first process, which holds the lifeline.
+        server: A process in the project's network whose namespaces may be opened.
+
+    Raises:
+        StartFailed: It did not work; the text is for people.
+    """
+    with contextlib.ExitStack() as opened:
+        try:
+            lifeline = _open(opened, directory / LIFELINE_FILE, os.O_RDONLY | os.O_NONBLOCK)
+            namespaces = _open_namespaces(opened, server)
+        except OSError as error:
+            raise StartFailed(f"the project's network could not be connected: {error.strerror}") from error
+        # Looked at after opening: so it is their namespaces, and init held the lifeline when we took our end of it.
+        if not (processes.is_alive(init) and processes.is_alive(server)):
+            raise StartFailed("the project's network could not be connected: the project has ended")
+        process, _ = await _spawn(opened, lifeline, namespaces)
+    if process is None:
+        raise StartFailed(f"the project's network could not be connected: {PROGRAM} failed; run 'projecthub doctor'")
+    (directory / UPLINK_FILE).write_text(json.dumps(asdict(process)))
+
+
+def is_missing(directory: Path) -> bool:
+    """Whether a project is to have a way out that `attach` has not completed."""
+    return (directory / LIFELINE_FILE).exists() and not (directory / UPLINK_FILE).exists()
+
+
+async def end(directory: Path) -> None:
+    """Wait until the uplink of a project that has ended is gone; nothing if it had none."""
+    try:
+        process = Process(**json.loads((directory / UPLINK_FILE).read_bytes()))
+    except (OSError, TypeError, ValueError):
+        return
+    await _end(process)
+
+
+async def networks(trial_pid: int | None) -> tuple[frozenset[Network], str]:
+    """What projects can be given on this machine, and why not more.
+
+    Args:
+        trial_pid: The process of `network.try_own`, which is used for the trial and killed; None: there is none.
+    """
+    trial = None if trial_pid is None else processes.identify(trial_pid)
+    if trial is None:
+        return frozenset({Network.HOST}), "no network namespaces for projects"
+    try:
+        why = await _try_out(trial)
+    finally:
+        processes.send(trial, signal.SIGKILL)
+        await to_the_end(processes.end_of(trial))
+    if why:
+        return frozenset({Network.HOST, Network.NONE}), why
+    return frozenset(Network), ""
+
+
+async def _try_out(trial: Process) -> str:
+    """Give a process a way out, and take it away again; why it does not work, or nothing."""
+    with contextlib.ExitStack() as opened:
+        try:
+            namespaces = _open_namespaces(opened, trial)
+        except OSError as error:
+            return f"the namespaces of a project cannot be opened: {error.strerror}"
+        lifeline, life = os.pipe()
+        opened.callback(os.close, lifeline)
+        opened.callback(os.close, life)
+        process, why = await _spawn(opened, lifeline, namespaces)
+        if process is not None:
+            await to_the_end(_end(process))
+        return why
+
+
+def _open(opened: contextlib.ExitStack, path: Path, flags: int) -> int:
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    opened.callback(os.close, fd)
+    return fd
+
+
+def _open_namespaces(opened: contextlib.ExitStack, process: Process) -> tuple[int, int | None]:
+    """The network namespace of a process, and the user namespace that has to be entered first, if one has."""
+    network = _open(opened, Path(f"/proc/{process.pid}/ns/net"), os.O_RDONLY)
+    if os.geteuid() == 0:
+        return network, None
+    return network, _open(opened, Path(f"/proc/{process.pid}/ns/user"), os.O_RDONLY)
+
+
+async def _spawn(
+    opened: contextlib.ExitStack, lifeline: int, namespaces: tuple[int, int | None]
+) -> tuple[Process | None, str]:
+    """Start the program and wait until it has set up the network; the process, or None and why there is none."""
+    program = shutil.which(PROGRAM, path=_SEARCHED)
+    if program is None:
+        return None, f"{PROGRAM} is not installed"
+    ready, tell_ready = os.pipe()
+    opened.callback(os.close, ready)
+    complaints = os.memfd_create("complaints", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    opened.callback(os.close, complaints)
+    try:
+        command = [program, *_options(lifeline, tell_ready, namespaces)]
+        pid = _start(command, (lifeline, tell_ready, *(fd for fd in namespaces if fd is not None)), complaints)
+    finally:
+        os.close(tell_ready)
+    process = processes.identify(pid)
+    is_up = False
+    try:
+        is_up = await _read_byte(ready)
+    finally:
+        if not is_up:
+            os.kill(pid, signal.SIGKILL)  # not reaped yet, so it is still that process
+            await to_the_end(asyncio.to_thread(os.waitpid, pid, 0))
+    # Whatever it has to say from here on, it cannot fill memory with it.
+    fcntl.fcntl(complaints, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    if is_up:
+        return process, ""
+    lines = os.pread(complaints, 4096, 0).decode(errors="replace").splitlines()
+    # The first line that tells of no progress: those that follow are consequences.
+    return None, next((line for line in lines if "tapfd=" not in line), f"{PROGRAM} does not come up")
+
+
+async def _read_byte(fd: int) -> bool:
+    """Whether a byte comes out of a pipe in time, before its end."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(fd, readable.set)
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            await readable.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(fd)
+    return bool(os.read(fd, 1))
+
+
+async def _end(process: Process) -> None:
+    processes.send(process, signal.SIGKILL)
+    await processes.end_of(process, reap=True)
+
+
+def _options(lifeline: int, tell_ready: int, namespaces: tuple[int, int | None]) -> list[str]:
+    network, user = namespaces
+    options = [f"--exit-fd={lifeline}", f"--ready-fd={tell_ready}", "--configure", f"--mtu={_MTU}"]
+    options += ["--disable-host-loopback", "--enable-seccomp", "--netns-type=path"]
+    if user is None:
+        options += ["--enable-sandbox"]  # an empty root, no capabilities; to make one needs a user 0
+    else:
+        options += [f"--userns-path=/proc/self/fd/{user}"]
+    return [*options, f"/proc/self/fd/{network}", _DEVICE]
+
+
+def _start(command: list[str], inherited: tuple[int, ...], complaints: int) -> int:
+    """Start a program that outlives us, with some of our file descriptors."""
+    # Not by subprocess, whose objects complain, and whose asyncio variant kills, when they go before the process does.
+    for fd in inherited:
+        os.set_inheritable(fd, True)
+    try:
+        return os.posix_spawn(
+            command[0],
+            command,
+            {"PATH": _SEARCHED},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, complaints, 2),
+            ],
+            setsid=True,
+        )
+    finally:
+        for fd in inherited:
+            os.set_inheritable(fd, False)
