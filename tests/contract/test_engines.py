@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,12 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from projecthub.engines.local import engine as engine_module
+from projecthub.engines.local import launching, processes
 from projecthub.engines.local.engine import LocalEngine
-from projecthub.engines.local.records import Record
-from projecthub.engines.port import Engine, Exit, Instance, Isolation, StartSpec
+from projecthub.engines.local.processes import Process
+from projecthub.engines.local.records import RECORD_FILES, Record
+from projecthub.engines.port import Engine, Exit, Instance, Isolation, Limits, StartSpec
 from projecthub.errors import CallTimeout, ExecFailed, InvalidArgument, ServerLost, StartFailed, UnknownMethod
 from projecthub.wire.ids import ProjectId
 
@@ -54,6 +59,10 @@ class Bench:
     async def bash(self, instance: Instance, script: str) -> str:
         result: Any = await self.engine.call(instance, "system.exec", [{"command": script, "bash": True}])
         return str(result["stdout"])
+
+    def groups(self) -> list[Path]:
+        """The control groups of runs, the spare one's among them."""
+        return [path for tree in self.engine._trees.all() if tree.exists() for path in tree.iterdir() if path.is_dir()]
 
     def launchers(self) -> list[psutil.Process]:
         return [each for each in psutil.Process().children() if any("launcher" in word for word in each.cmdline())]
@@ -364,7 +373,7 @@ async def test_activity_tells_time_terminals_and_processes(bench: Bench) -> None
     assert (quiet.processes, quiet.terminals) == (0, 0)
     await bench.bash(instance, "setsid sleep 60 >/dev/null 2>&1 &")
     await bench.bash(instance, "setsid script -qc 'sleep 60' /dev/null >/dev/null 2>&1 </dev/null & sleep 0.3")
-    await bench.bash(instance, "timeout 0.3 bash -c 'while :; do :; done'; true")
+    await bench.bash(instance, 'python3 -c "import time\nwhile time.process_time() < 0.3: pass"')
     busy = await bench.engine.activity(instance)
     assert busy is not None
     assert busy.cpu_s - quiet.cpu_s >= 0.2
@@ -372,3 +381,184 @@ async def test_activity_tells_time_terminals_and_processes(bench: Bench) -> None
     assert busy.terminals == 1
     await bench.engine.stop(instance)
     assert await bench.engine.activity(instance) is None
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def with_limits(bench: Bench, **limits: Any) -> StartSpec:
+    return replace(bench.spec(), limits=Limits(**limits))
+
+
+def needs(bench: Bench, purpose: str) -> None:
+    """Skip where no control group serves a purpose."""
+    if bench.engine._trees.version(purpose) is None:
+        pytest.skip(f"this user has no control group for {purpose} on this machine")
+
+
+HOG = "python3 -c \"held = []\nwhile True: held.append(b'x' * 1_000_000)\""
+
+
+async def test_what_uses_too_much_memory_is_ended_and_the_server_lives(bench: Bench) -> None:
+    needs(bench, "memory")
+    instance = await bench.engine.start(with_limits(bench, memory_bytes=100_000_000))
+    assert await bench.bash(instance, f"{HOG} 2>&1; echo $?") == "137\n"
+    usage = await bench.engine.usage(instance)
+    assert usage.oom_kills == 1
+    assert usage.pss < 100_000_000
+    assert await bench.bash(instance, "echo still here") == "still here\n"
+
+
+async def test_a_server_that_was_ended_for_want_of_memory_says_so(bench: Bench) -> None:
+    needs(bench, "memory")
+    instance = await bench.engine.start(with_limits(bench, memory_bytes=100_000_000))
+    waiting = asyncio.create_task(bench.engine.wait(instance))
+    with pytest.raises(ServerLost):  # a project may choose its own server as the first to go
+        await bench.bash(instance, f"echo 1000 > /proc/$PPID/oom_score_adj; {HOG}")
+    exit = await waiting
+    assert (exit.signal, exit.out_of_memory) == (signal.SIGKILL, True)
+
+
+async def test_processes_stop_at_their_limit_and_the_project_still_answers_and_stops(bench: Bench) -> None:
+    if bench.engine.means.processes is None:
+        pytest.skip("nothing limits processes here")
+    instance = await bench.engine.start(with_limits(bench, processes=40))
+    bomb = "for n in $(seq 100); do sleep 60 & done 2>/tmp/refused-$$; grep -c fork /tmp/refused-$$; rm /tmp/refused-$$"
+    with contextlib.suppress(ExecFailed):
+        await bench.bash(instance, bomb)
+    activity = await bench.engine.activity(instance)
+    assert activity is not None
+    assert 20 <= activity.processes <= 40
+    assert await bench.engine.call(instance, "system.ping", [])
+    await bench.engine.stop(instance)
+    assert await bench.engine.find(instance.project_id) is None
+
+
+async def test_processor_time_is_bounded(bench: Bench) -> None:
+    needs(bench, "cpu")
+    loop = "timeout 1 bash -c 'while :; do :; done'; true"
+    used = []
+    for cores in (None, 0.2):
+        instance = await bench.engine.start(with_limits(bench, cpu_cores=cores))
+        before = await bench.engine.activity(instance)
+        await bench.bash(instance, loop)
+        after = await bench.engine.activity(instance)
+        assert before is not None and after is not None
+        used.append(after.cpu_s - before.cpu_s)
+        await bench.engine.stop(instance)
+    assert used[1] < 0.45
+    assert used[1] < used[0]
+
+
+async def test_a_run_without_limits_has_none(bench: Bench) -> None:
+    instance = await bench.engine.start(with_limits(bench))
+    assert await bench.bash(instance, "ulimit -v") == "unlimited\n"
+    record = Record.load(bench.runtime_dir / instance.project_id)
+    assert record is not None
+    if "processes" in record.groups:
+        assert Path(record.groups["processes"], "pids.max").read_text() == "max\n"
+
+
+@pytest.mark.parametrize("end", ["stop", "server", "init"])
+async def test_nothing_is_left_of_its_groups(bench: Bench, end: str) -> None:
+    instance = await bench.engine.start(bench.spec())
+    record = Record.load(bench.runtime_dir / instance.project_id)
+    assert record is not None
+    if not record.groups:
+        pytest.skip("this user has no control groups on this machine")
+    for directory in record.groups.values():
+        assert str(instance.pid) in Path(directory, "cgroup.procs").read_text().split()
+    if end != "stop":
+        os.kill(record.server.pid if end == "server" else record.init.pid, signal.SIGKILL)
+        await bench.engine.wait(instance)
+    await bench.engine.stop(instance)
+    assert not any(Path(directory).exists() for directory in record.groups.values())
+    await bench.engine.close()
+    assert bench.groups() == []
+    assert not any(tree.exists() for tree in bench.engine._trees.all())
+
+
+def daemons(seconds: int) -> list[Process]:
+    """The processes that sleep for a while, as we see them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes() == f"sleep\0{seconds}\0".encode():
+                found.append(processes.identify(int(entry.name)))
+    return [each for each in found if each is not None]
+
+
+async def test_a_daemon_is_ended_with_a_project_whose_init_was_killed(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    record = Record.load(bench.runtime_dir / instance.project_id)
+    assert record is not None
+    if bench.isolation is Isolation.NONE and not record.groups:
+        pytest.skip("this user has no control groups on this machine, and asked for no isolation")
+    await bench.bash(instance, "(setsid sleep 4242 >/dev/null 2>&1 &)")
+    daemon = daemons(4242)[0]
+    os.kill(record.init.pid, signal.SIGKILL)
+    await bench.engine.wait(instance)
+    await bench.engine.stop(instance)
+    assert not processes.is_alive(daemon)
+
+
+async def test_what_belongs_to_no_run_is_ended_by_the_next_engine(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    record = Record.load(bench.runtime_dir / instance.project_id)
+    assert record is not None
+    if not record.groups:
+        pytest.skip("this user has no control groups on this machine")
+    directory = bench.runtime_dir / instance.project_id
+    for name in RECORD_FILES:
+        (directory / name).write_text("damaged")
+    with pytest.raises(StartFailed, match="its record is damaged; restart the hub"):
+        await bench.engine.start(replace(bench.spec(project_id=instance.project_id), epoch=2))
+    assert processes.is_alive(record.server)
+    bench.launchers()[0].kill()
+    await bench.engine.close()
+    another = bench.another_engine()
+    await another.open()
+    try:
+        assert not processes.is_alive(record.server)
+        assert not directory.exists()
+        started = await another.start(replace(bench.spec(project_id=instance.project_id), epoch=2))
+        await another.stop(started)
+    finally:
+        await another.close()
+    assert bench.groups() == []
+
+
+async def test_a_launcher_that_hangs_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(launching, "_ABORT_TIMEOUT_S", 0.2)
+    (launcher,) = bench.launchers()
+    launcher.suspend()
+    with pytest.raises(StartFailed, match=r"within 0 seconds|the launcher has ended"):
+        await bench.engine.start(bench.spec())
+    monkeypatch.undo()
+    instance = await bench.engine.start(bench.spec())
+    assert await bench.bash(instance, "echo hello") == "hello\n"
+
+
+async def test_a_run_before_the_boot_is_told_as_such(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    directory = bench.runtime_dir / instance.project_id
+    record = Record.load(directory)
+    assert record is not None
+    await bench.engine.close()
+    replace(record, boot_id="another").save(directory)
+    another = bench.another_engine()
+    await another.open()
+    try:
+        assert (await another.wait(instance)).rebooted
+        assert not directory.exists()
+    finally:
+        await another.close()
+        record.save(_made(directory))
+        await bench.engine.open()
+        await bench.engine.stop(instance)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    return directory

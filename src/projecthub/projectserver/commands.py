@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 _READ_BYTES = 65536
@@ -17,6 +18,7 @@ _READ_BYTES = 65536
 _LINGER_S = 0.25
 # A killed process may take a while to end: it gives back its memory first.
 _DEATH_S = 10.0
+_FIRST_TO_GO = "500"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,9 @@ def _spawn(
         bufsize=0,
     )
     assert process.stdout is not None and process.stderr is not None
+    # Where memory is short, a command goes before the server does, on which all others depend.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text(_FIRST_TO_GO)
     return process, (process.stdout, process.stderr)
 
 

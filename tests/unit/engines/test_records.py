@@ -11,7 +11,16 @@ import pytest
 
 from projecthub.engines.local import processes
 from projecthub.engines.local.processes import Process
-from projecthub.engines.local.records import EXIT_FILE, RECORD_FILE, Record, read_exit
+from projecthub.engines.local.records import (
+    EXIT_FILE,
+    LOG_FILE,
+    RECORD_FILES,
+    Record,
+    is_locked_alive,
+    lock_alive,
+    read_exit,
+    read_log,
+)
 from projecthub.engines.port import Exit, Isolation
 from projecthub.wire.ids import ProjectId
 
@@ -35,13 +44,40 @@ def record() -> Record:
 def test_a_record_comes_back_as_it_was(record: Record, tmp_path: Path) -> None:
     record.save(tmp_path)
     assert Record.load(tmp_path) == record
-    assert [path.name for path in tmp_path.iterdir()] == [RECORD_FILE]
+    assert {path.name for path in tmp_path.iterdir()} == set(RECORD_FILES)
+
+
+@pytest.mark.parametrize("damaged", RECORD_FILES)
+@pytest.mark.parametrize("text", ["", "{", '{"boot_id": "x"}', "\0" * 100])
+def test_one_damaged_record_is_no_loss(record: Record, tmp_path: Path, damaged: str, text: str) -> None:
+    record.save(tmp_path)
+    (tmp_path / damaged).write_text(text)
+    assert Record.load(tmp_path) == record
+
+
+def test_a_run_holds_a_lock_as_long_as_it_lives(tmp_path: Path) -> None:
+    assert not is_locked_alive(tmp_path)
+    held = lock_alive(tmp_path)
+    copy = os.dup(held)
+    os.close(held)
+    assert is_locked_alive(tmp_path)
+    os.close(copy)
+    assert not is_locked_alive(tmp_path)
+
+
+def test_the_end_of_a_log_is_told_without_what_a_terminal_would_act_upon(tmp_path: Path) -> None:
+    assert read_log(tmp_path) == ""
+    (tmp_path / LOG_FILE).write_bytes(b"x" * 5000 + b"\x1b[2J\xff\nlast")
+    text = read_log(tmp_path)
+    assert len(text) <= 2000
+    assert text.endswith("x [2J\ufffd\nlast")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"boot_id": 1}', "{" * 10])
 def test_what_is_no_record_is_none(text: str, tmp_path: Path) -> None:
     assert Record.load(tmp_path) is None
-    (tmp_path / RECORD_FILE).write_text(text)
+    for name in RECORD_FILES:
+        (tmp_path / name).write_text(text)
     assert Record.load(tmp_path) is None
 
 

@@ -8,14 +8,25 @@ import shutil
 import signal
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import structlog
+
 from projecthub.engines import calls
-from projecthub.engines.local import probe, processes, uplink
+from projecthub.engines.local import cgroups, probe, processes, uplink
+from projecthub.engines.local.cgroups import Group, Trees
 from projecthub.engines.local.launching import Launching, to_the_end
-from projecthub.engines.local.records import SKELETON, SOCKET_FILE, Record, project_dir, read_exit
+from projecthub.engines.local.records import (
+    SKELETON,
+    SOCKET_FILE,
+    Record,
+    is_locked_alive,
+    project_dir,
+    read_exit,
+)
 from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
 from projecthub.errors import ServerLost, StartFailed
 from projecthub.wire.ids import ProjectId, is_uuid
@@ -26,6 +37,9 @@ _REMEMBERED_EXITS = 1024
 _NOTHING = Usage(processes=0, rss=0, pss=0, uss=0, swap=0, cpu_s=0.0)
 # How long an init that has no pid namespace may take to kill and reap everything before it is killed itself.
 _HUNT_S = 5.0
+_REMOVALS, _REMOVAL_S = 100, 0.01
+
+_log = structlog.get_logger()
 
 
 class LocalEngine:
@@ -53,6 +67,8 @@ class LocalEngine:
         self._hidden = tuple(path.absolute() for path in hidden)
         self._network = network
         self._networks = frozenset({Network.HOST})
+        self._trees = Trees()
+        self._before_boot: set[str] = set()
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -78,8 +94,17 @@ class LocalEngine:
 
     @property
     def means(self) -> Means:
-        """By what projects are held to their limits."""
-        return Means()
+        """By what projects are held to their limits; known once the engine is open."""
+        own_uid = self.isolation is Isolation.FULL
+        return Means(
+            memory=self._by("memory") or "rlimit, for each process",
+            cpu=self._by("cpu"),
+            processes=self._by("processes") or ("rlimit" if own_uid else None),
+        )
+
+    def _by(self, purpose: str) -> str | None:
+        version = self._trees.version(purpose)
+        return None if version is None else f"cgroup v{version}"
 
     async def open(self) -> None:
         """Try the machine, start the launcher, and clean up what an earlier boot has left.
@@ -95,19 +120,37 @@ class LocalEngine:
         elif self._isolation is not Isolation.NONE and (self._isolation is Isolation.FULL) != (os.geteuid() == 0):
             other = "run it as root" if self._isolation is Isolation.FULL else "ask for 'full'"
             raise StartFailed(f"isolation '{self._isolation}' is not for a hub of this user: {other}")
-        self._clean()
+        self._trees = await asyncio.to_thread(cgroups.find, self._runtime_dir)
+        await self._clean()
         await self._ready_launcher()
 
-    def _clean(self) -> None:
+    async def _clean(self) -> None:
         """Remove what has no meaning any more: starts that were never completed, and runs before the boot."""
         boot_id = processes.boot_id()
         for left in self._runtime_dir.glob(".environment-*"):
             left.unlink(missing_ok=True)
-        for project_id in self._known():
+        records = {project_id: self._load(project_id) for project_id in self._known()}
+        await self._end_groups_but(record for record in records.values() if record is not None)
+        for project_id, record in records.items():
             directory = project_dir(self._runtime_dir, project_id)
-            record = Record.load(directory)
-            if record is None or record.boot_id != boot_id:
-                shutil.rmtree(directory, ignore_errors=True)
+            if record is not None and record.boot_id != boot_id:
+                self._before_boot.add(record.session_id)
+            elif record is not None or is_locked_alive(directory):
+                continue
+            shutil.rmtree(directory, ignore_errors=True)
+
+    async def _end_groups_but(self, records: Iterable[Record]) -> None:
+        """End all that runs in groups of ours and belongs to none of these runs: nothing knows it any more."""
+        kept = {Path(directory).name for record in records for directory in record.groups.values()}
+        await asyncio.gather(*(self._end_group(self._trees.group(name)) for name in self._trees.names() - kept))
+
+    async def _end_group(self, group: Group) -> None:
+        await group.kill()
+        for _ in range(_REMOVALS):
+            if group.remove():
+                return
+            await asyncio.sleep(_REMOVAL_S)  # what was killed may take a moment to go
+        _log.warning("engine.group_stays", group=str(next(iter(group.directories.values()), "")))
 
     def _known(self) -> list[ProjectId]:
         return [ProjectId(each.name) for each in self._runtime_dir.iterdir() if is_uuid(each.name)]
@@ -120,6 +163,7 @@ class LocalEngine:
                 self._launcher = await Launching.begin(
                     isolation=self.isolation,
                     network=self._network,
+                    trees=self._trees,
                     runtime_dir=self._runtime_dir,
                     hidden=self._hidden,
                 )
@@ -135,6 +179,10 @@ class LocalEngine:
             if self._launcher is not None:
                 await self._launcher.close()
                 self._launcher = None
+                # The spare that it kept has ended with it.
+                known = [self._load(project_id) for project_id in self._known()]
+                await self._end_groups_but(record for record in known if record is not None)
+                self._trees.remove()
 
     def _lock(self, project_id: ProjectId) -> asyncio.Lock:
         """One lock a project, for starting and stopping; gone when nobody holds it."""
@@ -160,18 +208,33 @@ class LocalEngine:
                         f"start {spec.epoch} of the project is out of date: start {older.epoch} is running"
                     )
                 await self._end(older, grace_s=2.0)
-            launcher = await self._ready_launcher()
+            elif is_locked_alive(project_dir(self._runtime_dir, spec.project_id)):
+                raise StartFailed(
+                    "the project could not be started: an earlier run of it is alive, and its record is damaged; "
+                    "restart the hub, which ends it"
+                )
             try:
-                record = await launcher.launch(spec, session_id)
-                if spec.network is Network.INTERNET:
-                    await uplink.attach(project_dir(self._runtime_dir, spec.project_id), record.init, record.server)
-                await self._confirm(record, _START_TIMEOUT_S)
+                async with asyncio.timeout(_START_TIMEOUT_S):
+                    record = await self._launch(spec, session_id)
             except BaseException as error:
                 await to_the_end(self._undo(spec.project_id, session_id))
-                if isinstance(error, ServerLost | TimeoutError):
+                if isinstance(error, TimeoutError):
+                    raise StartFailed(
+                        f"the project could not be started within {_START_TIMEOUT_S:.0f} seconds; start it again, and "
+                        "if that does not help, ask the operator what keeps this machine so busy"
+                    ) from error
+                if isinstance(error, ServerLost):
                     raise StartFailed(f"the project could not be started: {error}") from error
                 raise
         return record.instance()
+
+    async def _launch(self, spec: StartSpec, session_id: str) -> Record:
+        launcher = await self._ready_launcher()
+        record = await launcher.launch(spec, session_id)
+        if spec.network is Network.INTERNET:
+            await uplink.attach(project_dir(self._runtime_dir, spec.project_id), record.init, record.server)
+        await self._confirm(record, _START_TIMEOUT_S)
+        return record
 
     def _check(self, spec: StartSpec) -> None:
         """Refuse what cannot work, in words, before anything is done.
@@ -244,7 +307,10 @@ class LocalEngine:
             # Its init was killed, and nothing but the parent's end held the rest together.
             killed = processes.kill_tree(record.server.pid)
             await asyncio.gather(*(processes.end_of(process) for process in killed))
+        group = Group(record.groups)
+        await group.kill()
         await asyncio.wait([self._watch(record)])
+        await self._end_group(group)
         if record.isolation is Isolation.NONE:
             # Only here is /tmp the machine's own: the scripts of commands that were killed with their server.
             for left in Path("/tmp").glob(f"exec-{record.session_id}-*"):  # noqa: S108
@@ -271,7 +337,7 @@ class LocalEngine:
         if session_id not in self._exits and session_id not in self._watches:
             record = self._load(instance.project_id)
             if record is None or record.session_id != session_id:
-                return Exit()
+                return Exit(rebooted=session_id in self._before_boot)
             self._watch(record)
         if session_id in self._watches:
             return await asyncio.shield(self._watches[session_id])
@@ -290,7 +356,10 @@ class LocalEngine:
         if record.boot_id == processes.boot_id():
             await processes.end_of(record.init)
             await uplink.end(project_dir(self._runtime_dir, record.project_id))
-        known = self._exits[record.session_id] = read_exit(project_dir(self._runtime_dir, record.project_id))
+        known = read_exit(project_dir(self._runtime_dir, record.project_id))
+        if known.code is None and Group(record.groups).oom_kills():
+            known = replace(known, out_of_memory=True)
+        self._exits[record.session_id] = known
         if len(self._exits) > _REMEMBERED_EXITS:
             self._exits.popitem(last=False)
         return known
@@ -300,14 +369,20 @@ class LocalEngine:
         record = self._load(instance.project_id)
         if record is None or record.session_id != instance.session_id or not record.is_alive():
             return _NOTHING
-        return await asyncio.to_thread(processes.usage_of_tree, record.init.pid)
+        group = Group(record.groups)
+        pids = group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
+        usage = await asyncio.to_thread(processes.usage_of, pids)
+        return replace(usage, oom_kills=group.oom_kills(), cpu_s=group.cpu_s() or usage.cpu_s)
 
     async def activity(self, instance: Instance) -> Activity | None:
         """What shows that the instance is in use; None if it has ended."""
         record = self._load(instance.project_id)
         if record is None or record.session_id != instance.session_id or not record.is_alive():
             return None
-        return await asyncio.to_thread(processes.activity_of_tree, record.init.pid, record.server.pid)
+        group = Group(record.groups)
+        pids = group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
+        activity = processes.activity_of(pids, own=(record.init.pid, record.server.pid))
+        return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s)
 
     async def call(
         self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None

@@ -32,10 +32,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from projecthub.engines.local import init, kernel, network, processes, sandbox
-from projecthub.engines.local.records import EXIT_FILE, LOG_FILE, SKELETON, Record, project_dir
+from projecthub.engines.local import cgroups, init, kernel, network, processes, sandbox
+from projecthub.engines.local.records import EXIT_FILE, LOG_FILE, SKELETON, Record, lock_alive, project_dir
 from projecthub.engines.local.sockets import listen, receive_with_sender
-from projecthub.engines.port import Isolation, Network
+from projecthub.engines.port import Isolation, Limits, Network
 from projecthub.errors import HubError, StartFailed
 from projecthub.projectserver.environment import make_environment
 from projecthub.projectserver.http import make_server, rehearse, serve
@@ -51,11 +51,13 @@ class _Seedling:
 
     Attributes:
         control: Our end of the conversation with them.
+        group: The control group that they are in.
         pids: Those whose end has not been seen, ours to kill.
         init: The first process to be, once it has reported.
     """
 
     control: socket.socket
+    group: cgroups.Group
     pids: set[int]
     init: int | None = None
 
@@ -70,6 +72,11 @@ class _Seedling:
             return self.is_good()
         return True
 
+    def discard(self) -> None:
+        """Let go of it. A group with processes in it stays, and goes when the engine is opened again."""
+        self.control.close()
+        self.group.remove()
+
 
 @dataclass(slots=True, kw_only=True)
 class _Start:
@@ -80,6 +87,7 @@ class _Start:
         identity: Of the server to be.
         directory: The project's runtime directory.
         control: Our end of the conversation with the new processes.
+        group: Their control group.
         pids: Processes of this start whose end has not been seen, ours to kill.
         init: The project's first process, once it has reported.
         is_deserted: Whether nobody holds the other end of `control` any more.
@@ -90,6 +98,7 @@ class _Start:
     identity: Identity
     directory: Path
     control: socket.socket
+    group: cgroups.Group
     pids: set[int] = field(default_factory=set)
     init: int | None = None
     is_deserted: bool = False
@@ -108,6 +117,7 @@ class Launcher:
         self._runtime_dir = Path("/")
         self._hidden: list[Path] = []
         self._covered: list[str] = []
+        self._trees = cgroups.Trees()
         self._starts: dict[int, _Start] = {}
         self._spare: _Seedling | None = None
         self._is_barren = False
@@ -176,6 +186,7 @@ class Launcher:
     def _open(self, request: dict[str, Any]) -> None:
         self._isolation = Isolation(request["isolation"])
         self._network = Network(request["network"])
+        self._trees = cgroups.Trees(**request["trees"])
         self._runtime_dir = Path(request["runtime_dir"])
         os.umask(0o022)
         if self._isolation is not Isolation.NONE:
@@ -206,7 +217,7 @@ class Launcher:
     def _begin(self, number: int, wanted: dict[str, Any]) -> None:
         """Give a seedling to a project; what it reports is handled by `_advance`."""
         home, uid, environment_file = wanted.pop("home"), wanted.pop("uid"), wanted.pop("environment_file")
-        reach = Network(wanted.pop("network"))
+        reach, limits = Network(wanted.pop("network")), Limits(**wanted.pop("limits"))
         isolated = self._isolation is not Isolation.NONE
         identity = Identity(**wanted, home=sandbox.HOME if isolated else home)
         directory = project_dir(self._runtime_dir, identity.project_id)
@@ -216,7 +227,7 @@ class Launcher:
         if own_network is (self._network is not Network.HOST):  # what spares are made for
             seedling, self._spare = self._spare, None
         if seedling is not None and not seedling.is_good():
-            seedling.control.close()
+            seedling.discard()
             seedling = None
         if seedling is None:
             seedling = self._plant(own_network=own_network)
@@ -225,12 +236,22 @@ class Launcher:
             identity=identity,
             directory=directory,
             control=seedling.control,
+            group=seedling.group,
             pids=seedling.pids,
             init=seedling.init,
         )
         self._starts[number] = start
         self._selector.register(start.control, selectors.EVENT_READ, number)
-        task = _Task(identity=identity, home=home, uid=uid, environment_file=environment_file, network=reach)
+        start.group.limit(limits)
+        task = _Task(
+            identity=identity,
+            home=home,
+            uid=uid,
+            environment_file=environment_file,
+            network=reach,
+            max_address_space_bytes=limits.memory_bytes if self._trees.memory is None else None,
+            max_processes=limits.processes if self._trees.processes is None else None,
+        )
         task.hand_over(start.control, directory)
 
     def _plant(self, *, own_network: bool) -> _Seedling:
@@ -239,6 +260,8 @@ class Launcher:
         Raises:
             OSError: No process or socket is to be had.
         """
+        group = self._trees.group()
+        group.make()
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)
         control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -246,9 +269,9 @@ class Launcher:
             child = os.fork()
             if child == 0:
                 soil = self._runtime_dir / SKELETON, self._covered, self._hidden
-                _grow(theirs, self._isolation, own_network, *soil)
+                _grow(theirs, self._isolation, own_network, group, *soil)
         self._is_barren = False
-        return _Seedling(control=control, pids={child})
+        return _Seedling(control=control, group=group, pids={child})
 
     def _advance(self, start: _Start) -> None:
         """Take all that the processes of a start have reported so far."""
@@ -287,6 +310,7 @@ class Launcher:
             init=first,
             server=server,
             started_at=datetime.now(UTC),
+            groups=start.group.directories,
         )
         try:
             record.save(start.directory)
@@ -311,6 +335,7 @@ class Launcher:
             os.kill(pid, signal.SIGKILL)  # not reaped yet, so it is still that process
         if start.is_deserted and not start.pids:
             shutil.rmtree(start.directory, ignore_errors=True)
+            start.group.remove()
             self._forget(start)
             self._tell({"id": start.id, "error": start.failure})
 
@@ -330,7 +355,7 @@ class Launcher:
                     for start in starts:
                         self._advance(start)
                     if self._spare is not None and not self._spare.is_good():
-                        self._spare.control.close()
+                        self._spare.discard()
                         self._spare = None
                 os.waitpid(ended.si_pid, 0)
                 if self._spare is not None:
@@ -351,6 +376,9 @@ class _Task:
         uid: The project's uid; None: the launcher's own.
         environment_file: Where the variables are that the project's people have set. The launcher never reads it: what
             it has once held, every later project can find in its own memory.
+        network: What the project reaches.
+        max_address_space_bytes: Of each process; set where no control group limits memory.
+        max_processes: Of the project's uid; set where no control group limits them.
     """
 
     identity: Identity
@@ -358,6 +386,8 @@ class _Task:
     uid: int | None
     environment_file: str | None
     network: Network
+    max_address_space_bytes: int | None
+    max_processes: int | None
 
     def hand_over(self, control: socket.socket, directory: Path) -> None:
         """Tell a seedling, with the files that it needs from a project's runtime directory."""
@@ -370,6 +400,8 @@ class _Task:
             for name in (LOG_FILE, EXIT_FILE):
                 fds.append(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 opened.callback(os.close, fds[-1])
+            fds.append(lock_alive(directory))
+            opened.callback(os.close, fds[-1])
             if self.network is Network.INTERNET:
                 fds.append(network.make_lifeline(directory))
                 opened.callback(os.close, fds[-1])
@@ -392,6 +424,7 @@ def _grow(
     control: socket.socket,
     isolation: Isolation,
     own_network: bool,
+    group: cgroups.Group,
     skeleton: Path,
     covered: list[str],
     hidden: list[Path],
@@ -402,6 +435,7 @@ def _grow(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         init.close_all_but(0, 1, 2, control.fileno())
         isolated = isolation is not Isolation.NONE
+        group.join()
         if isolated:
             sandbox.enter_namespaces(own_network=own_network)
             if os.fork():
@@ -412,11 +446,13 @@ def _grow(
         sandbox.clamp_resources(own_uid=isolation is Isolation.FULL)
         if isolated:
             sandbox.prepare_project(str(skeleton), covered, hidden)
-        message, fds, _, _ = socket.recv_fds(control, 1, 5)
+        message, fds, _, _ = socket.recv_fds(control, 1, 6)
         if not message:
             os._exit(0)  # the launcher has ended
         listener_fd, task_fd, log_fd, record_fd, *held_fds = fds
         task = _Task.read(task_fd)
+        own_uid = isolation is Isolation.FULL
+        sandbox.limit_resources(task.max_address_space_bytes, task.max_processes if own_uid else None)
         if isolated:
             resolver = network.resolver_configuration(task.network)
             sandbox.enter(root=str(skeleton), home=task.home, uid=task.uid, user=task.identity.user, resolver=resolver)

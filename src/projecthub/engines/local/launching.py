@@ -12,10 +12,12 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Coroutine, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import projecthub
+from projecthub.engines.local.cgroups import Trees
 from projecthub.engines.local.records import Record
 from projecthub.engines.port import Isolation, Network, StartSpec
 from projecthub.errors import StartFailed
@@ -91,13 +93,14 @@ class Launching:
 
     @classmethod
     async def begin(
-        cls, *, isolation: Isolation, network: Network, runtime_dir: Path, hidden: Sequence[Path]
+        cls, *, isolation: Isolation, network: Network, trees: Trees, runtime_dir: Path, hidden: Sequence[Path]
     ) -> Launching:
         """Start a launcher and wait until it is ready.
 
         Args:
             isolation: What is to keep projects apart.
             network: What most projects will reach: those start fastest.
+            trees: Where the control groups of runs are made.
             runtime_dir: Of the engine.
             hidden: As for `LocalEngine`.
 
@@ -109,6 +112,7 @@ class Launching:
         request = {
             "isolation": isolation,
             "network": network,
+            "trees": asdict(trees),
             "runtime_dir": str(runtime_dir),
             "hidden": [str(path) for path in hidden],
         }
@@ -154,6 +158,7 @@ class Launching:
             "home": str(spec.home),
             "uid": spec.uid,
             "network": spec.network,
+            "limits": asdict(spec.limits),
             "environment_file": None,
         }
         file = self._runtime_dir / f".environment-{session_id}"

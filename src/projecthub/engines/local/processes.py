@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,11 +163,16 @@ def _reap(process: Process) -> None:
             os.waitpid(process.pid, os.WNOHANG)
 
 
-def usage_of_tree(pid: int) -> Usage:
-    """What a process and all below it use together. Those that end meanwhile count nothing."""
+def tree_of(pid: int) -> list[int]:
+    """A process and all below it."""
+    return [pid, *descendants(pid)]
+
+
+def usage_of(pids: Iterable[int]) -> Usage:
+    """What processes use together. Those that end meanwhile count nothing."""
     count, cpu_s = 0, 0.0
     sizes = dict.fromkeys(("rss", "pss", "uss", "swap"), 0)
-    for each in (pid, *descendants(pid)):
+    for each in pids:
         stat = _read_stat(each)
         if stat is None or stat.state in "ZX":
             continue
@@ -178,15 +184,15 @@ def usage_of_tree(pid: int) -> Usage:
     return Usage(processes=count, cpu_s=cpu_s, **sizes)
 
 
-def activity_of_tree(init: int, server: int) -> Activity:
-    """What shows that a project is in use, from the processes below its init."""
+def activity_of(pids: Iterable[int], *, own: tuple[int, int]) -> Activity:
+    """What shows that a project is in use, from its processes; its init and server, ``own``, do not count as such."""
     count, terminals, cpu_s = 0, 0, 0.0
-    for each in (init, *descendants(init)):
+    for each in pids:
         stat = _read_stat(each)
         if stat is None or stat.state in "ZX":
             continue
         cpu_s += stat.cpu_s
-        count += each not in (init, server)
+        count += each not in own
         terminals += stat.leads_terminal
     return Activity(cpu_s=cpu_s, terminals=terminals, processes=count)
 

@@ -14,7 +14,7 @@ import resource
 import stat
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import projecthub
@@ -327,6 +327,16 @@ def clamp_resources(*, own_uid: bool) -> None:
     wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _MAX_OPEN_FILES}
     if own_uid:
         wanted[resource.RLIMIT_NPROC] = _MAX_PROCESSES
+    _lower(wanted)
+
+
+def limit_resources(max_address_space_bytes: int | None, max_processes: int | None) -> None:
+    """Hold a project to its limits where no control group does: memory of each process, processes of the uid."""
+    limits = {resource.RLIMIT_AS: max_address_space_bytes, resource.RLIMIT_NPROC: max_processes}
+    _lower({limit: value for limit, value in limits.items() if value is not None})
+
+
+def _lower(wanted: Mapping[int, int]) -> None:
     for limit, value in wanted.items():
         hard = resource.getrlimit(limit)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
