@@ -676,6 +676,11 @@ def connect_to_another_loopback_address_past_the_loopback() -> object:
     return _connect("127.5.5.5", _devices())
 
 
+@attempt
+def connect_to_the_hub_past_the_loopback_by_ipv6() -> object:
+    return _connect("::1", _devices())
+
+
 def _devices() -> list[str]:
     return [name for _, name in socket.if_nameindex()]
 
@@ -683,7 +688,7 @@ def _devices() -> list[str]:
 def _connect(address: str, devices: list[str] | None = None) -> str:
     failure: OSError = nothing("device")
     for device in devices if devices is not None else [""]:
-        with socket.socket() as client:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as client:
             client.settimeout(2)
             try:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,6 +40,7 @@ pytestmark = [
 THROUGH_THE_HOSTS_NETWORK = {
     "connect_to_the_hub",
     "connect_to_the_hub_past_the_loopback",
+    "connect_to_the_hub_past_the_loopback_by_ipv6",
     "connect_to_another_loopback_address_past_the_loopback",
     "send_to_the_hub_past_the_loopback",
     "ask_the_provider_for_credentials",
@@ -125,15 +126,16 @@ class Loopback(asyncio.DatagramProtocol):
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
-        server = await asyncio.start_server(self._greet, "127.0.0.1", 0)
-        port: int = server.sockets[0].getsockname()[1]
         loop = asyncio.get_running_loop()
-        addresses = ("127.0.0.1", "127.5.5.5")
-        sockets = [await loop.create_datagram_endpoint(lambda: self, (each, port)) for each in addresses]
-        async with server:
+        async with AsyncExitStack() as opened:
+            server = await opened.enter_async_context(await asyncio.start_server(self._greet, "127.0.0.1", 0))
+            port: int = server.sockets[0].getsockname()[1]
+            with suppress(OSError):  # a machine without IPv6
+                await opened.enter_async_context(await asyncio.start_server(self._greet, "::1", port))
+            for address in ("127.0.0.1", "127.5.5.5"):
+                transport, _ = await loop.create_datagram_endpoint(lambda: self, (address, port))
+                opened.callback(transport.close)
             yield port
-        for transport, _ in sockets:
-            transport.close()
 
     def datagram_received(self, data: bytes, sender: Any) -> None:
         self.arrivals.append(("udp", sender))

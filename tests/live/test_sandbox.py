@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from projecthub.engines.local import landlock, probe
+from projecthub.engines.local import landlock, probe, seccomp
 from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.port import Instance, Isolation, StartSpec
 from projecthub.errors import ServerLost
@@ -219,6 +223,100 @@ async def test_ordinary_programs_work(inside: Inside) -> None:
     assert await inside.read("umask; ulimit -c; ulimit -n | grep -c .") == "0022\n0\n1"
 
 
+_WORK = """
+import asyncio, ctypes, multiprocessing, os, socket, sqlite3, threading
+from multiprocessing import shared_memory
+
+thread = threading.Thread(target=lambda: None)
+thread.start()
+thread.join()
+with multiprocessing.Pool(2) as pool:
+    assert pool.map(abs, [-1, -2]) == [1, 2]
+block = shared_memory.SharedMemory(create=True, size=100)
+block.close()
+block.unlink()
+async def run():
+    return await (await asyncio.create_subprocess_exec("true")).wait()
+assert asyncio.run(run()) == 0
+connection = sqlite3.connect("work.db")
+connection.execute("pragma journal_mode=wal")
+connection.execute("create table t (x)")
+os.makedirs("from", exist_ok=True)
+os.makedirs("to", exist_ok=True)
+open("from/file", "w").write("abc")
+os.rename("from/file", "to/file")
+os.link("to/file", "from/file")
+os.truncate("to/file", 1)
+os.mkfifo("/tmp/fifo")
+server, client = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+server.bind("\\0own")
+server.listen()
+client.connect("\\0own")
+if (child := os.fork()) == 0:
+    ctypes.CDLL(None).ptrace(0, 0, None, None)  # as below a debugger
+    os.kill(os.getpid(), 19)
+    os._exit(7)
+assert os.WIFSTOPPED(os.waitpid(child, 0)[1])
+assert ctypes.CDLL(None).ptrace(7, child, None, None) == 0
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+os.setpgid(0, 0)
+print("worked")
+"""
+
+
+async def test_ordinary_work_goes_on_below_the_second_layers(inside: Inside) -> None:
+    (inside.home / "work.py").write_text(_WORK)
+    assert await inside.read(f"{sys.executable} work.py") == "worked"
+    assert await inside.read("echo 500 > /proc/self/oom_score_adj; setsid -w echo here") == "here"
+    if shutil.which("git") is not None:
+        assert (
+            await inside.read(
+                "git init -q work && cd work && git config user.email a@b && git config user.name a && touch file &&"
+                "git add . && git commit -qm one && mkdir d && git mv file d/ && git commit -qm two &&"
+                "git log --oneline | wc -l"
+            )
+            == "2"
+        )
+    if seccomp.is_offered():
+        assert await inside.read("grep Seccomp: /proc/1/status /proc/2/status /proc/self/status | cut -f2") == "2\n2\n2"
+
+
+_RECEIVE = """
+import os, socket
+server = socket.socket(socket.AF_UNIX)
+server.bind("here.sock")
+os.chmod("here.sock", 0o777)
+server.listen()
+connection, _ = server.accept()
+_, [directory], _, _ = socket.recv_fds(connection, 1, 1)
+try:
+    print(os.read(os.open("secret", os.O_RDONLY, dir_fd=directory), 100))
+except PermissionError:
+    print("refused")
+"""
+
+
+@pytest.mark.skipif(not landlock.is_offered(), reason="this kernel offers no Landlock of use")
+async def test_an_open_directory_from_outside_is_of_no_use(inside: Inside, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the hub")
+    tmp_path.chmod(0o755)  # so that nothing but Landlock is in the way
+    (inside.home / "receive.py").write_text(_RECEIVE)
+    received = asyncio.create_task(inside.read(f"{sys.executable} receive.py"))
+    with contextlib.ExitStack() as opened:
+        home, outside = (os.open(path, os.O_RDONLY) for path in (inside.home, tmp_path))
+        opened.callback(os.close, home)
+        opened.callback(os.close, outside)
+        client = opened.enter_context(socket.socket(socket.AF_UNIX))
+        async with asyncio.timeout(10):
+            while not received.done():
+                with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                    client.connect(f"/proc/self/fd/{home}/here.sock")
+                    break
+                await asyncio.sleep(0.01)
+        socket.send_fds(client, [b"x"], [outside])
+        assert await received == "refused"
+
+
 async def test_paths_longer_than_an_address_are_no_matter(tmp_path: Path) -> None:
     engine = LocalEngine(runtime_dir=tmp_path / ("long" * 40) / "run")
     await engine.open()
@@ -265,7 +363,11 @@ def test_the_report_for_the_operator(tmp_path: Path) -> None:
     assert checks["sandbox"].ok
     assert checks["sandbox"].detail == f"isolation '{ISOLATION}' works"
     assert checks["pidfd"].ok
-    assert {"cgroup memory", "cgroup pids", "cgroup cpu", "Landlock", "reflinks"} < checks.keys()
+    assert checks["network"].ok or "slirp4netns" in checks["network"].detail + checks["network"].remedy
+    assert checks["network"].detail.startswith("'none'")
+    assert checks["Landlock"].ok == landlock.is_offered()
+    assert checks["seccomp filters"].ok == seccomp.is_offered()
+    assert {"cgroup memory", "cgroup pids", "cgroup cpu", "Landlock", "network", "reflinks"} < checks.keys()
     assert all(check.detail and check.remedy for check in checks.values())
     assert list(tmp_path.iterdir()) == []
 

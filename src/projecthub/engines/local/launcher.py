@@ -479,9 +479,10 @@ def _grow(
 
 def _serve(identity: Identity, control: socket.socket, listener: socket.socket) -> None:
     """Be the project server, as soon as the launcher has saved who we are."""
-    control.send(_SERVER_IS_UP)
-    # The change of uid has given this process's /proc files to root; they are the project's.
+    # The change of uid has given this process's /proc files to root; they are the project's. Before we are known: the
+    # hub opens our namespaces by them.
     kernel.set_dumpable(True)
+    control.send(_SERVER_IS_UP)
     kernel.set_process_name("project-server")
     os.environ.clear()
     os.environ.update(make_environment(identity))

@@ -5,6 +5,7 @@ Nothing is concluded from versions or configuration: what matters is tried, in p
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -15,9 +16,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from projecthub.engines.local import kernel, sandbox
-from projecthub.engines.local.launching import python_environment
-from projecthub.engines.port import Isolation
+from projecthub.engines.local import kernel, landlock, sandbox, seccomp, uplink
+from projecthub.engines.local.launching import Launching, python_environment
+from projecthub.engines.local.records import SKELETON
+from projecthub.engines.port import Isolation, Network
 from projecthub.errors import StartFailed
 
 _TRIAL_TIMEOUT_S = 30.0
@@ -56,6 +58,7 @@ def checks(directory: Path) -> list[Check]:
     """
     return [
         _check_sandbox(),
+        _check_network(),
         *(_check_controller(name) for name in ("memory", "pids", "cpu")),
         _check_landlock(),
         _check_seccomp(),
@@ -125,19 +128,47 @@ def _check_controller(name: str) -> Check:
     return Check(f"cgroup {name}", False, "no controller", remedy)
 
 
+def _check_network() -> Check:
+    """Whether projects can have networks of their own, with a way out; by what a launcher finds when it starts."""
+    isolation = best_isolation()
+    if isolation is Isolation.NONE:
+        networks, why = frozenset({Network.HOST}), "no isolation, so projects share the machine's network"
+    else:
+        networks, why = asyncio.run(_networks(isolation))
+    offered = ", ".join(f"'{each}'" for each in Network if each in networks)
+    remedy = "install slirp4netns"
+    if Network.NONE not in networks:
+        remedy = (
+            "allow network namespaces: with the machine's network a project reaches the machine's loopback services"
+        )
+    elif "/dev/net/tun" in why:
+        remedy = "let the hub's user open /dev/net/tun: chmod 0666, as nearly all distributions have it"
+    return Check("network", len(networks) == len(Network), f"{offered}; {why}" if why else offered, remedy)
+
+
+async def _networks(isolation: Isolation) -> tuple[frozenset[Network], str]:
+    with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch, SKELETON).mkdir()
+        launcher = await Launching.begin(
+            isolation=isolation, network=Network.HOST, runtime_dir=Path(scratch), hidden=[]
+        )
+        try:
+            return await uplink.networks(launcher.trial_pid)
+        finally:
+            await launcher.close()
+
+
 def _check_landlock() -> Check:
     abi = kernel.landlock_abi()
-    return Check(
-        "Landlock",
-        abi > 0,
-        f"ABI {abi}, not used yet",
-        "a second layer that is to come: a kernel from 5.13 on offers it",
-    )
+    detail = f"ABI {abi}" + ("" if landlock.has_scopes() or not abi else ", which does not know abstract sockets")
+    remedy = "a second layer only: a kernel from 5.19 on offers what is used of it, one from 6.12 on all of it"
+    return Check("Landlock", landlock.is_offered(), detail, remedy)
 
 
 def _check_seccomp() -> Check:
-    offered = Path("/proc/sys/kernel/seccomp/actions_avail").exists()
-    return Check("seccomp filters", offered, "offered" if offered else "not offered", "a second layer only")
+    offered = seccomp.is_offered()
+    remedy = "a second layer only: offered on x86_64 and aarch64, by kernels with CONFIG_SECCOMP_FILTER"
+    return Check("seccomp filters", offered, "offered" if offered else "not offered", remedy)
 
 
 def _check_reflink(directory: Path) -> Check:
