@@ -58,6 +58,7 @@ class RunningHub:
     Attributes:
         app: Its ASGI application.
         isolation: The isolation that is in force.
+        network: What projects reach unless they are given more.
         admin_key: The first admin's key, if this data directory knows it.
         admin_key_is_new: Whether it was made just now.
         stop_projects: Whether closing the hub stops all projects; otherwise they run on and are found again.
@@ -65,6 +66,7 @@ class RunningHub:
 
     app: Starlette
     isolation: Isolation
+    network: Network
     admin_key: str | None
     admin_key_is_new: bool
     stop_projects: bool = False
@@ -104,7 +106,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
-        projects = Projects(store, clock, lifecycle, engine, homes, idle)
+        projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
         licenses = Licenses(store, clock)
@@ -125,10 +127,11 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         )
         admin_key, is_new = await _first_admin(settings, store, accounts, keys)
         app, background = make_app(services)
-        hub = RunningHub(app, isolation, admin_key, is_new, stop_projects)
+        hub = RunningHub(app, isolation, Network.HOST, admin_key, is_new, stop_projects)
         await creation.open()
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
+        hub.network = _network(quotas, engine)  # what it offers is known now
         housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle)
         housekeeping.open()
         stack.push_async_callback(housekeeping.close)
@@ -157,6 +160,21 @@ def _quota_defaults(settings: Settings) -> QuotaDefaults:
         idle_timeout_s=settings.idle_timeout_s,
         network=settings.network,
     )
+
+
+def _network(quotas: Quotas, engine: LocalEngine) -> Network:
+    """What projects reach unless they are given more.
+
+    Raises:
+        StartFailed: The operator asks for what this machine does not offer.
+    """
+    network = quotas.network(None, None, engine.networks)
+    if network not in engine.networks:
+        raise StartFailed(
+            f"this machine does not offer network '{network}' to projects; run 'projecthub doctor' for what is "
+            "missing, or set PROJECTHUB_NETWORK to 'auto'"
+        )
+    return network
 
 
 def _usual_network(settings: Settings, isolation: Isolation) -> Network:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from projecthub.app import ADMIN_KEY_FILE, URL_FILE, RunningHub, open_hub
-from projecthub.engines.port import Isolation
+from projecthub.engines.port import Isolation, Network
 from projecthub.errors import HubError
 from projecthub.logs import set_up_logs
 
@@ -28,6 +28,13 @@ _ISOLATION = {
     Isolation.FULL: "full: each project in its own namespaces, read-only system and user id",
     Isolation.USER: "user: own namespaces and read-only system (run as root to give each project its own user id, too)",
     Isolation.NONE: "NONE: projects are plain processes that can see each other and this hub; run 'projecthub doctor'",
+}
+
+
+_NETWORK = {
+    Network.NONE: "none: each project has a loopback of its own, unless a license or its settings give it the internet",
+    Network.INTERNET: "internet: each project has a network of its own with a way out",
+    Network.HOST: "HOST: every project reaches all loopback services of this machine; run 'projecthub doctor'",
 }
 
 
@@ -124,6 +131,7 @@ def _announce(settings: Settings, hub: RunningHub, listener: socket.socket) -> N
         f"projecthub serves {url}",
         f"  data directory  {settings.data_dir}",
         f"  isolation       {_isolation(settings, hub)}",
+        f"  network         {_NETWORK[hub.network]}",
     ]
     if settings.admin_key is not None:
         lines.append(f"  admin's key     as given; kept in {key_file}")

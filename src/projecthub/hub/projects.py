@@ -18,12 +18,13 @@ from projecthub.wire.ids import ProjectId
 from projecthub.wire.units import MEGABYTE, to_iso, to_mb, to_ms
 
 if TYPE_CHECKING:
-    from projecthub.engines.port import Engine, Usage
+    from projecthub.engines.port import Engine, Limits, Means, Usage
     from projecthub.hub.clock import Clock
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.idle import Idle
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
+    from projecthub.hub.quotas import Quotas
     from projecthub.store import Store
 
 VERSION: Final = 1
@@ -36,9 +37,17 @@ class Projects:
     """What can be done with whole projects."""
 
     def __init__(
-        self, store: Store, clock: Clock, lifecycle: Lifecycle, engine: Engine, homes: ProjectHomes, idle: Idle
+        self,
+        store: Store,
+        clock: Clock,
+        lifecycle: Lifecycle,
+        engine: Engine,
+        homes: ProjectHomes,
+        quotas: Quotas,
+        idle: Idle,
     ) -> None:
         """Make the service."""
+        self._quotas = quotas
         self._idle = idle
         self._store = store
         self._clock = clock
@@ -113,6 +122,7 @@ class Projects:
         usage, disk_bytes = await asyncio.gather(
             self._engine.usage(instance), self._homes.disk_bytes(project.project_id)
         )
+        limits = self._quotas.limits(project.run_quota)
         status: shapes.ProjectStatus = {
             "project.pid": instance.pid,
             "project": {"pid": instance.pid},
@@ -120,10 +130,12 @@ class Projects:
             "session_id": instance.session_id,
             "version": VERSION,
             "disk_MB": to_mb(disk_bytes),
-            "memory": _memory(usage),
+            "memory": _memory(usage, limits.memory_bytes),
             "cpu": {"usage": round(usage.cpu_s, 3)},
-            "oom_kills": 0,
+            "oom_kills": usage.oom_kills,
             "isolation": self._engine.isolation.value,
+            "network": self._quotas.network(project.run_quota, project.settings, self._engine.networks).value,
+            "limits": _limits(limits, self._engine.means),
         }
         idle = status["idle"] = self._idle.report(project)
         if idle["idle_timeout_s"] is not None:
@@ -177,14 +189,26 @@ def state_of(project: Project) -> shapes.ProjectState:
     return state
 
 
-def _memory(usage: Usage) -> shapes.Memory:
+def _limits(limits: Limits, means: Means) -> shapes.ProjectLimits:
+    return {
+        "memory_MB": None if limits.memory_bytes is None else to_mb(limits.memory_bytes),
+        "cpu": limits.cpu_cores,
+        "processes": limits.processes,
+        "enforced_by": {"memory": means.memory, "cpu": means.cpu, "processes": means.processes},
+    }
+
+
+def _memory(usage: Usage, limit: int | None) -> shapes.Memory:
     def mb(size: int) -> float:
         return round(size / MEGABYTE, 3)
 
-    return {
+    memory: shapes.Memory = {
         "count": usage.processes,
         "pss": mb(usage.pss),
         "rss": mb(usage.rss),
         "swap": mb(usage.swap),
         "uss": mb(usage.uss),
     }
+    if limit is not None:
+        memory["limit"] = mb(limit)
+    return memory

@@ -366,6 +366,23 @@ class Idle(TypedDict):
     blocked_by: list[str]
 
 
+class EnforcedBy(TypedDict):
+    """By what a project is held to each of its limits; null: by nothing on this machine."""
+
+    memory: str | None
+    cpu: str | None
+    processes: str | None
+
+
+class ProjectLimits(TypedDict):
+    """What a project may use at most: memory in MB, processors in cores."""
+
+    memory_MB: int | None
+    cpu: float | None
+    processes: int | None
+    enforced_by: EnforcedBy
+
+
 # The flat key ``project.pid`` cannot be a class attribute, hence the functional form.
 _StatusFlat = TypedDict("_StatusFlat", {"project.pid": int}, total=False)
 
@@ -385,6 +402,8 @@ class ProjectStatus(_StatusFlat, total=False):
     idle_timeout_s: int
     would_stop_at: str
     isolation: str
+    network: str
+    limits: ProjectLimits
 
 
 class Member(TypedDict):

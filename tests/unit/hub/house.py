@@ -71,7 +71,9 @@ class House:
         self.lifecycle = Lifecycle(self.store, self.engine, self.homes, self.quotas, self.clock)
         self.calls = ProjectCalls(self.store, self.clock, self.lifecycle, self.engine)
         self.idle = Idle(self.store, self.engine, self.lifecycle, self.calls, self.quotas, self.clock)
-        self.projects = Projects(self.store, self.clock, self.lifecycle, self.engine, self.homes, self.idle)
+        self.projects = Projects(
+            self.store, self.clock, self.lifecycle, self.engine, self.homes, self.quotas, self.idle
+        )
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
         self.copies = Copies(self.store, self.homes)

@@ -6,7 +6,6 @@ Nothing is concluded from versions or configuration: what matters is tried, in p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import json
 import os
@@ -16,7 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from projecthub.engines.local import kernel, landlock, sandbox, seccomp, uplink
+from projecthub.engines.local import cgroups, kernel, landlock, sandbox, seccomp, uplink
+from projecthub.engines.local.cgroups import Trees
 from projecthub.engines.local.launching import Launching, python_environment
 from projecthub.engines.local.records import SKELETON
 from projecthub.engines.port import Isolation, Network
@@ -25,7 +25,6 @@ from projecthub.errors import StartFailed
 _TRIAL_TIMEOUT_S = 30.0
 _STRANGER = 65534
 _FICLONE = 0x40049409
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def checks(directory: Path) -> list[Check]:
     return [
         _check_sandbox(),
         _check_network(),
-        *(_check_controller(name) for name in ("memory", "pids", "cpu")),
+        *_check_limits(),
         _check_landlock(),
         _check_seccomp(),
         _check_reflink(directory),
@@ -111,21 +110,25 @@ def _check_sandbox() -> Check:
     )
 
 
-def _check_controller(name: str) -> Check:
-    """Whether the groups that limit a resource can be made below our own, in either version of the interface."""
-    remedy = "limits of projects are to come, and will need it: run the hub as root, or delegate a cgroup to it"
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        number, controllers, path = line.split(":", 2)
-        if number == "0":
-            for mount in (_CGROUPS, _CGROUPS / "unified"):
-                group = mount / path.lstrip("/")
-                with contextlib.suppress(OSError):
-                    if name in (group / "cgroup.controllers").read_text().split():
-                        return Check(f"cgroup {name}", os.access(group, os.W_OK), "version 2, not used yet", remedy)
-        elif name in controllers.split(","):
-            group = _CGROUPS / controllers / path.lstrip("/")
-            return Check(f"cgroup {name}", os.access(group, os.W_OK), "version 1, not used yet", remedy)
-    return Check(f"cgroup {name}", False, "no controller", remedy)
+def _check_limits() -> list[Check]:
+    """What holds projects to their limits, each as an engine would choose it."""
+    with tempfile.TemporaryDirectory() as stands_for_a_hub:
+        trees = cgroups.find(Path(stands_for_a_hub))
+        trees.remove()
+    remedy = (
+        "run the hub as root, or delegate a control group to it (systemd: Delegate=yes); as long as there is none, "
+    )
+    instead = {
+        "memory": "each process is limited on its own, by an rlimit",
+        "cpu": "nothing keeps a project from using all processors",
+        "processes": "projects with a uid of their own are limited by an rlimit, others are not",
+    }
+    checks = []
+    for purpose, what in instead.items():
+        version = trees.version(purpose)
+        detail = "no control group" if version is None else f"control group, version {version}"
+        checks.append(Check(f"limit of {purpose}", version is not None, detail, remedy + what))
+    return checks
 
 
 def _check_network() -> Check:
@@ -150,7 +153,7 @@ async def _networks(isolation: Isolation) -> tuple[frozenset[Network], str]:
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, SKELETON).mkdir()
         launcher = await Launching.begin(
-            isolation=isolation, network=Network.HOST, runtime_dir=Path(scratch), hidden=[]
+            isolation=isolation, network=Network.HOST, trees=Trees(), runtime_dir=Path(scratch), hidden=[]
         )
         try:
             return await uplink.networks(launcher.trial_pid)
