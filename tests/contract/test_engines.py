@@ -497,7 +497,10 @@ async def test_a_daemon_is_ended_with_a_project_whose_init_was_killed(bench: Ben
     if bench.isolation is Isolation.NONE and not record.groups:
         pytest.skip("this user has no control groups on this machine, and asked for no isolation")
     await bench.bash(instance, "(setsid sleep 4242 >/dev/null 2>&1 &)")
-    daemon = daemons(4242)[0]
+    async with asyncio.timeout(10):
+        while not (found := daemons(4242)):
+            await asyncio.sleep(0.01)
+    (daemon,) = found
     os.kill(record.init.pid, signal.SIGKILL)
     await bench.engine.wait(instance)
     await bench.engine.stop(instance)
