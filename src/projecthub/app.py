@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -118,6 +118,30 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         stack.push_async_callback(housekeeping.close)
         stack.push_async_callback(background.close)
         yield hub
+
+
+@contextmanager
+def own_data_dir(data_dir: Path) -> Iterator[None]:
+    """Make a data directory if it is missing, and keep hubs away from it meanwhile.
+
+    Raises:
+        Conflict: A hub has it.
+    """
+    _make_private(data_dir)
+    lock = _lock(data_dir)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def uids_of(settings: Settings) -> range | None:
+    """The user ids that a hub of these settings gives to its projects; None: all homes belong to its own user.
+
+    Raises:
+        StartFailed: Such a hub could not start.
+    """
+    return _uids(settings) if _isolation(settings) is Isolation.FULL else None
 
 
 def _isolation(settings: Settings) -> Isolation:
