@@ -23,6 +23,7 @@ from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
+from projecthub.hub.figures import Figures
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.keys import Keys, digest
@@ -30,6 +31,7 @@ from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
+from projecthub.hub.readiness import Readiness
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.store import Store, open_store
@@ -101,14 +103,16 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             creation=creation,
             projects=projects,
             collaborators=Collaborators(clock, keys),
-            copies=Copies(store, homes),
+            copies=Copies(store, homes, clock),
             queries=Queries(
                 store, clock, ProjectFields(store, projects), AccountFields(store), ShareFields(store, clock)
             ),
             calls=ProjectCalls(store, clock, lifecycle, engine),
+            figures=Figures(store, clock),
+            readiness=Readiness(store, engine),
         )
         admin_key, is_new = await _first_admin(settings, store, accounts, keys)
-        app, background = make_app(services)
+        app, background = make_app(services, settings.metrics)
         hub = RunningHub(app, isolation, admin_key, is_new, stop_projects)
         await creation.open()
         await lifecycle.open()
@@ -117,6 +121,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         housekeeping.open()
         stack.push_async_callback(housekeeping.close)
         stack.push_async_callback(background.close)
+        stack.push_async_callback(services.readiness.close)
+        services.readiness.is_open = True
         yield hub
 
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from projecthub.hub.collaborators import Collaborators
     from projecthub.hub.copies import Copies
     from projecthub.hub.creation import Creation
+    from projecthub.hub.figures import Figures
     from projecthub.hub.keys import Keys
     from projecthub.hub.projects import Projects
     from projecthub.hub.queries import Queries
+    from projecthub.hub.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +32,5 @@ class Services:
     copies: Copies
     queries: Queries
     calls: ProjectCalls
+    figures: Figures
+    readiness: Readiness

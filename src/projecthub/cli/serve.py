@@ -99,6 +99,14 @@ def serve(
             show_default="1800",
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROJECTHUB_METRICS",
+            help="Who may read /metrics: loopback (requests of this machine, and site admins), admins, or everybody.",
+            show_default="loopback",
+        ),
+    ] = None,
     log_level: Annotated[
         str | None,
         typer.Option(envvar="PROJECTHUB_LOG_LEVEL", help="debug, info, warning or error.", show_default="info"),
@@ -131,6 +139,7 @@ def serve(
         "processes": processes,
         "disk_mb": disk_mb,
         "idle_timeout_s": idle_timeout_s,
+        "metrics": metrics,
         "log_level": log_level,
         "log_format": log_format,
     }

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Protocol
 
+from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -90,6 +91,16 @@ class Store:
         with translated():
             async with self._turn, self._writers.begin() as connection:
                 yield Transaction(connection, self._clock.now())
+
+    async def ping(self) -> None:
+        """Ask the database the cheapest of questions; writes nothing.
+
+        Raises:
+            InternalError: It does not answer.
+        """
+        with translated():
+            async with self._readers.connect() as connection:
+                await connection.execute(text("SELECT version_num FROM alembic_version"))
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

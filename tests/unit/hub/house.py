@@ -66,7 +66,7 @@ class House:
         self.projects = Projects(self.store, self.clock, self.lifecycle, self.engine, self.homes)
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
-        self.copies = Copies(self.store, self.homes)
+        self.copies = Copies(self.store, self.homes, self.clock)
         self.calls = ProjectCalls(self.store, self.clock, self.lifecycle, self.engine)
         self.queries = Queries(
             self.store,
