@@ -105,7 +105,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             collaborators=Collaborators(clock, keys),
             copies=Copies(store, homes, clock),
             queries=Queries(
-                store, clock, ProjectFields(store, projects), AccountFields(store), ShareFields(store, clock)
+                store, clock, ProjectFields(store, projects, clock), AccountFields(store), ShareFields(store, clock)
             ),
             calls=ProjectCalls(store, clock, lifecycle, engine),
             figures=Figures(store, clock),

@@ -18,10 +18,11 @@ from projecthub.wire.ids import AccountId, ProjectId, is_uuid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from projecthub.hub.clock import Clock
     from projecthub.hub.principals import Principal
     from projecthub.hub.projects import Projects
     from projecthub.store import Store, Transaction
-    from projecthub.store.records import Access
+    from projecthub.store.records import Access, Project
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9.-]{1,100}")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -47,9 +48,10 @@ _Setter = Callable[["Transaction", "Principal", "Access", Any], Awaitable[dict[s
 class ProjectFields:
     """Changes rows of the table `projects`."""
 
-    def __init__(self, store: Store, projects: Projects) -> None:
+    def __init__(self, store: Store, projects: Projects, clock: Clock) -> None:
         """Make the service; ``projects`` deletes and carries out action requests."""
         self._store = store
+        self._clock = clock
         self._projects = projects
         self._setters: dict[str, _Setter] = {
             "name": _set_name,
@@ -90,10 +92,21 @@ class ProjectFields:
             changes = await self._changes(tx, caller, access, shape)
             if changes:
                 await tx.projects.update(project_id, changes)
+            await self._note(tx, caller, access.project, shape)
         if shape.get("deleted") is True:
             await self._projects.delete(caller, project_id)
         if action is not None:
             await self._act(caller, project_id, action)
+
+    async def _note(self, tx: Transaction, caller: Principal, project: Project, shape: dict[str, Any]) -> None:
+        """Write what was changed into the project's log; what is done after this is noted where it is done."""
+        events: list[dict[str, Any]] = []
+        if fields := sorted(shape.keys() - {"project_id", "deleted", "action_request"}):
+            events.append({"event": "edit_project", "fields": fields})
+        if shape.get("deleted") is False and project.deleted:
+            events.append({"event": "undelete_project"})
+        for event in events:
+            await tx.log.append(project.project_id, caller.account_id, event, at=self._clock.now())
 
     async def _changes(
         self, tx: Transaction, caller: Principal, access: Access, shape: dict[str, Any]

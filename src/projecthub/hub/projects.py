@@ -14,10 +14,12 @@ from projecthub.errors import HubError
 from projecthub.hub.permissions import may_delete, member_access, not_deleted, project_id_of
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
-from projecthub.wire.ids import ProjectId
+from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.units import MEGABYTE, to_iso, to_mb, to_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from projecthub.engines.port import Engine, Usage
     from projecthub.hub.clock import Clock
     from projecthub.hub.homes import ProjectHomes
@@ -111,11 +113,19 @@ class Projects:
         async with self._store.read() as tx:
             project = may_delete(await tx.projects.access(checked, caller.account_id), caller, checked)
         await self.mark_deleted(project.project_id)
+        if not project.deleted:
+            await self._note_deleted(project.project_id, {"event": "delete_project"}, caller.account_id)
         return {"project_id": project.project_id, "deleted": True}
 
     async def mark_deleted(self, project_id: ProjectId) -> None:
         """Stop and mark, whoever asks; the mark is written with the wish to stop, so that no start can slip in."""
         await self._lifecycle.stop(project_id, {"deleted": True, "site_license": None})
+
+    async def _note_deleted(
+        self, project_id: ProjectId, event: Mapping[str, str], account_id: AccountId | None = None
+    ) -> None:
+        async with self._store.write() as tx:
+            await tx.log.append(project_id, account_id, event, at=self._clock.now())
 
     async def delete_expired(self) -> int:
         """Delete the projects whose lifetime is over; tells how many."""
@@ -124,6 +134,7 @@ class Projects:
         for project_id in expired:
             try:
                 await self.mark_deleted(project_id)
+                await self._note_deleted(project_id, {"event": "delete_project", "because": "its lifetime is over"})
             except HubError as error:
                 # One that cannot be stopped must not keep the others; the next sweep tries again.
                 _log.warning("project.not_expired", project_id=project_id, error=error.message)

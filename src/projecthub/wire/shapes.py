@@ -323,6 +323,20 @@ class ProjectRow(TypedDict, total=False):
     users: dict[str, Member]
 
 
+class LogEntry(TypedDict):
+    """One thing that happened in a project; without `account_id`: the hub did it. `time` is an ISO time.
+
+    `event["event"]` is the kind: ``create_project``, ``edit_project``, ``invite_user``, ``copy_path`` and so on; what
+    else stands in there depends on it.
+    """
+
+    id: int
+    project_id: str
+    time: str
+    event: dict[str, Any]
+    account_id: NotRequired[str]
+
+
 class Deleted(TypedDict):
     """Reply of `projects.deleteProject`."""
 

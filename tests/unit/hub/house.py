@@ -71,7 +71,7 @@ class House:
         self.queries = Queries(
             self.store,
             self.clock,
-            ProjectFields(self.store, self.projects),
+            ProjectFields(self.store, self.projects, self.clock),
             AccountFields(self.store),
             ShareFields(self.store, self.clock),
         )
