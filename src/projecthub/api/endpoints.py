@@ -42,7 +42,7 @@ _CALLS: Final = Counter("projecthub_calls", "Calls by method and outcome.", ["me
 _SECONDS: Final = Histogram("projecthub_call_seconds", "Time to answer a call.", ["method"])
 
 SLOW_S: Final = 1.0
-"""Calls that take as long are logged at level info, all others at level debug: a line costs a third of a ping."""
+"""Calls that take as long are logged at level info, all others at level debug: a line costs a fifth of a ping."""
 
 _log = structlog.get_logger()
 
