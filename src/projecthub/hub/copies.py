@@ -5,22 +5,18 @@ Source: Wire contract 0, 2.3.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from projecthub.errors import HubError, InvalidArgument, NotFound
 from projecthub.files import CopyOptions
-from projecthub.hub import figures
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 from projecthub.wire import shapes
 
 if TYPE_CHECKING:
-    from projecthub.files import CopySummary
     from projecthub.hub.clock import Clock
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
-    from projecthub.store.records import Project
     from projecthub.wire.ids import ProjectId
 
 
@@ -74,7 +70,11 @@ class Copies:
             "target_path": target_path,
         }
         try:
-            summary = await self._counted((source_project, request.src_path), (target_project, target_path), options)
+            summary = await self._homes.copy(
+                (source, source_project.unix_slot, request.src_path),
+                (target, target_project.unix_slot, target_path),
+                options,
+            )
         except HubError as error:
             if not isinstance(error, InvalidArgument | NotFound):  # those have changed nothing
                 await self._note(caller, source, target, {**event, "error": error.code})
@@ -91,22 +91,6 @@ class Copies:
             "backed_up": summary.backed_up,
             "seconds": round(summary.seconds, 6),
         }
-
-    async def _counted(
-        self, source: tuple[Project, str], target: tuple[Project, str], options: CopyOptions
-    ) -> CopySummary:
-        began = time.perf_counter()
-        try:
-            summary = await self._homes.copy(
-                (source[0].project_id, source[0].unix_slot, source[1]),
-                (target[0].project_id, target[0].unix_slot, target[1]),
-                options,
-            )
-        except HubError as error:
-            figures.copied(time.perf_counter() - began, 0, outcome=error.code)
-            raise
-        figures.copied(time.perf_counter() - began, summary.bytes)
-        return summary
 
     async def _note(self, caller: Principal, source: ProjectId, target: ProjectId, event: dict[str, Any]) -> None:
         """Write a copy into the logs of both projects, when its files are there: they are in no transaction."""
