@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.hub import measure_hub
+from benchmarks.figures import measure
 from benchmarks.table import Table
 
 
@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="measure only the figures whose names contain this text")
     options = parser.parse_args()
     table = Table()
-    measure_hub(table, projects=options.projects, only=options.only)
+    measure(table, projects=options.projects, only=options.only)
     print()
     print(table.markdown())
 

@@ -47,18 +47,6 @@ class Wire:
         return value
 
 
-def measure_hub(table: Table, *, projects: int, only: str) -> None:
-    """Take the figures whose names contain ``only``."""
-    process = HubProcess()
-    try:
-        wire = Wire(process)
-        for name, figure in FIGURES.items():
-            if only in name:
-                figure(table, process, wire, projects)
-    finally:
-        process.close()
-
-
 def _bare_python_ms() -> float:
     return medians_ms(lambda: subprocess.run([PYTHON, "-c", "pass"], check=True), runs=10)
 
@@ -219,14 +207,3 @@ def copies(table: Table, process: HubProcess, wire: Wire, projects: int) -> None
         )
     shutil.rmtree(scratch, ignore_errors=True)
     wire.call("projects.stop", {"project_id": source})
-
-
-FIGURES = {
-    "start": start_stop,
-    "many": many,
-    "calls": small_calls,
-    "list": listing,
-    "rate": rate,
-    "copies": copies,
-    "exec": execution,
-}  # fmt: skip

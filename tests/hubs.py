@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -85,6 +85,14 @@ class HubProcess:
         """One raw call."""
         headers = {"Authorization": f"Bearer {key or self.admin_key}"}
         return httpx2.post(f"{self.url}/api/conat/{endpoint}", json=body, headers=headers, timeout=60, **options)
+
+    def __enter__(self) -> Self:
+        """The hub."""
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        """Stop everything."""
+        self.close()
 
     def kill(self) -> None:
         """SIGKILL, as by an accident."""

@@ -26,11 +26,15 @@ from projecthub.hub.creation import Creation
 from projecthub.hub.figures import Figures
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
+from projecthub.hub.idle import Idle
 from projecthub.hub.keys import Keys, digest
+from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.project_fields import ProjectFields
+from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
+from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
@@ -87,15 +91,20 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         clock = SystemClock()
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)
+        await store.claim()
         uids = _uids(settings) if isolation is Isolation.FULL else None
         homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
         data_dir = settings.data_dir
         engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])
         keys = Keys(store, clock)
-        lifecycle = Lifecycle(store, engine, homes, clock)
-        projects = Projects(store, clock, lifecycle, engine, homes)
+        quotas = Quotas(_quota_defaults(settings), clock)
+        lifecycle = Lifecycle(store, engine, homes, quotas, clock)
+        calls = ProjectCalls(store, clock, lifecycle, engine)
+        idle = Idle(store, engine, lifecycle, calls, quotas, clock)
+        projects = Projects(store, clock, lifecycle, engine, homes, idle)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
+        licenses = Licenses(store, clock)
         services = Services(
             clock=clock,
             keys=keys,
@@ -105,9 +114,15 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             collaborators=Collaborators(clock, keys),
             copies=Copies(store, homes, clock),
             queries=Queries(
-                store, clock, ProjectFields(store, projects, clock), AccountFields(store), ShareFields(store, clock)
+                store,
+                clock,
+                ProjectFields(store, projects, licenses, clock),
+                AccountFields(store),
+                ShareFields(store, clock),
             ),
-            calls=ProjectCalls(store, clock, lifecycle, engine),
+            calls=calls,
+            licenses=licenses,
+            project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             figures=Figures(store, clock),
             readiness=Readiness(store, engine),
         )
@@ -117,7 +132,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await creation.open()
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
-        housekeeping = Housekeeping(store, clock, keys, projects)
+        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle)
         housekeeping.open()
         stack.push_async_callback(housekeeping.close)
         stack.push_async_callback(background.close)
@@ -160,6 +175,17 @@ def _isolation(settings: Settings) -> Isolation:
             "what is missing, or set it to 'auto'"
         )
     return best
+
+
+def _quota_defaults(settings: Settings) -> QuotaDefaults:
+    return QuotaDefaults(
+        memory_mb=settings.memory_mb,
+        cpus=settings.cpus,
+        processes=settings.processes,
+        disk_mb=settings.disk_mb,
+        idle_timeout_s=settings.idle_timeout_s,
+        network=settings.network,
+    )
 
 
 def _uids(settings: Settings) -> range:

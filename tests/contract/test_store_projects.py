@@ -286,14 +286,22 @@ async def test_in_states(store: Store) -> None:
         await tx.projects.update(running, {"state": State.RUNNING, "desired": "running"})
         await tx.projects.update(dying, {"state": State.RUNNING, "desired": "stopped"})
 
-        async def ids(states: list[State], desired: str | None = None) -> set[str]:
-            return {project.project_id for project in await tx.projects.in_states(states, desired=desired)}
+        async def ids(states: list[State]) -> set[str]:
+            return {project.project_id for project in await tx.projects.in_states(states)}
 
         assert await ids([State.RUNNING, State.STOPPED]) == {running, dying, stopped}
         assert await ids([State.RUNNING]) == {running, dying}
-        assert await ids([State.RUNNING], "running") == {running}
-        assert await ids([State.STOPPED], "running") == set()
         assert await ids([]) == set()
+        assert [project.project_id for project in await tx.projects.wished_running()] == [running]
+
+
+async def test_mark_active(store: Store) -> None:
+    owner = await add_account(store)
+    ids = [await add_project(store, owner) for _ in range(3)]
+    async with store.write() as tx:
+        await tx.projects.mark_active(ids[:2], at=LATER)
+        marks = [project.active_at for each in ids if (project := await tx.projects.get(each))]
+        assert marks == [LATER, LATER, None]
 
 
 async def test_expired(store: Store) -> None:

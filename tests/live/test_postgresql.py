@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,19 @@ async def test_keys_end_at_once_and_projects_survive(hub_on_postgresql: HubProce
     with hub_on_postgresql.hub() as hub:
         assert hub.projects.state(project_id)["state"] == "running"
         assert hub.projects.status(project_id)["project"]["pid"] == pid
+
+
+async def test_a_second_hub_on_the_same_store_is_refused(postgresql_server: PostgresqlServer, tmp_path: Path) -> None:
+    name = await postgresql_server.create()
+    url = postgresql_server.url(name)
+    first = HubProcess(PROJECTHUB_STORE_URL=url)
+    try:
+        with first.hub() as hub:
+            project_id = hub.projects.create_project(start=True)
+            hub.projects.start(project_id)
+            with pytest.raises(AssertionError, match="another hub uses this store"):
+                HubProcess(tmp_path, PROJECTHUB_STORE_URL=url)
+            assert hub.projects.state(project_id)["state"] == "running"
+    finally:
+        first.close()
+        await postgresql_server.drop(name)

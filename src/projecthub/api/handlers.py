@@ -95,6 +95,14 @@ async def _stop(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
     return await call.services.projects.stop(call.caller, request.project_id)
 
 
+async def _restart(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
+    return await call.services.projects.restart(call.caller, request.project_id)
+
+
+async def _stop_all(call: Call, request: shapes.NoArguments) -> shapes.StoppedAll:
+    return await call.services.projects.stop_all(call.caller)
+
+
 async def _delete(call: Call, request: shapes.ProjectOnly) -> shapes.Deleted:
     return await call.services.projects.delete(call.caller, request.project_id)
 
@@ -107,8 +115,44 @@ async def _status(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectStat
     return await call.services.projects.status(call.caller, request.project_id)
 
 
+async def _idle(call: Call, request: shapes.ProjectOnly) -> shapes.Idle:
+    return await call.services.projects.idle(call.caller, request.project_id)
+
+
 async def _touch(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
     return await call.services.projects.touch(call.caller, request.project_id)
+
+
+async def _set_quotas(call: Call, request: shapes.SetQuotas) -> None:
+    await call.services.project_quotas.set(call.caller, request)
+
+
+async def _add_license(call: Call, request: shapes.ProjectLicense) -> shapes.LicenseChange:
+    return await call.services.licenses.attach(call.caller, request)
+
+
+async def _remove_license(call: Call, request: shapes.ProjectLicense) -> shapes.LicenseChange:
+    return await call.services.licenses.detach(call.caller, request)
+
+
+async def _create_license(call: Call, request: shapes.CreateLicense) -> shapes.License:
+    return await call.services.licenses.create(call.caller, request)
+
+
+async def _list_licenses(call: Call, request: shapes.ListLicenses) -> list[shapes.License]:
+    return await call.services.licenses.page(call.caller, request)
+
+
+async def _get_license(call: Call, request: shapes.LicenseOnly) -> shapes.License:
+    return await call.services.licenses.get(call.caller, request)
+
+
+async def _update_license(call: Call, request: shapes.UpdateLicense) -> shapes.License:
+    return await call.services.licenses.update(call.caller, request)
+
+
+async def _end_license(call: Call, request: shapes.LicenseOnly) -> shapes.License:
+    return await call.services.licenses.end(call.caller, request)
 
 
 async def _create_account(call: Call, request: shapes.CreateAccount) -> shapes.Account:
@@ -144,10 +188,21 @@ HANDLERS: Final[dict[str, Handler]] = {
     "projects.removeCollaborator": _remove_collaborator,
     "projects.start": _start,
     "projects.stop": _stop,
+    "projects.restart": _restart,
+    "projects.stopAll": _stop_all,
     "projects.deleteProject": _delete,
     "projects.state": _state,
     "projects.status": _status,
+    "projects.idle": _idle,
     "projects.touch": _touch,
+    "projects.setQuotas": _set_quotas,
+    "projects.addLicense": _add_license,
+    "projects.removeLicense": _remove_license,
+    "licenses.create": _create_license,
+    "licenses.list": _list_licenses,
+    "licenses.get": _get_license,
+    "licenses.update": _update_license,
+    "licenses.end": _end_license,
     "accounts.create": _create_account,
     "accounts.list": _list_accounts,
     "keys.create": _create_key,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from projecthub.hub.creation import Creation
     from projecthub.hub.figures import Figures
     from projecthub.hub.keys import Keys
+    from projecthub.hub.licenses import Licenses
+    from projecthub.hub.project_quotas import ProjectQuotas
     from projecthub.hub.projects import Projects
     from projecthub.hub.queries import Queries
     from projecthub.hub.readiness import Readiness
@@ -31,6 +33,8 @@ class Services:
     collaborators: Collaborators
     copies: Copies
     queries: Queries
+    licenses: Licenses
+    project_quotas: ProjectQuotas
     calls: ProjectCalls
     figures: Figures
     readiness: Readiness

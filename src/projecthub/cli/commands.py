@@ -17,10 +17,13 @@ from projecthub.cli.collaborators import add_collaborator, remove_collaborator
 from projecthub.cli.copies import copy
 from projecthub.cli.doctor import doctor
 from projecthub.cli.keys import keys
-from projecthub.cli.lifecycle import delete, start, stop, touch, undelete
+from projecthub.cli.licenses import licenses
+from projecthub.cli.lifecycle import delete, restart, start, stop, touch, undelete
+from projecthub.cli.project_quotas import add_license, remove_license, set_quotas
 from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
+from projecthub.cli.stop import stop as stop_all
 from projecthub.errors import (
     HubError,
     NotFound,
@@ -97,14 +100,29 @@ def options(
     session.api_key, session.url, session.as_json = api_key, url, as_json
 
 
-for _command in (start, stop, touch, delete, undelete, copy, add_collaborator, remove_collaborator):
+for _command in (
+    start,
+    stop,
+    restart,
+    touch,
+    delete,
+    undelete,
+    copy,
+    add_collaborator,
+    remove_collaborator,
+    add_license,
+    remove_license,
+    set_quotas,
+):
     projects.command()(_command)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
+app.add_typer(licenses, name="licenses")
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)
+app.command()(stop_all)
 app.command()(doctor)
 
 

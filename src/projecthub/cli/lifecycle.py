@@ -41,6 +41,11 @@ def stop(context: typer.Context, project: ProjectArguments, as_json: AsJson = Fa
     _each(Session.of(context, as_json), project, "Stopping", lambda hub, project_id: hub.projects.stop(project_id))
 
 
+def restart(context: typer.Context, project: ProjectArguments, as_json: AsJson = False) -> None:
+    """Stop projects that run, start them all, and wait until they run."""
+    _each(Session.of(context, as_json), project, "Restarting", lambda hub, project_id: hub.projects.restart(project_id))
+
+
 def touch(context: typer.Context, project: ProjectArguments, as_json: AsJson = False) -> None:
     """Say that projects are in use, and start those that do not run."""
     _each(Session.of(context, as_json), project, "Touching", lambda hub, project_id: hub.projects.touch(project_id))

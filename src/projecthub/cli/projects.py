@@ -163,6 +163,27 @@ def _details(event: Any) -> str:
     return " ".join(f"{name}={text}" for name, text in texts.items())
 
 
+@projects.command()
+def idle(context: typer.Context, project: ProjectArgument, as_json: AsJson = False) -> None:
+    """Tell why a project goes on running, or when it would be stopped for want of use."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Asking"):
+        reply = hub.projects.idle(ProjectFinder(hub).find(project))
+    if session.as_json:
+        output.print_json(reply)
+        return
+    timeout_s = reply["idle_timeout_s"]
+    output.print_facts(
+        [
+            ("last sign of use", reply["because"]),
+            ("not used for", f"{reply['idle_for_s'] / 60:.0f} min"),
+            ("may be so for", None if timeout_s is None else f"{timeout_s / 60:.0f} min"),
+            ("will be stopped", output.local_time(reply["would_stop_at"]) or "no"),
+            ("because", "; ".join(reply["blocked_by"]) or None),
+        ]
+    )
+
+
 def _state_word(row: Any) -> str:
     """The state in the words of `projects state`: a row says ``opened`` for stopped."""
     word = (row.get("state") or {}).get("state", "")

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import InvalidArgument, PermissionDenied
-from projecthub.hub.permissions import account_id_of
+from projecthub.hub.permissions import account_id_of, admins_only
 from projecthub.store.records import Account
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, is_uuid
@@ -64,7 +64,7 @@ class Accounts:
             InvalidArgument: That is no e-mail address.
             Conflict: An account has that e-mail address already.
         """
-        _admins_only(caller, "create accounts")
+        admins_only(caller, "create accounts")
         email = request.email_address.strip()
         if not EMAIL.fullmatch(email):
             raise InvalidArgument(
@@ -87,7 +87,7 @@ class Accounts:
             PermissionDenied: The caller is no site admin.
             InvalidArgument: ``limit`` is not from 1 to 1000, or ``after`` no account id.
         """
-        _admins_only(caller, "list accounts")
+        admins_only(caller, "list accounts")
         if not 1 <= request.limit <= _MAX_PAGE:
             raise InvalidArgument(f"limit is {request.limit}; give a number from 1 to {_MAX_PAGE}")
         after = (
@@ -142,11 +142,6 @@ class Accounts:
                 by_part = await tx.accounts.list(limit=limit, query=query)
                 found = [*found, *(a for a in by_part if a.account_id not in known and a.deleted_at is None)][:limit]
         return [_user(a, with_email=request.admin or (a.email_address or "").lower() in emails) for a in found]
-
-
-def _admins_only(caller: Principal, what: str) -> None:
-    if not caller.is_admin:
-        raise PermissionDenied(f"only admins may {what}")
 
 
 def _name(account: Account | None) -> shapes.UserName:

@@ -5,6 +5,7 @@ Source: Wire contract 1.4, 1.7.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,11 @@ class ProjectCalls:
         self._lifecycle = lifecycle
         self._engine = engine
         self._touched: dict[tuple[ProjectId, AccountId], datetime] = {}
+        self._under_way: Counter[ProjectId] = Counter()
+
+    def under_way(self, project_id: ProjectId) -> int:
+        """How many calls into a project have not been answered yet."""
+        return self._under_way[project_id]
 
     def target(self, caller: Principal, project_id: object) -> ProjectId:
         """Which project a call is for: the one given, or that of the key.
@@ -84,7 +90,7 @@ class ProjectCalls:
             if len(self._touched) >= _MAX_REMEMBERED:
                 self._touched.clear()
             self._touched[touched] = now
-        await self._lifecycle.start(project)
+        await self._lifecycle.start(project, by=caller.account_id)
 
     async def call(self, project_id: ProjectId, name: str, arguments: Sequence[object]) -> object:
         """Call a method of a project that `wake` has started.
@@ -96,4 +102,10 @@ class ProjectCalls:
         instance = self._lifecycle.instance(project_id)
         if instance is None:
             raise ServerLost(f"project '{project_id}' was stopped before the call reached it; call again")
-        return await self._engine.call(instance, name, arguments)
+        self._under_way[project_id] += 1
+        try:
+            return await self._engine.call(instance, name, arguments)
+        finally:
+            self._under_way[project_id] -= 1
+            if not self._under_way[project_id]:
+                del self._under_way[project_id]

@@ -63,7 +63,7 @@ class Copies:
             timeout_s=request.timeout,
         )
         event = {
-            "event": "copy_path",
+            "event": "path_copied",
             "src_project_id": source,
             "src_path": request.src_path,
             "target_project_id": target,

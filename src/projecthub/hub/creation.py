@@ -76,7 +76,7 @@ class Creation:
         else:
             made = await self._make_populated(caller, request, project_id, idempotency_key, fingerprint)
         if request.start and made == project_id:
-            self._lifecycle.start_soon(project_id)
+            self._lifecycle.start_soon(project_id, by=caller.account_id)
         return made
 
     async def _make(
@@ -125,7 +125,7 @@ class Creation:
         async with self._store.write() as tx:
             if key is not None and (earlier := await _earlier(tx, caller, key, fingerprint)) is not None:
                 return earlier
-            await _licenses(tx, request.license, None)
+            await _licenses(tx, request, None)
             slot = await tx.projects.reserve_slot()
         await self._homes.begin(project_id)
         try:
@@ -159,13 +159,13 @@ class Creation:
             created_at=self._clock.now(),
             compute_image=request.image or (content.compute_image if content else None),
             ephemeral_ms=request.ephemeral,
-            site_license=await _licenses(tx, request.license, content.license_id if content else None),
-            settings={"disableInternet": True} if (request.customize or {}).get("disableInternet") else None,
+            site_license=await _licenses(tx, request, content.license_id if content else None),
+            settings={"disableInternet": True} if _customized(request).get("disableInternet") else None,
             unix_slot=slot,
             desired="running" if request.start else "stopped",
         )
         self._homes.uid(slot)  # no project beyond the range of user ids
-        event: dict[str, Any] = {"event": "create_project", "title": title}
+        event: dict[str, Any] = {"event": "project_created", "title": title}
         if request.public_path_id is not None:
             event["public_path_id"] = request.public_path_id
         await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
@@ -196,13 +196,27 @@ async def _earlier(tx: Transaction, caller: Principal, key: str, fingerprint: st
     return ProjectId(known[1])
 
 
-async def _licenses(tx: Transaction, given: str | None, inherited: str | None) -> dict[str, Any] | None:
+def _customized(request: shapes.CreateProject) -> dict[str, Any]:
+    """The request's ``customize``; what this hub does not know of it is let pass.
+
+    Raises:
+        InvalidArgument: A value in it is of the wrong kind.
+    """
+    customize = {name: value for name, value in (request.customize or {}).items() if value is not None}
+    for name, kind, remedy in (("license", str, "give a text"), ("disableInternet", bool, "give true or false")):
+        if not isinstance(customize.get(name, kind()), kind):
+            raise InvalidArgument(f"customize.{name} is {customize[name]!r:.100}; {remedy}")
+    return customize
+
+
+async def _licenses(tx: Transaction, request: shapes.CreateProject, inherited: str | None) -> dict[str, Any] | None:
     """The value of `site_license` for ids separated by commas, and one that comes with a share.
 
     Raises:
         InvalidArgument: One of the given ids is none, or of no license.
     """
-    ids = [part.strip() for part in (given or "").split(",") if part.strip()]
+    given = f"{request.license or ''},{_customized(request).get('license', '')}"
+    ids = [part.strip() for part in given.split(",") if part.strip()]
     for license_id in ids:
         if not is_uuid(license_id):
             raise InvalidArgument(f"license '{license_id[:100]}' is no license id; give uuids separated by commas")

@@ -11,7 +11,9 @@ import structlog
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
+    from projecthub.hub.idle import Idle
     from projecthub.hub.keys import Keys
+    from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.projects import Projects
     from projecthub.store import Store
 
@@ -23,14 +25,18 @@ _log = structlog.get_logger()
 
 
 class Housekeeping:
-    """Writes the times of last use, deletes projects whose lifetime is over, forgets old idempotency keys."""
+    """Writes the times of last use, stops idle projects, deletes those whose lifetime is over, forgets old keys."""
 
-    def __init__(self, store: Store, clock: Clock, keys: Keys, projects: Projects) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, keys: Keys, projects: Projects, lifecycle: Lifecycle, idle: Idle
+    ) -> None:
         """Make the service."""
         self._store = store
         self._clock = clock
         self._keys = keys
         self._projects = projects
+        self._lifecycle = lifecycle
+        self._idle = idle
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -59,7 +65,13 @@ class Housekeeping:
             since_sweep += FLUSH_EVERY_S
 
     async def sweep(self) -> None:
-        """Delete expired projects, prune idempotency keys."""
-        await self._projects.delete_expired()
+        """Do what is done once a minute. What fails keeps nothing else from being done."""
+        for work in (self._idle.look, self._projects.delete_expired, self._lifecycle.settle_all, self._prune):
+            try:
+                await work()
+            except Exception:
+                _log.exception("housekeeping.failed", work=work.__name__)
+
+    async def _prune(self) -> None:
         async with self._store.write() as tx:
             await tx.idempotency.prune(self._clock.now() - IDEMPOTENCY_KEPT)

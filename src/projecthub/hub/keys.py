@@ -156,7 +156,7 @@ class Keys:
             if await tx.keys.count(account_id) >= _MAX_KEYS:
                 raise LimitError(f"There is a limit of {_MAX_KEYS} per account; please delete some api keys.")
             key, secret = await self.make(tx, account_id, project_id, request.name, expires_at)
-            await self._note(tx, caller, key, "create_key")
+            await self._note(tx, caller, key, "key_created")
         return {**_shape(key), "secret": secret}
 
     async def make(
@@ -199,7 +199,7 @@ class Keys:
             key = await self._one(tx, caller, request.id, request.project_id)
             if changes:
                 await tx.keys.edit(key.id, changes=changes)
-                await self._note(tx, caller, key, "edit_key")
+                await self._note(tx, caller, key, "key_edited")
 
     async def delete(self, caller: Principal, id: int | None, project_id: str | None) -> None:
         """Delete a key; it is refused from now on.
@@ -210,7 +210,7 @@ class Keys:
         async with self.changing() as tx:
             key = await self._one(tx, caller, id, project_id)
             await tx.keys.delete(key.id)
-            await self._note(tx, caller, key, "delete_key")
+            await self._note(tx, caller, key, "key_deleted")
 
     async def revoke(self, caller: Principal, id: int) -> shapes.Revoked:
         """Delete a key by its number alone: one of the caller's, of a project he is on, or, for a site admin, any.
@@ -223,7 +223,7 @@ class Keys:
             if key is None or not await self._may_revoke(tx, caller, key):
                 raise NotFound(f"no api key with id {id}; list yours with keys.list", id=id)
             await tx.keys.delete(id)
-            await self._note(tx, caller, key, "delete_key")
+            await self._note(tx, caller, key, "key_deleted")
         return {"id": id, "revoked": True}
 
     async def _note(self, tx: Transaction, caller: Principal, key: Key, event: str) -> None:

@@ -14,7 +14,7 @@ from projecthub.wire.ids import AccountId, ProjectId, is_uuid
 if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
     from projecthub.store import Transaction
-    from projecthub.store.records import Access, Project
+    from projecthub.store.records import Access, Account, Project
 
 BAD_UUID: Final = "invalid account_id or project_id -- all must be valid uuid's"
 
@@ -47,6 +47,59 @@ async def member_access(tx: Transaction, caller: Principal, project_id: ProjectI
     if access is None or access.role is None:
         raise PermissionDenied(message)
     return access
+
+
+def admins_only(caller: Principal, what: str) -> None:
+    """Some things are for the operator.
+
+    Args:
+        caller: Who asks.
+        what: What they want to do, as a part of the refusal: ``list accounts``.
+
+    Raises:
+        PermissionDenied: The caller is no site admin.
+    """
+    if not caller.is_admin:
+        raise PermissionDenied(f"only admins may {what}")
+
+
+def may_set_quotas(caller: Principal) -> None:
+    """May the caller set quotas of projects? Site admins may, of every project.
+
+    Raises:
+        PermissionDenied: The caller is none; with the wire's text.
+
+    Source: Wire contract 5.2, setQuotas.
+    """
+    if not caller.is_admin:
+        raise PermissionDenied("Must be an admin to do admin search.")
+
+
+def may_license(access: Access | None, caller: Principal, project_id: ProjectId) -> Project:
+    """The project, for those who may attach licenses to it: its owners and collaborators, and site admins.
+
+    Which license makes no difference: who knows its id may attach it.
+
+    Raises:
+        PermissionDenied: The caller may not, or there is no such project.
+        NotFound: There is no such project, told to a site admin.
+
+    Source: Wire contract 7.3.
+    """
+    if access is None and caller.is_admin:
+        raise NotFound(f"unknown project_id '{project_id}'", project_id=project_id)
+    if access is None or (access.role is None and not caller.is_admin):
+        raise PermissionDenied("must be collaborator on project to change its licenses")
+    return access.project
+
+
+def gives_upgrades(account: Account) -> bool:
+    """Whether what an account on a project has put under ``upgrades`` counts.
+
+    Everybody may write there, and nobody sells upgrades here: what counts is what a site admin gives, who may set the
+    quotas as well.
+    """
+    return account.is_admin and not account.banned and account.deleted_at is None
 
 
 def not_deleted(project: Project) -> None:

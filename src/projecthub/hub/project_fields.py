@@ -9,9 +9,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import QueryRefused
+from projecthub.errors import NotFound, QueryRefused
 from projecthub.hub.permissions import may_delete
-from projecthub.hub.values import boolean, mapping, merged, merged_within, refused, text
+from projecthub.hub.values import boolean, mapping, merged_within, refused, text
 from projecthub.store.records import Condition, Role, Selection
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from projecthub.hub.clock import Clock
+    from projecthub.hub.licenses import Licenses
     from projecthub.hub.principals import Principal
     from projecthub.hub.projects import Projects
     from projecthub.store import Store, Transaction
@@ -42,22 +43,26 @@ _FIELDS: Final = frozenset(
      "manage_users_owner_only", "env", "site_license", "users"}
 )  # fmt: skip
 
+_NOTED_ELSEWHERE: Final = frozenset({"project_id", "deleted", "action_request", "site_license"})
+"""Fields whose change is written into the project's log by whoever carries it out."""
+
 _Setter = Callable[["Transaction", "Principal", "Access", Any], Awaitable[dict[str, Any]]]
 
 
 class ProjectFields:
     """Changes rows of the table `projects`."""
 
-    def __init__(self, store: Store, projects: Projects, clock: Clock) -> None:
-        """Make the service; ``projects`` deletes and carries out action requests."""
+    def __init__(self, store: Store, projects: Projects, licenses: Licenses, clock: Clock) -> None:
+        """Make the service; ``projects`` deletes and carries out action requests, ``licenses`` attaches licenses."""
         self._store = store
         self._clock = clock
         self._projects = projects
+        self._licenses = licenses
         self._setters: dict[str, _Setter] = {
             "name": _set_name,
             "env": _set_env,
             "invite_requests": _set_invite_requests,
-            "site_license": _set_licenses,
+            "site_license": self._set_licenses,
             "users": _set_users,
             "manage_users_owner_only": _set_owner_only,
             "sandbox": _set_sandbox,
@@ -79,7 +84,8 @@ class ProjectFields:
         project_id = ProjectId(shape["project_id"].lower())
         action = _action(shape)
         async with self._store.write() as tx:
-            access = await tx.projects.access(project_id, caller.account_id)
+            # What is merged is merged into what was read: nobody may change it in between.
+            access = await tx.projects.access(project_id, caller.account_id, lock=True)
             if access is None:
                 raise QueryRefused(f"FATAL: unknown project_id '{project_id}'")
             if access.role is None and not caller.is_admin:
@@ -99,12 +105,12 @@ class ProjectFields:
             await self._act(caller, project_id, action)
 
     async def _note(self, tx: Transaction, caller: Principal, project: Project, shape: dict[str, Any]) -> None:
-        """Write what was changed into the project's log; what is done after this is noted where it is done."""
+        """Write what was changed into the project's log."""
         events: list[dict[str, Any]] = []
-        if fields := sorted(shape.keys() - {"project_id", "deleted", "action_request"}):
-            events.append({"event": "edit_project", "fields": fields})
+        if fields := sorted(shape.keys() - _NOTED_ELSEWHERE):
+            events.append({"event": "project_edited", "fields": fields})
         if shape.get("deleted") is False and project.deleted:
-            events.append({"event": "undelete_project"})
+            events.append({"event": "project_undeleted"})
         for event in events:
             await tx.log.append(project.project_id, caller.account_id, event, at=self._clock.now())
 
@@ -123,6 +129,15 @@ class ProjectFields:
                 # To delete is more than to mark, and is done after this.
                 changes["deleted"] = False
         return changes
+
+    async def _set_licenses(self, tx: Transaction, caller: Principal, access: Access, value: Any) -> dict[str, Any]:
+        given = mapping("site_license", value)
+        wanted = {license_id.lower(): content is not None for license_id, content in given.items()}
+        try:
+            changed = await self._licenses.change_attached(tx, caller, access.project, wanted)
+        except NotFound as error:
+            raise refused("site_license", error.message) from error
+        return {} if changed is None else {"site_license": changed}
 
     async def _act(self, caller: Principal, project_id: ProjectId, action: str) -> None:
         match action:
@@ -180,18 +195,6 @@ async def _set_invite_requests(tx: Transaction, caller: Principal, access: Acces
     given = mapping("invite_requests", value)
     before = stored[0]["invite_requests"]
     return {"invite_requests": merged_within("invite_requests", before, given, most=_MAX_INVITE_REQUESTS)}
-
-
-async def _set_licenses(tx: Transaction, caller: Principal, access: Access, value: Any) -> dict[str, Any]:
-    licenses = mapping("site_license", value)
-    wanted = [license_id for license_id, content in licenses.items() if content is not None]
-    existing = await tx.licenses.existing(wanted) if wanted else set()
-    for license_id in wanted:
-        if license_id not in existing:
-            raise refused("site_license", f"there is no license with id '{license_id[:100]}'")
-    # What stands under an id is the hub's to write: it says what the license gives.
-    chosen: dict[str, Any] = {license_id: None if content is None else {} for license_id, content in licenses.items()}
-    return {"site_license": merged(access.project.site_license, chosen)}
 
 
 async def _set_owner_only(tx: Transaction, caller: Principal, access: Access, value: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from projecthub.errors import HubError
-from projecthub.hub.permissions import may_delete, member_access, not_deleted, project_id_of
+from projecthub.errors import Conflict, HubError
+from projecthub.hub.permissions import admins_only, may_delete, member_access, not_deleted, project_id_of
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, ProjectId
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from projecthub.engines.port import Engine, Usage
     from projecthub.hub.clock import Clock
     from projecthub.hub.homes import ProjectHomes
+    from projecthub.hub.idle import Idle
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
@@ -36,8 +37,11 @@ _log = structlog.get_logger()
 class Projects:
     """What can be done with whole projects."""
 
-    def __init__(self, store: Store, clock: Clock, lifecycle: Lifecycle, engine: Engine, homes: ProjectHomes) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, lifecycle: Lifecycle, engine: Engine, homes: ProjectHomes, idle: Idle
+    ) -> None:
         """Make the service."""
+        self._idle = idle
         self._store = store
         self._clock = clock
         self._lifecycle = lifecycle
@@ -49,20 +53,25 @@ class Projects:
     async def start(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Have a project running. See `Lifecycle.start` for the errors."""
         project = await self._of_member(caller, project_id, "must be collaborator on project to start it")
-        return state_of(await self._lifecycle.start(project))
+        return state_of(await self._lifecycle.start(project, by=caller.account_id))
 
     async def stop(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Have a project stopped."""
         project = await self._of_member(caller, project_id, "must be collaborator on project to stop it")
         if project.state is State.STOPPED and project.desired == "stopped":
             return state_of(project)
-        return state_of(await self._lifecycle.stop(project.project_id))
+        return state_of(await self._lifecycle.stop(project.project_id, by=caller.account_id))
 
     async def restart(self, caller: Principal, project_id: object) -> shapes.ProjectState:
-        """Stop a project if it runs, and start it."""
+        """Stop a project if it runs, and have it running again."""
         project = await self._of_member(caller, project_id, "must be collaborator on project to start it")
-        not_deleted(project)
-        return state_of(await self._lifecycle.start(await self._lifecycle.stop(project.project_id)))
+        return state_of(await self._lifecycle.restart(project, by=caller.account_id))
+
+    async def stop_all(self, caller: Principal) -> shapes.StoppedAll:
+        """Stop every project of the hub; for site admins."""
+        admins_only(caller, "stop all projects")
+        stopped, failed = await self._lifecycle.stop_all(by=caller.account_id, reason="all projects were stopped")
+        return {"stopped": stopped, "failed": {str(each): why for each, why in failed.items()}}
 
     async def touch(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Mark a project as used now, and have it running."""
@@ -71,11 +80,31 @@ class Projects:
             access = await member_access(tx, caller, checked, "must be collaborator on project to touch it")
             not_deleted(access.project)
             await tx.projects.touch(checked, caller.account_id, self._clock.now())
-        return state_of(await self._lifecycle.start(access.project))
+        return state_of(await self._lifecycle.start(access.project, by=caller.account_id))
 
     async def state(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Whether a project runs, and since when."""
         return state_of(await self._of_member(caller, project_id, "must be collaborator on project to get state"))
+
+    async def idle(self, caller: Principal, project_id: object) -> shapes.Idle:
+        """Since when a project is not used, and when it would be stopped for that.
+
+        Raises:
+            Conflict: It does not run; with how it was stopped.
+        """
+        project = await self._of_member(caller, project_id, "must be collaborator on project to get status")
+        if self._lifecycle.instance(project.project_id) is None:
+            raise Conflict(f"project '{project.project_id}' does not run{await self._last_stop(project)}")
+        return self._idle.report(project)
+
+    async def _last_stop(self, project: Project) -> str:
+        async with self._store.read() as tx:
+            entries = await tx.log.of_project(project.project_id, limit=20)
+        for entry in entries:
+            if entry["event"].get("event") == "project_stopped":
+                why = entry["event"].get("reason", "somebody stopped it")
+                return f"; it was stopped at {to_iso(entry['time'])}: {why}"
+        return ""
 
     async def status(self, caller: Principal, project_id: object) -> shapes.ProjectStatus:
         """What a project uses. Of one that does not run only the disk use of its home."""
@@ -98,6 +127,11 @@ class Projects:
             "oom_kills": 0,
             "isolation": self._engine.isolation.value,
         }
+        idle = status["idle"] = self._idle.report(project)
+        if idle["idle_timeout_s"] is not None:
+            status["idle_timeout_s"] = idle["idle_timeout_s"]
+        if idle["would_stop_at"] is not None:
+            status["would_stop_at"] = idle["would_stop_at"]
         return status
 
     async def _of_member(self, caller: Principal, project_id: object, message: str) -> Project:
@@ -112,14 +146,14 @@ class Projects:
         checked = project_id_of(project_id, "project_id must be a valid UUID")
         async with self._store.read() as tx:
             project = may_delete(await tx.projects.access(checked, caller.account_id), caller, checked)
-        await self.mark_deleted(project.project_id)
+        await self.mark_deleted(project.project_id, by=caller.account_id)
         if not project.deleted:
-            await self._note_deleted(project.project_id, {"event": "delete_project"}, caller.account_id)
+            await self._note_deleted(project.project_id, {"event": "project_deleted"}, caller.account_id)
         return {"project_id": project.project_id, "deleted": True}
 
-    async def mark_deleted(self, project_id: ProjectId) -> None:
+    async def mark_deleted(self, project_id: ProjectId, *, by: AccountId | None = None) -> None:
         """Stop and mark, whoever asks; the mark is written with the wish to stop, so that no start can slip in."""
-        await self._lifecycle.stop(project_id, {"deleted": True, "site_license": None})
+        await self._lifecycle.stop(project_id, {"deleted": True, "site_license": None}, by=by)
 
     async def _note_deleted(
         self, project_id: ProjectId, event: Mapping[str, str], account_id: AccountId | None = None
@@ -134,7 +168,7 @@ class Projects:
         for project_id in expired:
             try:
                 await self.mark_deleted(project_id)
-                await self._note_deleted(project_id, {"event": "delete_project", "because": "its lifetime is over"})
+                await self._note_deleted(project_id, {"event": "project_deleted", "because": "its lifetime is over"})
             except HubError as error:
                 # One that cannot be stopped must not keep the others; the next sweep tries again.
                 _log.warning("project.not_expired", project_id=project_id, error=error.message)

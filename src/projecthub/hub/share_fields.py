@@ -53,7 +53,7 @@ class ShareFields:
             await self._check_license(tx, changes)
             now = self._clock.now()
             await tx.shares.upsert(share_id(project_id, path), project_id, path, changes, at=now)
-            event = {"event": "share_path", "path": path, "fields": sorted(changes)}
+            event = {"event": "path_shared", "path": path, "fields": sorted(changes)}
             await tx.log.append(project_id, caller.account_id, event, at=now)
 
     async def _check_license(self, tx: Transaction, changes: dict[str, Any]) -> None:

@@ -26,6 +26,9 @@ _ROLES: Final = (
     .where(memberships.c.project_id == bindparam("of_project"))
     .order_by(memberships.c.added_at, memberships.c.role.desc(), memberships.c.account_id)
 )
+_UPGRADES: Final = select(memberships.c.account_id, memberships.c.upgrades).where(
+    memberships.c.project_id == bindparam("of_project"), memberships.c.upgrades.is_not(None)
+)
 _ROLE: Final = select(memberships.c.role).where(
     memberships.c.project_id == bindparam("of_project"), memberships.c.account_id == bindparam("of_account")
 )
@@ -60,6 +63,11 @@ class Collaborators:
         """What an account is to a project; None if nothing."""
         row = (await self._connection.execute(_ROLE, {"of_project": project_id, "of_account": account_id})).first()
         return None if row is None else Role(row.role)
+
+    async def upgrades(self, project_id: ProjectId) -> dict[AccountId, Mapping[str, Any]]:
+        """What people of a project have put under ``upgrades``; whether it counts is not the store's to say."""
+        rows = await self._connection.execute(_UPGRADES, {"of_project": project_id})
+        return {row.account_id: row.upgrades for row in rows}
 
     async def add(
         self, pairs: Sequence[tuple[ProjectId, AccountId]], *, at: datetime

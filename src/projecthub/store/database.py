@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import text
@@ -14,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from projecthub.errors import InvalidArgument
+from projecthub.store._claim import claimed_database, claimed_file
 from projecthub.store._failures import translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
@@ -62,6 +64,7 @@ class Store:
         self._readers = readers
         self._writers = writers
         self._clock = clock
+        self._claims = contextlib.AsyncExitStack()
         # In SQLite there is one writer at a time; waiting here is fair, and costs no thread.
         self._turn: AbstractAsyncContextManager[object] = contextlib.nullcontext() if shared else asyncio.Lock()
 
@@ -102,8 +105,24 @@ class Store:
             async with self._readers.connect() as connection:
                 await connection.execute(text("SELECT version_num FROM alembic_version"))
 
+    async def claim(self) -> None:
+        """Make this the only hub of the store, until it is closed or the process ends.
+
+        Raises:
+            Conflict: Another hub is.
+            InternalError: The database failed.
+        """
+        with translated():
+            if self.shared:
+                await self._claims.enter_async_context(claimed_database(self._writers))
+            else:
+                path = self._writers.url.database
+                assert path is not None
+                await self._claims.enter_async_context(claimed_file(Path(path)))
+
     async def close(self) -> None:
         """Close all connections. Idempotent."""
+        await self._claims.aclose()
         await self._readers.dispose()
         await self._writers.dispose()
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, bindparam, func, select, true, type_coerce, update
+from sqlalchemy import BigInteger, bindparam, func, select, text, true, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict
 from projecthub.store.expressions import JsonRows, upserting
 from projecthub.store.records import Access, Project, Role, Selection, State
-from projecthub.store.selections import checked_changes, checked_limit, clauses_of, column_of, order_of
+from projecthub.store.selections import checked_changes, checked_limit, clauses_of, column_of, in_chunks, order_of
 from projecthub.store.tables import accounts, counters, memberships, projects
 from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.units import from_ms, to_ms
@@ -39,6 +39,8 @@ _ACCESS: Final = (
     .where(projects.c.project_id == bindparam("of_project"))
 )
 _IN_STATES: Final = select(*_RECORD).where(projects.c.state.in_(bindparam("states", expanding=True)))
+# The condition of the index, word for word.
+_WISHED_RUNNING: Final = select(*_RECORD).where(projects.c.desired == text("'running'"))
 _EXPIRED: Final = select(projects.c.project_id).where(
     projects.c.ephemeral_ms.is_not(None),  # the condition of the index
     # A sum could be too large for a number of the database.
@@ -59,6 +61,11 @@ _INSERT: Final = (
 _INSERT_OWNER: Final = memberships.insert()
 _TOUCH: Final = (
     update(projects).where(projects.c.project_id == bindparam("of_project")).values(last_edited_at=bindparam("at"))
+)
+_MARK_ACTIVE: Final = (
+    update(projects)
+    .where(projects.c.project_id.in_(bindparam("ids", expanding=True)))
+    .values(active_at=bindparam("at"))
 )
 _TOUCH_MEMBER: Final = (
     update(memberships)
@@ -147,14 +154,22 @@ class Projects:
         """A slot that no project has or had: from 1 on. One that is not used in the end is no loss."""
         return int((await self._connection.execute(_NEXT_SLOT)).scalar_one())
 
-    async def get(self, project_id: ProjectId) -> Project | None:
-        """A project by its id."""
-        row = (await self._connection.execute(_GET, {"of_project": project_id})).first()
+    async def get(self, project_id: ProjectId, *, lock: bool = False) -> Project | None:
+        """A project by its id.
+
+        Args:
+            project_id: Which project.
+            lock: Whether others who want to change it wait until this transaction ends: for a value that is made of
+                the one that was read.
+        """
+        statement = _GET.with_for_update() if lock else _GET
+        row = (await self._connection.execute(statement, {"of_project": project_id})).first()
         return None if row is None else _project(row)
 
-    async def access(self, project_id: ProjectId, account_id: AccountId) -> Access | None:
-        """A project and what an account is to it; None if there is no such project."""
-        row = (await self._connection.execute(_ACCESS, {"of_project": project_id, "of_account": account_id})).first()
+    async def access(self, project_id: ProjectId, account_id: AccountId, *, lock: bool = False) -> Access | None:
+        """A project and what an account is to it; None if there is no such project. ``lock`` as in `get`."""
+        statement = _ACCESS.with_for_update(of=projects) if lock else _ACCESS
+        row = (await self._connection.execute(statement, {"of_project": project_id, "of_account": account_id})).first()
         return None if row is None else Access(project=_project(row), role=None if row.role is None else Role(row.role))
 
     async def select(
@@ -240,10 +255,18 @@ class Projects:
             await self._connection.execute(_TOUCH_MEMBER, values)
             await self._connection.execute(_TOUCH_ACCOUNT, values)
 
-    async def in_states(self, states: Sequence[State], *, desired: str | None = None) -> list[Project]:
-        """The projects whose observed state is one of these, and whose desired one is this, in no given order."""
-        statement = _IN_STATES if desired is None else _IN_STATES.where(projects.c.desired == desired)
-        return [_project(row) for row in await self._connection.execute(statement, {"states": list(states)})]
+    async def mark_active(self, project_ids: Sequence[ProjectId], *, at: datetime) -> None:
+        """Note that processes of projects showed that somebody uses them."""
+        for chunk in in_chunks(project_ids):
+            await self._connection.execute(_MARK_ACTIVE, {"ids": chunk, "at": at})
+
+    async def in_states(self, states: Sequence[State]) -> list[Project]:
+        """The projects whose observed state is one of these, in no given order."""
+        return [_project(row) for row in await self._connection.execute(_IN_STATES, {"states": list(states)})]
+
+    async def wished_running(self) -> list[Project]:
+        """The projects that are to run, whatever they do, in no given order."""
+        return [_project(row) for row in await self._connection.execute(_WISHED_RUNNING)]
 
     async def expired(self, now: datetime) -> list[ProjectId]:
         """The projects that are not deleted and whose lifetime is over."""

@@ -137,6 +137,31 @@ class Share:
     site_license_id: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class License:
+    """A named set of quotas.
+
+    Attributes:
+        id: A lower-case uuid.
+        title: For people.
+        description: For people.
+        quota: What it grants, as wire contract 7.3 names it.
+        run_limit: Projects at most that may run with it at a time; None: any number.
+        activates_at: Since when it is in force; None: from the beginning.
+        expires_at: Until when, exclusive; None: for good.
+        created_at: When it was made.
+    """
+
+    id: str
+    title: str
+    description: str
+    quota: Mapping[str, Any]
+    run_limit: int | None
+    activates_at: datetime | None
+    expires_at: datetime | None
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One comparison of a column with a value; ``op`` is one of the wire contract 3.3's operators."""

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -159,6 +160,12 @@ Index(
     projects.c.ephemeral_ms,
     sqlite_where=projects.c.ephemeral_ms.is_not(None),
     postgresql_where=projects.c.ephemeral_ms.is_not(None),
+)
+Index(
+    "ix_projects_desired",
+    projects.c.desired,
+    sqlite_where=projects.c.desired == text("'running'"),
+    postgresql_where=projects.c.desired == text("'running'"),
 )
 
 memberships = Table(

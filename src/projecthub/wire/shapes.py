@@ -59,7 +59,10 @@ class UserQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateProject:
-    """`projects.createProject`. `ephemeral` is a lifetime in milliseconds; `customize` may hold `disableInternet`."""
+    """`projects.createProject`. `ephemeral` is a lifetime in milliseconds.
+
+    `customize` may hold `disableInternet`, and `license`, which is added to the other.
+    """
 
     title: str | None = None
     description: str | None = None
@@ -109,6 +112,76 @@ class ProjectOnly:
     """A method about one project."""
 
     project_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetQuotas:
+    """`projects.setQuotas`. Sizes in MB, `cpu_shares` in 1/1024 of a core, `mintime` in seconds.
+
+    `network`, `member_host` and `always_running` are 0 or 1.
+    """
+
+    project_id: str | None = None
+    memory: float | None = None
+    memory_request: float | None = None
+    cpu_shares: float | None = None
+    cores: float | None = None
+    disk_quota: float | None = None
+    mintime: float | None = None
+    network: float | None = None
+    member_host: float | None = None
+    always_running: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectLicense:
+    """`projects.addLicense` and `projects.removeLicense`."""
+
+    project_id: str | None = None
+    license_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateLicense:
+    """`licenses.create`. `activates` and `expires`: ISO string, milliseconds since the epoch, or ``now``, ``never``."""
+
+    quota: dict[str, Any]
+    title: str = ""
+    description: str = ""
+    run_limit: int | None = None
+    activates: str | int | None = None
+    expires: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListLicenses:
+    """`licenses.list`. `after`: the last id of the page before."""
+
+    limit: int = 100
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenseOnly:
+    """A method about one license."""
+
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateLicense:
+    """`licenses.update`: what is given changes. `quota` is merged, a null in it takes its key away; `run_limit` 0: any.
+
+    `activates` and `expires` as in `CreateLicense`.
+    """
+
+    id: str | None = None
+    quota: dict[str, Any] | None = None
+    title: str | None = None
+    description: str | None = None
+    run_limit: int | None = None
+    activates: str | int | None = None
+    expires: str | int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +322,13 @@ class ProjectState(TypedDict):
     error: NotRequired[str]
 
 
+class StoppedAll(TypedDict):
+    """Reply of `projects.stopAll`: how many were stopped, and why others were not, by project id."""
+
+    stopped: int
+    failed: dict[str, str]
+
+
 class ProcessId(TypedDict):
     """The nested form of ``project.pid``."""
 
@@ -272,6 +352,20 @@ class Cpu(TypedDict):
     usage: float
 
 
+class Idle(TypedDict):
+    """Reply of `projects.idle`, and `idle` in a status: of a project that runs, since when it is not used.
+
+    `would_stop_at` is null where something keeps it from being stopped, which `blocked_by` tells; `because` is the last
+    sign of use. Times are in seconds.
+    """
+
+    idle_for_s: int
+    idle_timeout_s: int | None
+    would_stop_at: str | None
+    because: str
+    blocked_by: list[str]
+
+
 # The flat key ``project.pid`` cannot be a class attribute, hence the functional form.
 _StatusFlat = TypedDict("_StatusFlat", {"project.pid": int}, total=False)
 
@@ -287,6 +381,7 @@ class ProjectStatus(_StatusFlat, total=False):
     memory: Memory
     cpu: Cpu
     oom_kills: int
+    idle: Idle
     idle_timeout_s: int
     would_stop_at: str
     isolation: str
@@ -326,8 +421,8 @@ class ProjectRow(TypedDict, total=False):
 class LogEntry(TypedDict):
     """One thing that happened in a project; without `account_id`: the hub did it. `time` is an ISO time.
 
-    `event["event"]` is the kind: ``create_project``, ``edit_project``, ``invite_user``, ``copy_path`` and so on; what
-    else stands in there depends on it.
+    `event["event"]` is the kind: ``project_created``, ``project_edited``, ``invite_user``, ``path_copied`` and so on;
+    what else stands in there depends on it.
     """
 
     id: int
@@ -335,6 +430,34 @@ class LogEntry(TypedDict):
     time: str
     event: dict[str, Any]
     account_id: NotRequired[str]
+
+
+class License(TypedDict):
+    """A license. `running`: how many projects run with it now; `projects`, only from `licenses.get`: which."""
+
+    id: str
+    title: str
+    description: str
+    quota: dict[str, Any]
+    run_limit: int | None
+    activates: str | None
+    expires: str | None
+    created: str
+    status: str
+    running: int
+    projects: NotRequired[list[str]]
+
+
+class LicenseChange(TypedDict):
+    """Reply of `projects.addLicense` and `projects.removeLicense`.
+
+    `needs_restart`: whether the project runs, so that the change counts from its next start on.
+    """
+
+    project_id: str
+    license_id: str
+    attached: bool
+    needs_restart: bool
 
 
 class Deleted(TypedDict):

@@ -294,7 +294,7 @@ def test_the_log_of_a_project(run: Run, hub: NamedReplies) -> None:
     written = [
         {"id": 3, "project_id": ANALYSIS, "time": "2025-11-21T14:55:21.253Z", "event": {"event": "start", "n": 1}},
         {"id": 2, "project_id": ANALYSIS, "time": "2025-11-21T14:54:21.253Z", "account_id": ADA,
-         "event": {"event": "edit_project", "fields": ["env", "\x1b[31mtitle"]}},
+         "event": {"event": "project_edited", "fields": ["env", "\x1b[31mtitle"]}},
     ]  # fmt: skip
     rows = answer_query
     hub.by_name["db.userQuery"] = lambda args: (
@@ -304,6 +304,14 @@ def test_the_log_of_a_project(run: Run, hub: NamedReplies) -> None:
     heading, first, second = run("projects", "log", "Analysis", "-n", "2").out.splitlines()
     assert heading.split() == ["TIME", "PERSON", "WHAT", "DETAILS"]
     assert first.split() == ["2025-11-21", "14:55", "(the", "hub)", "start", "n=1"]
-    assert second.split() == ["2025-11-21", "14:54", "Ada", "Lovelace", "edit", "project", "fields=env,\ufffd[31mtitle"]
+    assert second.split() == [
+        "2025-11-21",
+        "14:54",
+        "Ada",
+        "Lovelace",
+        "project",
+        "edited",
+        "fields=env,\ufffd[31mtitle",
+    ]
     assert hub.named("db.userQuery")[-1]["options"] == [{"limit": 2}]
     assert run("projects", "log", ANALYSIS, "--json").json == written

@@ -41,7 +41,9 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         {"accounts": {"name": "ada"}},
     ),
     (Endpoint.HUB, "projects.createProject"): (
-        lambda hub: hub.projects.create_project("T", "D", "L", "S", image="I", start=True, ephemeral=5, project_id=P),
+        lambda hub: hub.projects.create_project(
+            "T", "D", "L", "S", image="I", start=True, ephemeral=5, project_id=P, customize={"license": "M"}
+        ),
         [
             {
                 "title": "T",
@@ -52,6 +54,7 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
                 "start": True,
                 "ephemeral": 5,
                 "project_id": P,
+                "customize": {"license": "M"},
             }
         ],
         P,
@@ -85,6 +88,9 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     ),
     (Endpoint.HUB, "projects.start"): (lambda hub: hub.projects.start(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.stop"): (lambda hub: hub.projects.stop(P), [{"project_id": P}], STATE),
+    (Endpoint.HUB, "projects.restart"): (lambda hub: hub.projects.restart(P), [{"project_id": P}], STATE),
+    (Endpoint.HUB, "projects.stopAll"): (lambda hub: hub.projects.stop_all(), [{}], {"stopped": 1, "failed": {}}),
+    (Endpoint.HUB, "projects.idle"): (lambda hub: hub.projects.idle(P), [{"project_id": P}], {"idle_for_s": 3}),
     (Endpoint.HUB, "projects.touch"): (lambda hub: hub.projects.touch(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.state"): (lambda hub: hub.projects.state(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.status"): (lambda hub: hub.projects.status(P), [{"project_id": P}], {"disk_MB": 1}),
@@ -110,6 +116,34 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     ),
     (Endpoint.HUB, "keys.list"): (lambda hub: hub.keys.list(project_id=P), [{"project_id": P}], []),
     (Endpoint.HUB, "keys.revoke"): (lambda hub: hub.keys.revoke(7), [{"id": 7}], {"id": 7, "revoked": True}),
+    (Endpoint.HUB, "projects.setQuotas"): (
+        lambda hub: hub.projects.set_quotas(P, memory=2000, cores=1.5, network=True),
+        [{"project_id": P, "memory": 2000, "cores": 1.5, "network": True}],
+        None,
+    ),
+    (Endpoint.HUB, "projects.addLicense"): (
+        lambda hub: hub.projects.add_license(P, A),
+        [{"project_id": P, "license_id": A}],
+        {"project_id": P, "license_id": A, "attached": True, "needs_restart": False},
+    ),
+    (Endpoint.HUB, "projects.removeLicense"): (
+        lambda hub: hub.projects.remove_license(P, A),
+        [{"project_id": P, "license_id": A}],
+        {"project_id": P, "license_id": A, "attached": False, "needs_restart": False},
+    ),
+    (Endpoint.HUB, "licenses.create"): (
+        lambda hub: hub.licenses.create({"cpu": 2}, "Course", run_limit=3, expires="2027-01-31"),
+        [{"quota": {"cpu": 2}, "title": "Course", "description": "", "run_limit": 3, "expires": "2027-01-31"}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "licenses.list"): (lambda hub: hub.licenses.list(after=A), [{"limit": 100, "after": A}], []),
+    (Endpoint.HUB, "licenses.get"): (lambda hub: hub.licenses.get(A), [{"id": A}], {"id": A}),
+    (Endpoint.HUB, "licenses.update"): (
+        lambda hub: hub.licenses.update(A, {"cpu": None}, run_limit=0),
+        [{"id": A, "quota": {"cpu": None}, "run_limit": 0}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "licenses.end"): (lambda hub: hub.licenses.end(A), [{"id": A}], {"id": A}),
     (Endpoint.PROJECT, "system.ping"): (lambda hub: hub.project(P).system.ping(), [{}], {"now": 1}),
     (Endpoint.PROJECT, "system.test"): (lambda hub: hub.project(P).system.test(), [{}], {"project_id": P}),
     (Endpoint.PROJECT, "system.exec"): (

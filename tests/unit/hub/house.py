@@ -18,12 +18,16 @@ from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
+from projecthub.hub.idle import Idle
 from projecthub.hub.keys import Keys
+from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.principals import Principal
 from projecthub.hub.project_fields import ProjectFields
+from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
+from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.store import Store
@@ -58,20 +62,24 @@ class House:
         self.homes = ProjectHomes(Homes(directory / "projects"), None)
         self.keys = Keys(store, clock)
         self.accounts = Accounts(store, clock)
+        self.licenses = Licenses(store, clock)
+        self.quotas = Quotas(QuotaDefaults(), clock)
         self.join()
 
     def join(self) -> None:
         """Make the services that know projects; again, for a hub that was killed and is there once more."""
-        self.lifecycle = Lifecycle(self.store, self.engine, self.homes, self.clock)
-        self.projects = Projects(self.store, self.clock, self.lifecycle, self.engine, self.homes)
+        self.lifecycle = Lifecycle(self.store, self.engine, self.homes, self.quotas, self.clock)
+        self.calls = ProjectCalls(self.store, self.clock, self.lifecycle, self.engine)
+        self.idle = Idle(self.store, self.engine, self.lifecycle, self.calls, self.quotas, self.clock)
+        self.projects = Projects(self.store, self.clock, self.lifecycle, self.engine, self.homes, self.idle)
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
         self.copies = Copies(self.store, self.homes, self.clock)
-        self.calls = ProjectCalls(self.store, self.clock, self.lifecycle, self.engine)
+        self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
             self.store,
             self.clock,
-            ProjectFields(self.store, self.projects, self.clock),
+            ProjectFields(self.store, self.projects, self.licenses, self.clock),
             AccountFields(self.store),
             ShareFields(self.store, self.clock),
         )
@@ -100,11 +108,18 @@ class House:
         assert project is not None
         return project
 
-    async def license(self) -> str:
+    async def license(self, **fields: Any) -> str:
         license_id = str(uuid.uuid4())
+        values: dict[str, Any] = {"title": "License", "quota": {}, "created_at": self.clock.now(), **fields}
         async with self.store.write() as tx:
-            await tx.licenses.create(id=license_id, title="License", quota={}, created_at=self.clock.now())
+            await tx.licenses.create(id=license_id, **values)
         return license_id
+
+    async def log(self, project_id: ProjectId) -> list[tuple[AccountId, dict[str, Any]]]:
+        """What happened in a project since it was made, and who did it, oldest first."""
+        async with self.store.read() as tx:
+            rows = await tx.log.of_project(project_id, limit=100)
+        return [(row["account_id"], row["event"]) for row in rows if row["event"]["event"] != "project_created"][::-1]
 
     async def key(self, person: Principal, project_id: ProjectId | None = None, **fields: Any) -> tuple[int, str]:
         """A key's number and its secret."""

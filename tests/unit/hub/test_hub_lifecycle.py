@@ -205,7 +205,7 @@ async def test_a_hub_that_comes_back_tells_of_what_is_gone(house: House, ann: Pr
     house.engine.end(house.engine.live[project_id], Exit())
     house.join()
     await house.lifecycle.open()
-    assert "while no hub was running" in (await house.projects.state(ann, project_id))["error"]
+    assert "while no hub watched it; start it again" in (await house.projects.state(ann, project_id))["error"]
 
 
 async def test_what_runs_and_does_not_answer_is_ended_by_the_hub_that_comes_back(house: House, ann: Principal) -> None:
@@ -215,7 +215,8 @@ async def test_what_runs_and_does_not_answer_is_ended_by_the_hub_that_comes_back
     house.engine.silent.add(project_id)
     house.join()
     await house.lifecycle.open()
-    assert (await house.projects.state(ann, project_id))["state"] == "error"
+    state = await house.projects.state(ann, project_id)
+    assert (state["state"], state["error"]) == ("error", "the project server did not answer; start it again")
     assert not house.engine.live
 
 

@@ -32,7 +32,7 @@ async def test_creation_is_the_first_entry(house: House, ann: Principal) -> None
         "project_id": project_id,
         "account_id": ann.account_id,
         "time": "2026-03-01T12:00:00.123Z",
-        "event": {"event": "create_project", "title": "Soil"},
+        "event": {"event": "project_created", "title": "Soil"},
     }
 
 
@@ -47,8 +47,8 @@ async def test_changes_of_fields(house: House, ann: Principal, bob: Principal) -
     await house.ask(bob, {"projects": {"project_id": project_id, "title": "New", "env": {"TOKEN": "secret"}}})
     await house.ask(bob, {"projects": {"project_id": project_id, "users": {bob.account_id: {"hide": True}}}})
     assert await events(house, ann, project_id) == [
-        {"event": "edit_project", "fields": ["env", "title"]},
-        {"event": "edit_project", "fields": ["users"]},
+        {"event": "project_edited", "fields": ["env", "title"]},
+        {"event": "project_edited", "fields": ["users"]},
     ]
     assert {entry["account_id"] for entry in (await entries(house, ann, project_id))[:2]} == {bob.account_id}
 
@@ -75,9 +75,9 @@ async def test_deleted_and_brought_back(house: House, ann: Principal) -> None:
     await house.ask(ann, {"projects": {"project_id": project_id, "deleted": False}})
     await house.ask(ann, {"projects": {"project_id": project_id, "deleted": True}})
     assert [event["event"] for event in await events(house, ann, project_id)] == [
-        "delete_project",
-        "undelete_project",
-        "delete_project",
+        "project_deleted",
+        "project_undeleted",
+        "project_deleted",
     ]
 
 
@@ -86,7 +86,7 @@ async def test_a_lifetime_that_is_over(house: House, ann: Principal) -> None:
     house.clock.advance(seconds=2)
     await house.projects.delete_expired()
     newest = (await entries(house, ann, project_id))[0]
-    assert newest["event"] == {"event": "delete_project", "because": "its lifetime is over"}
+    assert newest["event"] == {"event": "project_deleted", "because": "its lifetime is over"}
     assert "account_id" not in newest
 
 
@@ -105,13 +105,13 @@ async def test_people(house: House, ann: Principal, bob: Principal) -> None:
 async def test_shares(house: House, ann: Principal) -> None:
     project_id = await house.project(ann)
     await house.ask(ann, {"public_paths": {"project_id": project_id, "path": "/data/", "unlisted": True}})
-    assert await events(house, ann, project_id) == [{"event": "share_path", "path": "data", "fields": ["unlisted"]}]
+    assert await events(house, ann, project_id) == [{"event": "path_shared", "path": "data", "fields": ["unlisted"]}]
     home = await house.homes.ensure(project_id, (await house.row(project_id)).unix_slot)
     (home / "data").mkdir()
     share = share_id(project_id, "data")
     made = await house.creation.create(ann, shapes.CreateProject(title="Like it", public_path_id=share))
     (entry,) = await entries(house, ann, made)
-    assert entry["event"] == {"event": "create_project", "title": "Like it", "public_path_id": share}
+    assert entry["event"] == {"event": "project_created", "title": "Like it", "public_path_id": share}
 
 
 async def test_copies_stand_in_both_logs(house: House, ann: Principal) -> None:
@@ -120,7 +120,7 @@ async def test_copies_stand_in_both_logs(house: House, ann: Principal) -> None:
     (home / "file").write_text("12345")
     await house.copies.copy(ann, shapes.CopyPath(src_project_id=one, src_path="file", target_project_id=two))
     event = {
-        "event": "copy_path",
+        "event": "path_copied",
         "src_project_id": one,
         "src_path": "file",
         "target_project_id": two,
@@ -142,7 +142,7 @@ async def test_a_copy_that_came_to_a_part_is_told(house: House, ann: Principal) 
     with pytest.raises(HubError) as refused:
         await house.copies.copy(ann, shapes.CopyPath(src_project_id=project_id, src_path="from", target_path="to"))
     (event,) = await events(house, ann, project_id)
-    assert (event["event"], event["error"]) == ("copy_path", refused.value.code)
+    assert (event["event"], event["error"]) == ("path_copied", refused.value.code)
 
 
 async def test_keys_of_a_project(house: House, ann: Principal) -> None:
@@ -155,11 +155,11 @@ async def test_keys_of_a_project(house: House, ann: Principal) -> None:
     await house.key(ann)  # an account's: nothing that a project's people should know
     told = await events(house, ann, project_id)
     assert [(event["event"], event["key_id"]) for event in told] == [
-        ("create_key", first),
-        ("edit_key", first),
-        ("delete_key", first),
-        ("create_key", second),
-        ("delete_key", second),
+        ("key_created", first),
+        ("key_edited", first),
+        ("key_deleted", first),
+        ("key_created", second),
+        ("key_deleted", second),
     ]
     assert secret not in str(told)
 

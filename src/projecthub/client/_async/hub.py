@@ -13,6 +13,7 @@ from projecthub.client._async.accounts import AsyncAccounts
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.keys import AsyncKeys
+from projecthub.client._async.licenses import AsyncLicenses
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
 from projecthub.client._async.system import AsyncHubSystem
@@ -35,6 +36,7 @@ class AsyncHub:
         db: User queries.
         accounts: Accounts, for site admins.
         keys: API keys.
+        licenses: Licenses, for site admins.
 
     Example:
         ```python
@@ -50,6 +52,7 @@ class AsyncHub:
     db: AsyncDatabase
     accounts: AsyncAccounts
     keys: AsyncKeys
+    licenses: AsyncLicenses
 
     def __init__(
         self,
@@ -187,3 +190,4 @@ class AsyncHub:
         self.db = AsyncDatabase(connection)
         self.accounts = AsyncAccounts(connection)
         self.keys = AsyncKeys(connection)
+        self.licenses = AsyncLicenses(connection)

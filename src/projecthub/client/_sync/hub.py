@@ -14,6 +14,7 @@ from projecthub.client._sync.accounts import Accounts
 from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.database import Database
 from projecthub.client._sync.keys import Keys
+from projecthub.client._sync.licenses import Licenses
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
 from projecthub.client._sync.system import HubSystem
@@ -36,6 +37,7 @@ class Hub:
         db: User queries.
         accounts: Accounts, for site admins.
         keys: API keys.
+        licenses: Licenses, for site admins.
 
     Example:
         ```python
@@ -51,6 +53,7 @@ class Hub:
     db: Database
     accounts: Accounts
     keys: Keys
+    licenses: Licenses
 
     def __init__(
         self,
@@ -188,3 +191,4 @@ class Hub:
         self.db = Database(connection)
         self.accounts = Accounts(connection)
         self.keys = Keys(connection)
+        self.licenses = Licenses(connection)

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.project_quotas import ProjectQuotas
 from projecthub.client.listing import Listing, is_read_denied
 from projecthub.client.requests import GRACE_S, of_method, to_timeout_ms
 from projecthub.errors import HubError
@@ -15,7 +16,7 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.HUB]
 
 
-class Projects:
+class Projects(ProjectQuotas):
     """Projects: persistent, isolated workspaces that people and programs share.
 
     Methods that take a `project_id` raise PermissionDenied if you are not on the project, whether it exists or not.
@@ -155,6 +156,7 @@ class Projects:
         start: bool = False,
         ephemeral: int | None = None,
         project_id: str | None = None,
+        customize: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
         """Make a project that you own.
@@ -168,6 +170,8 @@ class Projects:
             start: Start it in the background.
             ephemeral: Milliseconds after which it is deleted; None: it stays.
             project_id: Its id, a uuid (for site admins). Default: a new one.
+            customize: May hold `disableInternet`, which takes a way to the internet from it whatever its licenses say,
+                and `license`, which is added to ``license``.
             idempotency_key: Calls with the same key make one project, for 24 hours. Default: a new one for each call,
                 which covers repetitions after a lost answer.
 
@@ -195,6 +199,7 @@ class Projects:
             start=start,
             ephemeral=ephemeral,
             project_id=project_id,
+            customize=customize,
         )
         reply: str = self._call(
             "projects.createProject",
@@ -307,6 +312,73 @@ class Projects:
         Source: Wire contract 2.7.
         """
         reply: shapes.ProjectState = self._about("projects.stop", project_id, timeout_s)
+        return reply
+
+    def restart(self, project_id: str, *, timeout_s: float | None = None) -> shapes.ProjectState:
+        """Stop a project if it runs, have it running again, and wait for that.
+
+        Args:
+            project_id: The project.
+            timeout_s: Seconds to wait; None: until it runs. The restart goes on beyond it.
+
+        Returns:
+            Its state.
+
+        Raises:
+            Conflict: It is deleted, or was stopped meanwhile.
+            StartFailed: It could not be started.
+            CallTimeout: It did not run in time.
+
+        Example:
+            ```python
+            hub.projects.restart(project_id)
+            ```
+
+        Source: docs/wire-extensions.md.
+        """
+        reply: shapes.ProjectState = self._about("projects.restart", project_id, timeout_s)
+        return reply
+
+    def stop_all(self) -> shapes.StoppedAll:
+        """Stop every project of the hub; for site admins.
+
+        Returns:
+            How many were stopped, and why others were not, by project id.
+
+        Raises:
+            PermissionDenied: You are no site admin.
+
+        Example:
+            ```python
+            print((hub.projects.stop_all())["stopped"])
+            ```
+
+        Source: docs/wire-extensions.md.
+        """
+        reply: shapes.StoppedAll = self._call("projects.stopAll", shapes.NoArguments(), repeatable=True)
+        return reply
+
+    def idle(self, project_id: str) -> shapes.Idle:
+        """Why a project that runs goes on running, or when it would be stopped for want of use.
+
+        Args:
+            project_id: The project.
+
+        Returns:
+            ``idle_for_s`` (seconds since the last sign of use), ``because`` (that sign), ``idle_timeout_s``,
+            ``would_stop_at`` (null while something keeps it running) and ``blocked_by`` (what does).
+
+        Raises:
+            Conflict: It does not run; the text tells when and why it was stopped.
+
+        Example:
+            ```python
+            print((hub.projects.idle(project_id))["because"])
+            ```
+
+        Source: docs/wire-extensions.md.
+        """
+        reply: shapes.Idle = self._call("projects.idle", shapes.ProjectOnly(project_id=project_id), repeatable=True)
         return reply
 
     def delete(self, project_id: str, *, timeout_s: float | None = None) -> shapes.Deleted:

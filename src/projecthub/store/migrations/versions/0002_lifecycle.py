@@ -15,6 +15,8 @@ def upgrade() -> None:
     op.add_column("projects", sa.Column("crashes", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("projects", sa.Column("retry_at", sa.BigInteger()))
     op.add_column("projects", sa.Column("active_at", sa.BigInteger()))
+    running = sa.text("desired = 'running'")
+    op.create_index("ix_projects_desired", "projects", ["desired"], sqlite_where=running, postgresql_where=running)
     op.add_column("licenses", sa.Column("description", sa.Text(), nullable=False, server_default=""))
     op.create_table(
         "license_uses",

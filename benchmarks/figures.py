@@ -1,0 +1,33 @@
+"""All figures, by name, and how they are taken."""
+
+from __future__ import annotations
+
+from tests.hubs import HubProcess
+
+from benchmarks import hub, survival
+from benchmarks.table import Table
+
+FIGURES = {
+    "start": hub.start_stop,
+    "many": hub.many,
+    "calls": hub.small_calls,
+    "list": hub.listing,
+    "rate": hub.rate,
+    "copies": hub.copies,
+    "exec": hub.execution,
+    "adoption": survival.adoption,
+    "neighbours": survival.neighbours,
+    "waiting": survival.waiting,
+}
+
+
+def measure(table: Table, *, projects: int, only: str) -> None:
+    """Take the figures whose names contain ``only``."""
+    process = HubProcess()
+    try:
+        wire = hub.Wire(process)
+        for name, figure in FIGURES.items():
+            if only in name:
+                figure(table, process, wire, projects)
+    finally:
+        process.close()
