@@ -128,6 +128,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         )
         admin_key, is_new = await _first_admin(settings, store, accounts, keys)
         app, background = make_app(services, settings.metrics)
+        help = "Wishes of projects that are under way or wait for their turn."
+        services.figures.queue("wishes_waiting", help, lambda: lifecycle.waiting)
         hub = RunningHub(app, isolation, admin_key, is_new, stop_projects)
         await creation.open()
         await lifecycle.open()

@@ -71,6 +71,7 @@ def test_figures_are_for_this_machine_and_for_admins(hub_process: HubProcess) ->
     assert answer.status_code == 200
     assert 'projecthub_projects{state="running"}' in answer.text
     assert "projecthub_background_calls 0.0" in answer.text
+    assert "projecthub_wishes_waiting 0.0" in answer.text
     assert not re.search("[0-9a-f]{8}-[0-9a-f]{4}-", answer.text)  # no ids
     for passed_on in ({"x-forwarded-for": "127.0.0.1"}, {"forwarded": "for=127.0.0.1"}, {"x-real-ip": "::1"}):
         refused = ask(hub_process, "/metrics", **passed_on)
