@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
+from projecthub.hub.figures import Figures
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
@@ -34,6 +35,7 @@ from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
+from projecthub.hub.readiness import Readiness
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.store import Store, open_store
@@ -117,16 +119,24 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             creation=creation,
             projects=projects,
             collaborators=Collaborators(clock, keys),
-            copies=Copies(store, homes),
+            copies=Copies(store, homes, clock),
             queries=Queries(
-                store, clock, ProjectFields(store, projects, licenses), AccountFields(store), ShareFields(store, clock)
+                store,
+                clock,
+                ProjectFields(store, projects, licenses, clock),
+                AccountFields(store),
+                ShareFields(store, clock),
             ),
             calls=calls,
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
+            figures=Figures(store, clock),
+            readiness=Readiness(store, engine),
         )
         admin_key, is_new = await _first_admin(settings, store, accounts, keys)
-        app, background = make_app(services)
+        app, background = make_app(services, settings.metrics)
+        help = "Wishes of projects that are under way or wait for their turn."
+        services.figures.queue("wishes_waiting", help, lambda: lifecycle.waiting)
         hub = RunningHub(app, isolation, Network.HOST, admin_key, is_new, stop_projects)
         await creation.open()
         await lifecycle.open()
@@ -136,7 +146,33 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         housekeeping.open()
         stack.push_async_callback(housekeeping.close)
         stack.push_async_callback(background.close)
+        stack.push_async_callback(services.readiness.close)
+        services.readiness.is_open = True
         yield hub
+
+
+@contextmanager
+def own_data_dir(data_dir: Path) -> Iterator[None]:
+    """Make a data directory if it is missing, and keep hubs away from it meanwhile.
+
+    Raises:
+        Conflict: A hub has it.
+    """
+    _make_private(data_dir)
+    lock = _lock(data_dir)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def uids_of(settings: Settings) -> range | None:
+    """The user ids that a hub of these settings gives to its projects; None: all homes belong to its own user.
+
+    Raises:
+        StartFailed: Such a hub could not start.
+    """
+    return _uids(settings) if _isolation(settings) is Isolation.FULL else None
 
 
 def _isolation(settings: Settings) -> Isolation:

@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     idle_timeout_s: Annotated[
         int, Field(ge=0, description="Seconds without use after which a project is stopped; 0: never.")
     ] = 1800
+    metrics: Annotated[
+        Literal["loopback", "admins", "everybody"],
+        Field(
+            description="Who may read /metrics: requests of this machine (behind a proxy: none) and site admins; "
+            "site admins; everybody."
+        ),
+    ] = "loopback"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Least level that is logged.")
     ] = "info"

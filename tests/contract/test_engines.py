@@ -111,6 +111,19 @@ async def test_start_answers_and_says_who_runs(bench: Bench) -> None:
     assert engine.isolation is bench.isolation
 
 
+async def test_an_engine_whose_launcher_was_killed_is_ready_again(bench: Bench) -> None:
+    await bench.engine.ready()
+    (launcher,) = bench.launchers()
+    launcher.kill()
+    launcher.wait()
+    while bench.engine._launcher is not None and bench.engine._launcher.is_alive:
+        await asyncio.sleep(0.001)
+    await bench.engine.ready()
+    (another,) = bench.launchers()
+    assert another.pid != launcher.pid
+    assert (await bench.engine.start(bench.spec())).pid
+
+
 async def test_the_environment_is_the_projects_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJECTHUB_SECRET", "of the hub")
     instance = await bench.engine.start(bench.spec(GREETING="hello", LANG="de_DE.UTF-8"))

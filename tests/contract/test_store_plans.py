@@ -17,6 +17,7 @@ from projecthub.store.records import Selection, State
 
 ID = "00000000-0000-4000-8000-000000000000"
 COLUMNS = ("project_id", "title", "last_edited_at", "state", "users", "last_active")
+LOG = Selection(columns=("id", "logged_at", "event"), limit=750)
 RECENT = Selection(columns=COLUMNS, order_by=(("last_edited_at", True),), limit=300)
 
 HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
@@ -50,6 +51,8 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "licenses.users": lambda tx: tx.licenses.users(ID, limit=10),
     "licenses.note_uses": lambda tx: tx.licenses.note_uses(ID, []),
     "log.of_project": lambda tx: tx.log.of_project(ID, limit=10),
+    "log.select of a project": lambda tx: tx.log.select(LOG, project_id=ID, after=NOW),
+    "log.select of a member": lambda tx: tx.log.select(LOG, member=ID, after=NOW),
     "shares.select": lambda tx: tx.shares.select(Selection(columns=("id",)), project_id=ID),
     "idempotency.get": lambda tx: tx.idempotency.get(ID, "key"),
     "idempotency.prune": lambda tx: tx.idempotency.prune(NOW),
@@ -107,3 +110,15 @@ async def test_one_query_is_enough(used_store: Store, name: str, count: int, sta
     async with used_store.write() as tx:
         await HOT[name](tx)
     assert len(statements) == count
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+async def test_projects_are_counted_in_an_index_alone(store: Store, store_url: str, statements: list[Any]) -> None:
+    statements.clear()
+    async with store.read() as tx:
+        await tx.projects.count_by_state()
+    ((statement, parameters),) = statements
+    connection = sqlite3.connect(store_url.removeprefix("sqlite:///"))
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    connection.close()
+    assert plan == ["SCAN projects USING COVERING INDEX ix_projects_state"]

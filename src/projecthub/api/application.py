@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from projecthub.api.background import Background
 from projecthub.api.endpoints import hub_endpoint, project_endpoint
+from projecthub.api.health import FiguresFor, health_routes
+from projecthub.api.request_ids import RequestIds
 from projecthub.wire.methods import Endpoint
 
 if TYPE_CHECKING:
@@ -21,18 +23,18 @@ if TYPE_CHECKING:
 _ANY_METHOD: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def make_app(services: Services) -> tuple[Starlette, Background]:
+def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[Starlette, Background]:
     """The application, and the owner of the calls that nobody waits for any more: close it before the services."""
     background = Background()
+    services.figures.queue("background_calls", "Calls whose time is over and that go on.", lambda: len(background))
     app = Starlette(
         routes=[
             Route(Endpoint.HUB, hub_endpoint(services, background)),
             Route(Endpoint.PROJECT, project_endpoint(services, background)),
             *(Route(f"{endpoint}/", _without_slash, methods=_ANY_METHOD) for endpoint in Endpoint),
-            Route("/alive", _alive),
-            Route("/healthcheck", _alive),
-            Route("/metrics", _metrics),
+            *health_routes(services.readiness, services.figures, services.keys, figures_for),
         ],
+        middleware=[Middleware(RequestIds)],
         exception_handlers={404: _not_found},
     )
     app.router.redirect_slashes = False
@@ -41,14 +43,6 @@ def make_app(services: Services) -> tuple[Starlette, Background]:
 
 async def _without_slash(request: Request) -> Response:
     return RedirectResponse(request.url.path.rstrip("/"), status_code=308)
-
-
-async def _alive(request: Request) -> Response:
-    return PlainTextResponse("alive: YES\n")
-
-
-async def _metrics(request: Request) -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

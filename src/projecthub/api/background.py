@@ -18,6 +18,10 @@ class Background:
         """Make an empty one."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    def __len__(self) -> int:
+        """How many calls are here, whether somebody still waits for them or not."""
+        return len(self._tasks)
+
     async def run(self, work: Coroutine[Any, Any, T], timeout_s: float, message: str) -> T:
         """Wait for ``work`` for at most ``timeout_s`` seconds; after that it goes on here.
 

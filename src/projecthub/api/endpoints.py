@@ -8,7 +8,6 @@ Source: Wire contract 1.
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from projecthub.api.arguments import parse
 from projecthub.api.handlers import HANDLERS, Call
+from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import BadBody, Parameters, read_key, read_parameters
 from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, UnknownMethod
 from projecthub.wire.errors import CODE_HEADER, to_text
@@ -41,6 +41,9 @@ _NOBODY: Final = "must sign in as project or account"
 _CALLS: Final = Counter("projecthub_calls", "Calls by method and outcome.", ["method", "outcome"])
 _SECONDS: Final = Histogram("projecthub_call_seconds", "Time to answer a call.", ["method"])
 
+SLOW_S: Final = 1.0
+"""Calls that take as long are logged at level info, all others at level debug: a line costs a fifth of a ping."""
+
 _log = structlog.get_logger()
 
 
@@ -56,6 +59,7 @@ class _Progress:
 
     label: str = "none"
     in_method: bool = False
+    account_id: str | None = None
 
 
 class RpcEndpoint:
@@ -82,23 +86,28 @@ class RpcEndpoint:
         except ClientDisconnect:
             return PlainTextResponse("the request was not read to its end", status_code=400)
         except Exception as error:
-            known = error if isinstance(error, HubError) else _internal(progress.label)
-            if isinstance(error, InternalError):
-                known = _internal(progress.label)  # its text is for the log: it may tell how the store is made
+            known = error if isinstance(error, HubError) else InternalError()
+            if isinstance(known, InternalError):
+                known = _internal(request, progress)  # the text is for the log: it may tell how the store is made
             body = to_json({"error": to_text(known) if progress.in_method else known.message})
             outcome = known.code
             headers = {CODE_HEADER: known.code}
         count, seconds = _figures(progress.label, outcome)
+        took_s = time.perf_counter() - begin
         count.inc()
-        seconds.observe(time.perf_counter() - begin)
+        seconds.observe(took_s)
+        log = _log.info if took_s >= SLOW_S else _log.debug
+        ms = round(took_s * 1000, 1)
+        log("call.answered", method=progress.label, outcome=outcome, ms=ms, account_id=progress.account_id)
         return Response(body, media_type="application/json", headers=headers)
 
 
-def _internal(label: str) -> InternalError:
-    """An error that we did not foresee: told by a number only, for its text may hold anything."""
-    incident = uuid.uuid4().hex[:12]
-    _log.exception("call.failed", method=label, incident=incident)
-    return InternalError(f"the hub made a mistake, which its log holds as incident {incident}; tell its operator")
+def _internal(request: Request, progress: _Progress) -> InternalError:
+    """An error that we did not foresee: told by the request's id only, for its text may hold anything."""
+    _log.exception("call.failed", method=progress.label, account_id=progress.account_id)
+    return InternalError(
+        f"the hub made a mistake, which its log holds under request_id {request.scope[SCOPE_KEY]}; tell its operator"
+    )
 
 
 def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
@@ -106,6 +115,7 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
 
     async def serve(request: Request, parameters: Parameters, progress: _Progress) -> Any:
         caller = await _sign_in(services, request, _NOT_AN_ACCOUNT)
+        progress.account_id = caller.account_id
         if caller.project_id is not None:
             raise NotSignedIn(_NOT_AN_ACCOUNT)
         name = parameters.name
@@ -128,6 +138,7 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
 
     async def serve(request: Request, parameters: Parameters, progress: _Progress) -> Any:
         caller = await _sign_in(services, request, _NOBODY)
+        progress.account_id = caller.account_id
         project_id = services.calls.target(caller, parameters.values.get("project_id"))
         name = parameters.name
         subject = f"project.{project_id}.0.api.-"

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from projecthub.hub.collaborators import Collaborators
     from projecthub.hub.copies import Copies
     from projecthub.hub.creation import Creation
+    from projecthub.hub.figures import Figures
     from projecthub.hub.keys import Keys
     from projecthub.hub.licenses import Licenses
     from projecthub.hub.project_quotas import ProjectQuotas
     from projecthub.hub.projects import Projects
     from projecthub.hub.queries import Queries
+    from projecthub.hub.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +36,5 @@ class Services:
     licenses: Licenses
     project_quotas: ProjectQuotas
     calls: ProjectCalls
+    figures: Figures
+    readiness: Readiness

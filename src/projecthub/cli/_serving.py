@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 import uvicorn
 
 from projecthub.app import ADMIN_KEY_FILE, URL_FILE, RunningHub, open_hub
@@ -36,6 +37,7 @@ _NETWORK = {
     Network.INTERNET: "internet: each project has a network of its own with a way out",
     Network.HOST: "HOST: every project reaches all loopback services of this machine; run 'projecthub doctor'",
 }
+_log = structlog.get_logger()
 
 
 class Refused(Exception):
@@ -81,7 +83,7 @@ async def run(settings: Settings) -> None:
             _announce(settings, hub, listener)
             await server.serve(sockets=[listener])
             if hub.stop_projects:
-                print("stopping all projects; Ctrl-C again does not wait", file=sys.stderr, flush=True)
+                _say_stopping(settings)
     except HubError as error:
         raise Refused(error.message) from error
     except OSError as error:
@@ -91,6 +93,13 @@ async def run(settings: Settings) -> None:
             f"cannot use the data directory {settings.data_dir}: {os.strerror(error.errno or 0)}; "
             "give another one with --data-dir"
         ) from error
+
+
+def _say_stopping(settings: Settings) -> None:
+    if settings.log_format == "json":
+        _log.warning("hub.stopping_projects")
+    else:
+        print("stopping all projects; Ctrl-C again does not wait", file=sys.stderr, flush=True)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -12,6 +12,7 @@ import typer
 from projecthub import __version__
 from projecthub.cli import output
 from projecthub.cli.accounts import accounts
+from projecthub.cli.backups import backup, restore
 from projecthub.cli.collaborators import add_collaborator, remove_collaborator
 from projecthub.cli.copies import copy
 from projecthub.cli.doctor import doctor
@@ -119,6 +120,8 @@ app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
 app.command()(serve)
+app.command()(backup)
+app.command()(restore)
 app.command()(stop_all)
 app.command()(doctor)
 

@@ -119,6 +119,51 @@ def status(context: typer.Context, project: ProjectArgument, as_json: AsJson = F
 
 
 @projects.command()
+def log(
+    context: typer.Context,
+    project: ProjectArgument,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many entries at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what happened in a project, newest first."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Asking for the log"):
+        entries: list[Any] = list(hub.projects.log(ProjectFinder(hub).find(project), limit=limit))
+        people = sorted({entry["account_id"] for entry in entries if "account_id" in entry})
+        names: Any = {} if session.as_json or not people else hub.system.get_names(people)
+    if session.as_json:
+        output.print_json(entries)
+        return
+    output.print_table(
+        ("TIME", "PERSON", "WHAT", "DETAILS"),
+        [
+            (
+                output.local_time(entry.get("time")),
+                _person(names, entry["account_id"]) if "account_id" in entry else "(the hub)",
+                str(entry["event"].get("event", "")).replace("_", " "),
+                _details(entry["event"]),
+            )
+            for entry in entries
+        ],
+    )
+
+
+def _person(names: Any, account_id: str) -> str:
+    name = names.get(account_id, {})
+    return " ".join(filter(None, (name.get("first_name"), name.get("last_name")))) or account_id
+
+
+def _details(event: Any) -> str:
+    """What an event holds beside its kind: ``path=data files=3``."""
+    texts = {
+        name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in event.items()
+        if name != "event"
+    }
+    return " ".join(f"{name}={text}" for name, text in texts.items())
+
+
+@projects.command()
 def idle(context: typer.Context, project: ProjectArgument, as_json: AsJson = False) -> None:
     """Tell why a project goes on running, or when it would be stopped for want of use."""
     session = Session.of(context, as_json)

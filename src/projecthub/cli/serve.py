@@ -99,6 +99,14 @@ def serve(
             show_default="1800",
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROJECTHUB_METRICS",
+            help="Who may read /metrics: loopback (requests of this machine, and site admins), admins, or everybody.",
+            show_default="loopback",
+        ),
+    ] = None,
     log_level: Annotated[
         str | None,
         typer.Option(envvar="PROJECTHUB_LOG_LEVEL", help="debug, info, warning or error.", show_default="info"),
@@ -116,9 +124,7 @@ def serve(
     Ctrl-C stops all projects and then the hub; a second one does not wait. SIGTERM leaves the projects running, and the
     next start finds them again.
     """
-    missing = [name for name in _SERVER_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        _fail(f"a hub needs more packages ({', '.join(missing)}): pip install 'projecthub[server]'")
+    require_server()
     flags = {
         "bind": bind,
         "data_dir": data_dir,
@@ -133,10 +139,11 @@ def serve(
         "processes": processes,
         "disk_mb": disk_mb,
         "idle_timeout_s": idle_timeout_s,
+        "metrics": metrics,
         "log_level": log_level,
         "log_format": log_format,
     }
-    settings = _settings({name: value for name, value in flags.items() if value is not None}, config)
+    settings = read_settings({name: value for name, value in flags.items() if value is not None}, config)
 
     # Only now: these load most of the house.
     import uvloop
@@ -149,7 +156,15 @@ def serve(
         _fail(str(error))
 
 
-def _settings(flags: dict[str, Any], config: Path | None) -> Settings:
+def require_server() -> None:
+    """End the command if the packages that a hub needs are not installed."""
+    missing = [name for name in _SERVER_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        _fail(f"a hub needs more packages ({', '.join(missing)}): pip install 'projecthub[server]'")
+
+
+def read_settings(flags: dict[str, Any], config: Path | None) -> Settings:
+    """The settings, from flags, the environment and a file. What is wrong with them ends the command."""
     from pydantic import ValidationError
 
     from projecthub.settings import Settings

@@ -205,6 +205,14 @@ class Engine(Protocol):
         """Let go of everything but the projects, which run on."""
         ...
 
+    async def ready(self) -> None:
+        """Return if a project could be started now; cheap.
+
+        Raises:
+            StartFailed: None could, with the reason.
+        """
+        ...
+
     async def start(self, spec: StartSpec) -> Instance:
         """Start a project server and wait until it has answered.
 

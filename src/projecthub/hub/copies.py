@@ -5,26 +5,29 @@ Source: Wire contract 0, 2.3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from projecthub.errors import InvalidArgument
+from projecthub.errors import HubError, InvalidArgument, NotFound
 from projecthub.files import CopyOptions
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 from projecthub.wire import shapes
 
 if TYPE_CHECKING:
+    from projecthub.hub.clock import Clock
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
+    from projecthub.wire.ids import ProjectId
 
 
 class Copies:
     """Copies one path at a time."""
 
-    def __init__(self, store: Store, homes: ProjectHomes) -> None:
+    def __init__(self, store: Store, homes: ProjectHomes, clock: Clock) -> None:
         """Make the service."""
         self._store = store
         self._homes = homes
+        self._clock = clock
 
     async def copy(self, caller: Principal, request: shapes.CopyPath) -> shapes.CopySummary:
         """Copy a file, or what is in a directory; neither project needs to run, or to have run ever.
@@ -52,17 +55,31 @@ class Copies:
             target_project = (await member_access(tx, caller, target, message)).project
         not_deleted(target_project)
         target_path = request.src_path if request.target_path is None else request.target_path
-        summary = await self._homes.copy(
-            (source, source_project.unix_slot, request.src_path),
-            (target, target_project.unix_slot, target_path),
-            CopyOptions(
-                overwrite_newer=request.overwrite_newer,
-                delete_missing=request.delete_missing,
-                backup=request.backup,
-                exclude=tuple(request.exclude or ()),
-                timeout_s=request.timeout,
-            ),
+        options = CopyOptions(
+            overwrite_newer=request.overwrite_newer,
+            delete_missing=request.delete_missing,
+            backup=request.backup,
+            exclude=tuple(request.exclude or ()),
+            timeout_s=request.timeout,
         )
+        event = {
+            "event": "path_copied",
+            "src_project_id": source,
+            "src_path": request.src_path,
+            "target_project_id": target,
+            "target_path": target_path,
+        }
+        try:
+            summary = await self._homes.copy(
+                (source, source_project.unix_slot, request.src_path),
+                (target, target_project.unix_slot, target_path),
+                options,
+            )
+        except HubError as error:
+            if not isinstance(error, InvalidArgument | NotFound):  # those have changed nothing
+                await self._note(caller, source, target, {**event, "error": error.code})
+            raise
+        await self._note(caller, source, target, {**event, "files": summary.files, "bytes": summary.bytes})
         return {
             "files": summary.files,
             "bytes": summary.bytes,
@@ -74,3 +91,9 @@ class Copies:
             "backed_up": summary.backed_up,
             "seconds": round(summary.seconds, 6),
         }
+
+    async def _note(self, caller: Principal, source: ProjectId, target: ProjectId, event: dict[str, Any]) -> None:
+        """Write a copy into the logs of both projects, when its files are there: they are in no transaction."""
+        async with self._store.write() as tx:
+            for project_id in dict.fromkeys((source, target)):
+                await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())

@@ -165,6 +165,10 @@ class Creation:
             desired="running" if request.start else "stopped",
         )
         self._homes.uid(slot)  # no project beyond the range of user ids
+        event: dict[str, Any] = {"event": "project_created", "title": title}
+        if request.public_path_id is not None:
+            event["public_path_id"] = request.public_path_id
+        await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
 
 
 def _checked(caller: Principal, request: shapes.CreateProject, key: str | None) -> ProjectId:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from projecthub.errors import LimitError
+from projecthub.errors import HubError, LimitError
+from projecthub.hub import figures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,11 +81,18 @@ class ProjectHomes:
         """
         await self.ensure(source[0], source[1])
         await self.ensure(target[0], target[1])
-        return await self._homes.copy(
-            src_project_id=source[0],
-            src_path=source[2],
-            target_project_id=target[0],
-            target_path=target[2],
-            options=options,
-            uid=self.uid(target[1]),
-        )
+        began = time.perf_counter()
+        try:
+            summary = await self._homes.copy(
+                src_project_id=source[0],
+                src_path=source[2],
+                target_project_id=target[0],
+                target_path=target[2],
+                options=options,
+                uid=self.uid(target[1]),
+            )
+        except HubError as error:
+            figures.copied(time.perf_counter() - began, 0, outcome=error.code)
+            raise
+        figures.copied(summary.seconds, summary.bytes)
+        return summary

@@ -156,6 +156,7 @@ class Keys:
             if await tx.keys.count(account_id) >= _MAX_KEYS:
                 raise LimitError(f"There is a limit of {_MAX_KEYS} per account; please delete some api keys.")
             key, secret = await self.make(tx, account_id, project_id, request.name, expires_at)
+            await self._note(tx, caller, key, "key_created")
         return {**_shape(key), "secret": secret}
 
     async def make(
@@ -198,6 +199,7 @@ class Keys:
             key = await self._one(tx, caller, request.id, request.project_id)
             if changes:
                 await tx.keys.edit(key.id, changes=changes)
+                await self._note(tx, caller, key, "key_edited")
 
     async def delete(self, caller: Principal, id: int | None, project_id: str | None) -> None:
         """Delete a key; it is refused from now on.
@@ -208,6 +210,7 @@ class Keys:
         async with self.changing() as tx:
             key = await self._one(tx, caller, id, project_id)
             await tx.keys.delete(key.id)
+            await self._note(tx, caller, key, "key_deleted")
 
     async def revoke(self, caller: Principal, id: int) -> shapes.Revoked:
         """Delete a key by its number alone: one of the caller's, of a project he is on, or, for a site admin, any.
@@ -220,7 +223,14 @@ class Keys:
             if key is None or not await self._may_revoke(tx, caller, key):
                 raise NotFound(f"no api key with id {id}; list yours with keys.list", id=id)
             await tx.keys.delete(id)
+            await self._note(tx, caller, key, "key_deleted")
         return {"id": id, "revoked": True}
+
+    async def _note(self, tx: Transaction, caller: Principal, key: Key, event: str) -> None:
+        """Write what was done to a key into the log of its project, if it is a project's."""
+        if key.project_id is not None:
+            told = {"event": event, "key_id": key.id, "name": key.name}
+            await tx.log.append(key.project_id, caller.account_id, told, at=self._clock.now())
 
     # -- rules -------------------------------------------------------------------------------------
 

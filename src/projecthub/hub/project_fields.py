@@ -18,11 +18,12 @@ from projecthub.wire.ids import AccountId, ProjectId, is_uuid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from projecthub.hub.clock import Clock
     from projecthub.hub.licenses import Licenses
     from projecthub.hub.principals import Principal
     from projecthub.hub.projects import Projects
     from projecthub.store import Store, Transaction
-    from projecthub.store.records import Access
+    from projecthub.store.records import Access, Project
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9.-]{1,100}")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -42,15 +43,19 @@ _FIELDS: Final = frozenset(
      "manage_users_owner_only", "env", "site_license", "users"}
 )  # fmt: skip
 
+_NOTED_ELSEWHERE: Final = frozenset({"project_id", "deleted", "action_request", "site_license"})
+"""Fields whose change is written into the project's log by whoever carries it out."""
+
 _Setter = Callable[["Transaction", "Principal", "Access", Any], Awaitable[dict[str, Any]]]
 
 
 class ProjectFields:
     """Changes rows of the table `projects`."""
 
-    def __init__(self, store: Store, projects: Projects, licenses: Licenses) -> None:
+    def __init__(self, store: Store, projects: Projects, licenses: Licenses, clock: Clock) -> None:
         """Make the service; ``projects`` deletes and carries out action requests, ``licenses`` attaches licenses."""
         self._store = store
+        self._clock = clock
         self._projects = projects
         self._licenses = licenses
         self._setters: dict[str, _Setter] = {
@@ -93,10 +98,21 @@ class ProjectFields:
             changes = await self._changes(tx, caller, access, shape)
             if changes:
                 await tx.projects.update(project_id, changes)
+            await self._note(tx, caller, access.project, shape)
         if shape.get("deleted") is True:
             await self._projects.delete(caller, project_id)
         if action is not None:
             await self._act(caller, project_id, action)
+
+    async def _note(self, tx: Transaction, caller: Principal, project: Project, shape: dict[str, Any]) -> None:
+        """Write what was changed into the project's log."""
+        events: list[dict[str, Any]] = []
+        if fields := sorted(shape.keys() - _NOTED_ELSEWHERE):
+            events.append({"event": "project_edited", "fields": fields})
+        if shape.get("deleted") is False and project.deleted:
+            events.append({"event": "project_undeleted"})
+        for event in events:
+            await tx.log.append(project.project_id, caller.account_id, event, at=self._clock.now())
 
     async def _changes(
         self, tx: Transaction, caller: Principal, access: Access, shape: dict[str, Any]

@@ -14,10 +14,12 @@ from projecthub.errors import Conflict, HubError
 from projecthub.hub.permissions import admins_only, may_delete, member_access, not_deleted, project_id_of
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
-from projecthub.wire.ids import ProjectId
+from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.units import MEGABYTE, to_iso, to_mb, to_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from projecthub.engines.port import Engine, Limits, Means, Usage
     from projecthub.hub.clock import Clock
     from projecthub.hub.homes import ProjectHomes
@@ -156,12 +158,20 @@ class Projects:
         checked = project_id_of(project_id, "project_id must be a valid UUID")
         async with self._store.read() as tx:
             project = may_delete(await tx.projects.access(checked, caller.account_id), caller, checked)
-        await self.mark_deleted(project.project_id)
+        await self.mark_deleted(project.project_id, by=caller.account_id)
+        if not project.deleted:
+            await self._note_deleted(project.project_id, {"event": "project_deleted"}, caller.account_id)
         return {"project_id": project.project_id, "deleted": True}
 
-    async def mark_deleted(self, project_id: ProjectId) -> None:
+    async def mark_deleted(self, project_id: ProjectId, *, by: AccountId | None = None) -> None:
         """Stop and mark, whoever asks; the mark is written with the wish to stop, so that no start can slip in."""
-        await self._lifecycle.stop(project_id, {"deleted": True, "site_license": None})
+        await self._lifecycle.stop(project_id, {"deleted": True, "site_license": None}, by=by)
+
+    async def _note_deleted(
+        self, project_id: ProjectId, event: Mapping[str, str], account_id: AccountId | None = None
+    ) -> None:
+        async with self._store.write() as tx:
+            await tx.log.append(project_id, account_id, event, at=self._clock.now())
 
     async def delete_expired(self) -> int:
         """Delete the projects whose lifetime is over; tells how many."""
@@ -170,6 +180,7 @@ class Projects:
         for project_id in expired:
             try:
                 await self.mark_deleted(project_id)
+                await self._note_deleted(project_id, {"event": "project_deleted", "because": "its lifetime is over"})
             except HubError as error:
                 # One that cannot be stopped must not keep the others; the next sweep tries again.
                 _log.warning("project.not_expired", project_id=project_id, error=error.message)

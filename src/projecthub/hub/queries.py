@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from projecthub.hub.clock import Clock
     from projecthub.hub.principals import Principal
-    from projecthub.store import Store
+    from projecthub.store import Store, Transaction
 
 _OPERATORS: Final = frozenset(
     {"=", "==", "!=", "<>", "<", "<=", ">", ">=", "IS", "IS NOT", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "ANY",
@@ -120,6 +120,8 @@ class Queries:
             return await self._get_account(caller, shape)
         if table == "public_paths":
             return await self._get_shares(caller, shape, options)
+        if table in tables.LOG_LIMITS:
+            return await self._get_log(caller, table, shape, options)
         raise QueryRefused(f"FATAL: get queries not allowed for table '{table[:100]}'")
 
     async def _get_projects(
@@ -178,12 +180,29 @@ class Queries:
         project_id = project_id_of(given, "invalid project_id -- {value}")
         selection = self._selection("public_paths", fields, wanted, options, tables.HARD_LIMIT)
         async with self._store.read() as tx:
-            if await tx.collaborators.role(project_id, caller.account_id) is None and not caller.is_admin:
-                raise QueryRefused(
-                    "FATAL: you do not have read access to this project -- "
-                    f"account_id={caller.account_id}, project_id_=undefined"
-                )
+            await _may_read(tx, caller, project_id)
             rows = await tx.shares.select(selection, project_id=project_id)
+        return _read_rows(rows, fields)
+
+    async def _get_log(
+        self, caller: Principal, table: str, shape: dict[str, Any], options: _Options
+    ) -> list[dict[str, Any]]:
+        """The log of one project, or of all that the caller is on."""
+        fields = _readable(table, shape, tables.LOG_FIELDS)
+        wanted = dict(shape)
+        project_id: ProjectId | None = None
+        if wanted.get("project_id") is not None and not isinstance(wanted["project_id"], dict):
+            project_id = project_id_of(wanted.pop("project_id"), "invalid project_id -- {value}")
+        selection = self._selection(table, fields, wanted, options, tables.LOG_LIMITS[table])
+        async with self._store.read() as tx:
+            if project_id is not None:
+                await _may_read(tx, caller, project_id)
+            rows = await tx.log.select(
+                selection,
+                project_id=project_id,
+                member=caller.account_id if project_id is None else None,
+                after=self._clock.now() - tables.LOG_WINDOW if table == "project_log" else None,
+            )
         return _read_rows(rows, fields)
 
     def _selection(
@@ -194,7 +213,6 @@ class Queries:
         options: _Options,
         default_limit: int,
     ) -> Selection:
-        all_fields = tables.SHARE_FIELDS if table == "public_paths" else tables.PROJECT_FIELDS
         columns = dict.fromkeys(column for field in fields.values() for column in field.columns)
         conditions = [
             condition
@@ -206,7 +224,7 @@ class Queries:
         return Selection(
             columns=tuple(columns) or ("project_id",),
             conditions=tuple(conditions),
-            order_by=tuple(_order(item, all_fields) for item in options.order_by),
+            order_by=tuple(_order(item, tables.FIELDS[table]) for item in options.order_by),
             limit=limit,
         )
 
@@ -267,10 +285,18 @@ class Queries:
             await self._accounts.set(caller, shape)
         elif table == "public_paths":
             await self._shares.set(caller, shape)
-        elif table == "projects_all":
+        elif table in tables.FIELDS:
             raise QueryRefused(f"FATAL: user set queries not allowed for table '{table}'")
         else:
             raise QueryRefused(f"FATAL: table '{table[:100]}' does not exist")
+
+
+async def _may_read(tx: Transaction, caller: Principal, project_id: ProjectId) -> None:
+    if await tx.collaborators.role(project_id, caller.account_id) is None and not caller.is_admin:
+        raise QueryRefused(
+            "FATAL: you do not have read access to this project -- "
+            f"account_id={caller.account_id}, project_id_=undefined"
+        )
 
 
 # -- reading the query itself ----------------------------------------------------------------------

@@ -51,7 +51,10 @@ class ShareFields:
             if await tx.collaborators.role(project_id, caller.account_id) is None:
                 raise QueryRefused("FATAL: user must be an admin")
             await self._check_license(tx, changes)
-            await tx.shares.upsert(share_id(project_id, path), project_id, path, changes, at=self._clock.now())
+            now = self._clock.now()
+            await tx.shares.upsert(share_id(project_id, path), project_id, path, changes, at=now)
+            event = {"event": "path_shared", "path": path, "fields": sorted(changes)}
+            await tx.log.append(project_id, caller.account_id, event, at=now)
 
     async def _check_license(self, tx: Transaction, changes: dict[str, Any]) -> None:
         license_id = changes.get("site_license_id")

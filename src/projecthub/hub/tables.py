@@ -209,6 +209,30 @@ SHARE_FIELDS: Final[Mapping[str, Field]] = {
     "last_saved": _time("last_saved_at"),
 }  # fmt: skip
 
+LOG_FIELDS: Final[Mapping[str, Field]] = {
+    "id": _plain("id", "number"),
+    "project_id": _plain("project_id"),
+    "account_id": _plain("account_id"),
+    "time": _time("logged_at"),
+    "event": _object("event"),
+}
+"""A project's log: who did what, when; no ``account_id``: the hub did it."""
+
+LOG_WINDOW: Final = timedelta(days=61)
+"""The table `project_log` holds what happened within this time, two months."""
+
+LOG_LIMITS: Final = {"project_log": 750, "project_log_all": 7500}
+"""Rows that a query of each table gives unless it says otherwise."""
+
+FIELDS: Final[Mapping[str, Mapping[str, Field]]] = {
+    "projects": PROJECT_FIELDS,
+    "projects_all": PROJECT_FIELDS,
+    "public_paths": SHARE_FIELDS,
+    "project_log": LOG_FIELDS,
+    "project_log_all": LOG_FIELDS,
+}
+"""The tables whose rows the store selects, with their fields."""
+
 PROJECTS_WINDOW: Final = timedelta(weeks=6)
 """The table `projects` holds what was edited within this time, the newest `PROJECTS_LIMIT` of it."""
 

@@ -82,9 +82,12 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
     def _open(self, path: str) -> sqlite3.Connection:
         """Open the file; runs in the connection's thread."""
         if self.writes:
-            # SQLite gives the journal's files the mode of the main one, so this mode is that of all.
+            # SQLite gives the journal's files the mode of the main one, so this mode is that of all. A file that is
+            # there must not be opened by us: closing it would drop the locks of this process's other connections.
             try:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            except FileExistsError:
+                pass
             except OSError as error:
                 raise sqlite3.OperationalError(f"the store's file cannot be opened: {error.strerror}") from error
         raw = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=_CACHED_STATEMENTS)

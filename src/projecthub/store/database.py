@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -93,6 +94,16 @@ class Store:
         with translated():
             async with self._turn, self._writers.begin() as connection:
                 yield Transaction(connection, self._clock.now())
+
+    async def ping(self) -> None:
+        """Ask the database the cheapest of questions; writes nothing.
+
+        Raises:
+            InternalError: It does not answer.
+        """
+        with translated():
+            async with self._readers.connect() as connection:
+                await connection.execute(text("SELECT version_num FROM alembic_version"))
 
     async def claim(self) -> None:
         """Make this the only hub of the store, until it is closed or the process ends.

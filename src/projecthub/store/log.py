@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projecthub.store.tables import project_log
+from projecthub.store.records import Selection
+from projecthub.store.selections import checked_limit, clauses_of, column_of, order_of
+from projecthub.store.tables import memberships, project_log
 from projecthub.wire.ids import AccountId, ProjectId
 
 _APPEND: Final = project_log.insert()
@@ -22,6 +24,7 @@ _OF_PROJECT: Final = (
     .order_by(project_log.c.logged_at.desc(), project_log.c.id.desc())
     .limit(bindparam("at_most"))
 )
+_NEWEST_FIRST: Final = (("logged_at", True), ("id", True))
 
 
 class Log:
@@ -41,3 +44,38 @@ class Log:
         """A project's events, newest first, as ``id`` (a number), ``time`` (a datetime), ``event``, ``account_id``."""
         rows = await self._connection.execute(_OF_PROJECT, {"of_project": project_id, "at_most": limit})
         return [dict(row._mapping) for row in rows]
+
+    async def select(
+        self,
+        selection: Selection,
+        *,
+        project_id: ProjectId | None = None,
+        member: AccountId | None = None,
+        after: datetime | None = None,
+    ) -> list[dict[str, Any]]:
+        """Rows of logs, each from column name to value; newest first unless the selection has an order.
+
+        Args:
+            selection: Columns, conditions, order and limit.
+            project_id: Only this project's.
+            member: Only of projects that this account is on, in whatever role.
+            after: Only what happened later than this.
+
+        Raises:
+            InvalidArgument: See `selections`.
+        """
+        names = tuple(dict.fromkeys(selection.columns))
+        statement = select(*(column_of(project_log, name) for name in names)).select_from(project_log)
+        if member is not None:
+            statement = statement.join(memberships, memberships.c.project_id == project_log.c.project_id)
+            statement = statement.where(memberships.c.account_id == member)
+        if project_id is not None:
+            statement = statement.where(project_log.c.project_id == project_id)
+        if after is not None:
+            statement = statement.where(project_log.c.logged_at > after)
+        statement = (
+            statement.where(true(), *clauses_of(project_log, selection.conditions))
+            .order_by(*order_of(project_log, selection.order_by or _NEWEST_FIRST))
+            .limit(checked_limit(selection.limit))
+        )
+        return [dict(zip(names, row, strict=True)) for row in await self._connection.execute(statement)]

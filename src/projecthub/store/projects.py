@@ -48,6 +48,7 @@ _EXPIRED: Final = select(projects.c.project_id).where(
     projects.c.deleted.is_not(true()),
 )
 _COUNT: Final = select(func.count()).select_from(projects)
+_COUNT_BY_STATE: Final = select(projects.c.state, func.count()).group_by(projects.c.state)
 _NEXT_SLOT: Final = (
     update(counters)
     .where(counters.c.name == "unix_slot")
@@ -270,6 +271,10 @@ class Projects:
     async def expired(self, now: datetime) -> list[ProjectId]:
         """The projects that are not deleted and whose lifetime is over."""
         return [ProjectId(row[0]) for row in await self._connection.execute(_EXPIRED, {"now_ms": to_ms(now)})]
+
+    async def count_by_state(self) -> dict[State, int]:
+        """How many projects are in each state, deleted ones included; read from an index alone."""
+        return {State(row[0]): int(row[1]) for row in await self._connection.execute(_COUNT_BY_STATE)}
 
     async def count(self) -> int:
         """How many projects there are, deleted ones included."""

@@ -437,6 +437,20 @@ class ProjectRow(TypedDict, total=False):
     users: dict[str, Member]
 
 
+class LogEntry(TypedDict):
+    """One thing that happened in a project; without `account_id`: the hub did it. `time` is an ISO time.
+
+    `event["event"]` is the kind: ``project_created``, ``project_edited``, ``invite_user``, ``path_copied`` and so on;
+    what else stands in there depends on it.
+    """
+
+    id: int
+    project_id: str
+    time: str
+    event: dict[str, Any]
+    account_id: NotRequired[str]
+
+
 class License(TypedDict):
     """A license. `running`: how many projects run with it now; `projects`, only from `licenses.get`: which."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from named_replies import ADA, ANALYSIS, BACKUP, BACKUP_TOO, OLD, NamedReplies, Outcome
+from named_replies import ADA, ANALYSIS, BACKUP, BACKUP_TOO, OLD, NamedReplies, Outcome, answer_query
 
 from projecthub.errors import Conflict, NotFound, PermissionDenied, StartFailed
 
@@ -288,3 +288,30 @@ def test_remove_a_collaborator(run: Run, hub: NamedReplies) -> None:
 def test_a_refusal_is_one_line_and_perhaps_a_hint(run: Run, hub: NamedReplies) -> None:
     hub.by_name["projects.state"] = NotFound("no such\nproject")
     assert run("projects", "state", ANALYSIS).err == "error: no such project\n"
+
+
+def test_the_log_of_a_project(run: Run, hub: NamedReplies) -> None:
+    written = [
+        {"id": 3, "project_id": ANALYSIS, "time": "2025-11-21T14:55:21.253Z", "event": {"event": "start", "n": 1}},
+        {"id": 2, "project_id": ANALYSIS, "time": "2025-11-21T14:54:21.253Z", "account_id": ADA,
+         "event": {"event": "project_edited", "fields": ["env", "\x1b[31mtitle"]}},
+    ]  # fmt: skip
+    rows = answer_query
+    hub.by_name["db.userQuery"] = lambda args: (
+        {"project_log_all": written} if "project_log_all" in args["query"] else rows(args)
+    )
+    hub.by_name["system.getNames"] = {ADA: {"first_name": "Ada", "last_name": "Lovelace"}}
+    heading, first, second = run("projects", "log", "Analysis", "-n", "2").out.splitlines()
+    assert heading.split() == ["TIME", "PERSON", "WHAT", "DETAILS"]
+    assert first.split() == ["2025-11-21", "14:55", "(the", "hub)", "start", "n=1"]
+    assert second.split() == [
+        "2025-11-21",
+        "14:54",
+        "Ada",
+        "Lovelace",
+        "project",
+        "edited",
+        "fields=env,\ufffd[31mtitle",
+    ]
+    assert hub.named("db.userQuery")[-1]["options"] == [{"limit": 2}]
+    assert run("projects", "log", ANALYSIS, "--json").json == written

@@ -76,12 +76,12 @@ class House:
         )
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
-        self.copies = Copies(self.store, self.homes)
+        self.copies = Copies(self.store, self.homes, self.clock)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
             self.store,
             self.clock,
-            ProjectFields(self.store, self.projects, self.licenses),
+            ProjectFields(self.store, self.projects, self.licenses, self.clock),
             AccountFields(self.store),
             ShareFields(self.store, self.clock),
         )
@@ -118,9 +118,10 @@ class House:
         return license_id
 
     async def log(self, project_id: ProjectId) -> list[tuple[AccountId, dict[str, Any]]]:
-        """What happened in a project and who did it, oldest first."""
+        """What happened in a project since it was made, and who did it, oldest first."""
         async with self.store.read() as tx:
-            return [(row["account_id"], row["event"]) for row in await tx.log.of_project(project_id, limit=100)][::-1]
+            rows = await tx.log.of_project(project_id, limit=100)
+        return [(row["account_id"], row["event"]) for row in rows if row["event"]["event"] != "project_created"][::-1]
 
     async def key(self, person: Principal, project_id: ProjectId | None = None, **fields: Any) -> tuple[int, str]:
         """A key's number and its secret."""

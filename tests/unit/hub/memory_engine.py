@@ -49,6 +49,10 @@ class MemoryEngine:
     async def open(self) -> None:
         self.is_open = True
 
+    async def ready(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
     async def close(self) -> None:
         self.is_open = False
 

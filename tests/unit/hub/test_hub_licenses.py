@@ -485,7 +485,7 @@ async def test_whose_projects_licenses_are_not_attached_to(
     for act in (house.licenses.attach, house.licenses.detach):
         with pytest.raises(Conflict, match="deleted"):
             await act(ann, ProjectLicense(project_id=project_id, license_id=license_id))
-    assert await house.log(project_id) == []
+    assert await house.log(project_id) == [(ann.account_id, {"event": "project_deleted"})]
 
 
 async def test_an_id_of_no_license_can_be_taken_off(house: House, ann: Principal) -> None:

@@ -45,7 +45,10 @@ def signs(cpu_s: float = 0.5, *, terminals: int = 0, processes: int = 0) -> Acti
 async def test_a_project_that_is_not_used_is_warned_and_then_stopped(house: House, ann: Principal) -> None:
     project_id = await running(house, ann)
     assert await minutes(house, 24) == 0
-    assert [event["event"] for event in await events(house, project_id)] == ["project_started"]
+    assert [event["event"] for event in await events(house, project_id)] == [
+        "project_created",
+        "project_started",
+    ]
     assert await minutes(house, 1) == 0
     assert (await events(house, project_id))[-1] == {
         "event": "project_idle_warning",
@@ -58,7 +61,7 @@ async def test_a_project_that_is_not_used_is_warned_and_then_stopped(house: Hous
     assert (await house.projects.state(ann, project_id))["state"] == "stopped"
     log = await events(house, project_id)
     assert log[-1] == {"event": "project_stopped", "reason": "it was idle for 30 minutes"}
-    assert len(log) == 3
+    assert len(log) == 4
     with pytest.raises(Conflict, match=r"does not run; it was stopped at 2026-.*Z: it was idle for 30 minutes"):
         await house.projects.idle(ann, project_id)
 

@@ -486,6 +486,33 @@ class Projects(ProjectQuotas):
         reply: shapes.ProjectStatus = self._about("projects.status", project_id)
         return reply
 
+    def log(self, project_id: str, *, limit: int = 100) -> list[shapes.LogEntry]:
+        """What happened in a project, newest first.
+
+        Args:
+            project_id: The project.
+            limit: Entries at most.
+
+        Returns:
+            Entries with `time`, `event` and, unless the hub did it by itself, `account_id`.
+
+        Raises:
+            QueryRefused: You are not on the project.
+
+        Example:
+            ```python
+            for entry in hub.projects.log(project_id, limit=10):
+                print(entry["time"], entry["event"]["event"])
+            ```
+
+        Source: Wire contract 3.10.
+        """
+        wanted = {"id": None, "project_id": project_id, "account_id": None, "time": None, "event": None}
+        query = shapes.UserQuery(query={"project_log_all": [wanted]}, options=[{"limit": limit}])
+        reply = self._call("db.userQuery", query, repeatable=True)
+        entries: list[shapes.LogEntry] = reply["project_log_all"]
+        return entries
+
     def _about(self, name: str, project_id: str, timeout_s: float | None = None) -> Any:
         return self._call(name, shapes.ProjectOnly(project_id=project_id), timeout_s=timeout_s)
 

@@ -170,6 +170,14 @@ class LocalEngine:
                 self._networks, _ = await uplink.networks(self._launcher.trial_pid)
             return self._launcher
 
+    async def ready(self) -> None:
+        """Return if a project could be started now: if there is a launcher, or a new one can be had.
+
+        Raises:
+            StartFailed: There is none, with the reason.
+        """
+        await self._ready_launcher()
+
     async def close(self) -> None:
         """Let go of everything but the projects, which run on."""
         for watch in self._watches.values():

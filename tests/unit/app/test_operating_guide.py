@@ -1,0 +1,52 @@
+"""What the guide for operators and the unit file say holds for this program."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from projecthub.cli.commands import app
+from projecthub.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+GUIDE = (ROOT / "docs" / "operating.md").read_text()
+UNIT = ROOT / "contrib" / "projecthub.service"
+
+
+def test_the_settings_of_the_guide_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PROJECTHUB_")]:
+        monkeypatch.delenv(name)
+    (text,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    settings = Settings(**tomllib.loads(text.replace("# store_url", "store_url")))
+    assert (settings.memory_mb, settings.url_of_store.partition(":")[0]) == (2000, "postgresql")
+
+
+def test_the_figures_of_the_guide_are_there() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "src" / "projecthub").rglob("*.py"))
+    for name in set(re.findall(r"`projecthub_([a-z_]+)", GUIDE)):
+        counter = name.removesuffix("_total")
+        assert f'"projecthub_{counter}"' in source or f'queue("{counter}"' in source, name
+
+
+def test_commands_and_flags_of_guide_and_unit_file_exist() -> None:
+    commands = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    for text in (GUIDE, UNIT.read_text()):
+        used = re.findall(r"bin/projecthub (\w+)|^projecthub (\w+)", text, re.MULTILINE)
+        assert used
+        assert {first or second for first, second in used} <= commands
+
+
+def test_the_unit_file() -> None:
+    unit = configparser.ConfigParser(interpolation=None, strict=True)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(UNIT)
+    service = unit["Service"]
+    assert (service["Delegate"], service["KillMode"], service["Restart"]) == ("yes", "process", "on-failure")
+    # What is set here reaches every project: nothing that keeps it from its namespaces or its /proc.
+    assert not [key for key in service if re.match("Private|Protect|Restrict|SystemCall|MemoryDeny", key)]
+    assert unit["Install"]["WantedBy"] == "multi-user.target"
