@@ -23,7 +23,7 @@ from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
-from projecthub.hub.homes import ProjectHomes
+from projecthub.hub.homes import ProjectHomes, disk_quota
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.keys import Keys, digest
 from projecthub.hub.lifecycle import Lifecycle
@@ -86,7 +86,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)
         uids = _uids(settings) if isolation is Isolation.FULL else None
-        homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
+        homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids, disk_quota(settings.disk_mb))
         data_dir = settings.data_dir
         engine = LocalEngine(runtime_dir=data_dir / "run", isolation=isolation, hidden=[data_dir])
         keys = Keys(store, clock)

@@ -78,12 +78,17 @@ async def run(settings: Settings) -> None:
     except HubError as error:
         raise Refused(error.message) from error
     except OSError as error:
-        if error.filename is None or not str(error.filename).startswith(str(settings.data_dir)):
+        if error.filename is None or not _is_on_the_way(Path(os.fsdecode(error.filename)), settings.data_dir):
             raise
         raise Refused(
             f"cannot use the data directory {settings.data_dir}: {os.strerror(error.errno or 0)}; "
             "give another one with --data-dir"
         ) from error
+
+
+def _is_on_the_way(path: Path, data_dir: Path) -> bool:
+    """Whether a path lies in the data directory, or is one of those that it lies in."""
+    return path.is_relative_to(data_dir) or data_dir.is_relative_to(path)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -34,7 +34,7 @@ class Copies:
             PermissionDenied: The caller is not on both projects.
             Conflict: The target project is deleted.
             NotFound: The source path is not there.
-            LimitError: No room in the target.
+            LimitError: It exceeds the disk quota of the target, or the disk is full.
             CallTimeout: ``timeout`` is over; what was copied by then is whole and stays.
         """
         source = project_id_of(request.src_project_id)
@@ -62,6 +62,7 @@ class Copies:
                 exclude=tuple(request.exclude or ()),
                 timeout_s=request.timeout,
             ),
+            target_project.run_quota,
         )
         return {
             "files": summary.files,

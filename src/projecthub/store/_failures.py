@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import structlog
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
-from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument
+from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument, LimitError
 
 _BAD_VALUE: Final = ("22", "54")
 """Classes of PostgreSQL's codes for values that cannot be stored: wrong ones, and too long ones."""
+
+
+_FULL: Final = "The hub's disk is full, and nothing was changed; ask the hub's operator to make room"
+_UNWRITABLE: Final = (
+    "The hub's disk takes no writes at present; ask the hub's operator to look at it, then look what came of the call"
+)
+_OF_SQLITE: Final = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _UNWRITABLE,
+    sqlite3.SQLITE_IOERR: _UNWRITABLE,
+    sqlite3.SQLITE_CANTOPEN: _UNWRITABLE,
+}
+_OF_SYSTEM: Final = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _UNWRITABLE,
+    errno.EIO: _UNWRITABLE,
+}
+"""Met when SQLite's file is opened."""
+_OF_POSTGRESQL: Final = {"53100": _FULL, "25006": _UNWRITABLE, "58030": _UNWRITABLE}
+
+_log = structlog.get_logger()
 
 
 @contextmanager
@@ -29,6 +54,9 @@ def _translation(error: SQLAlchemyError) -> HubError:
             "The change does not fit what the store holds: it names something that is not there, "
             "or repeats what must be unique; read again, then retry"
         )
+    if (text := _of_disk(error)) is not None:
+        _log.error("store.unwritable", reason=_first_line(error))
+        return LimitError(text)
     if _is_bad_value(error):
         return InvalidArgument(
             f"A value cannot be stored: {_first_line(error)}; send Unicode text without NUL, and numbers of 64 bits"
@@ -36,6 +64,17 @@ def _translation(error: SQLAlchemyError) -> HubError:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return InternalError("The store was lost, and the fate of the call is open; look, then try again")
     return InternalError(f"The store failed: {_first_line(error)}")
+
+
+def _of_disk(error: SQLAlchemyError) -> str | None:
+    """What to tell if the disk is to blame."""
+    cause = error.orig if isinstance(error, StatementError) else None
+    if not isinstance(cause, sqlite3.Error):
+        return _OF_POSTGRESQL.get(getattr(cause, "sqlstate", None) or "")
+    if isinstance(cause.__cause__, OSError):
+        return _OF_SYSTEM.get(cause.__cause__.errno or 0)
+    # The first eight bits say the kind of failure, the others what it was met at. Ours have no code.
+    return _OF_SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
 
 
 def _is_bad_value(error: SQLAlchemyError) -> bool:

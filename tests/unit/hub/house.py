@@ -17,7 +17,7 @@ from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
-from projecthub.hub.homes import ProjectHomes
+from projecthub.hub.homes import ProjectHomes, disk_quota
 from projecthub.hub.keys import Keys
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.principals import Principal
@@ -31,6 +31,7 @@ from projecthub.store.records import Project
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, ProjectId
 
+DISK_MB = 30
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 
 
@@ -55,7 +56,7 @@ class House:
         self.store = store
         self.clock = clock
         self.engine = MemoryEngine()
-        self.homes = ProjectHomes(Homes(directory / "projects"), None)
+        self.homes = ProjectHomes(Homes(directory / "projects"), None, disk_quota(DISK_MB))
         self.keys = Keys(store, clock)
         self.accounts = Accounts(store, clock)
         self.join()
