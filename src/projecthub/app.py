@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import AsyncIterator
@@ -174,8 +175,9 @@ def _lock(data_dir: Path) -> int:
             f"another hub (process {holder or 'unknown'}) uses this data directory; stop it, or give another one "
             "with --data-dir"
         ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # on a full disk nobody is told which process it is
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 

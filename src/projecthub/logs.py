@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
+
+
+class LossyStream:
+    """Lets go of lines that cannot be written: a log on a full disk must not fail the work that it tells of."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to ``stream``."""
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, or not."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, or not."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def set_up_logs(level: str, form: Literal["console", "json"]) -> None:
@@ -37,6 +56,6 @@ def set_up_logs(level: str, form: Literal["console", "json"]) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, LossyStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )

@@ -16,6 +16,7 @@ _KEPT_SHARE = 20
 """Copies leave one twentieth of the file system free, or 64 MB if that is less: running projects need some, too."""
 _LEAST_BYTES = 1_000_000
 """With less than this no project is started: what is written for that would not fit with certainty."""
+_EXT4_KEEPS_BLOCKS = 4096
 _PLENTY = 4
 """Of the room that is left, a fourth is plenty."""
 _GLANCE_BYTES = 8_000_000
@@ -59,8 +60,9 @@ class Disk:
             LimitError: There is no room.
         """
         status = self._status()
-        # What a file system keeps for root is there for a hub that is root.
-        free = status.f_bfree if os.geteuid() == 0 else status.f_bavail
+        free = status.f_bavail
+        if os.geteuid() == 0:  # what a file system keeps for root is there for the hub, but for what ext4 never gives
+            free = max(free, status.f_bfree - min(status.f_blocks // 50, _EXT4_KEEPS_BLOCKS))
         if free * status.f_frsize < _LEAST_BYTES:
             raise LimitError("the hub's disk is full: no project can be started; ask the hub's operator to make room")
 
