@@ -153,6 +153,26 @@ def test_a_full_disk_is_told_and_survived(disk: SmallDisk, hub_on_it: HubProcess
     assert hub_on_it.process.poll() is None
 
 
+def test_copies_leave_something_free(disk: SmallDisk, hub_on_it: HubProcess) -> None:
+    """Refused before the last block is taken, whole or not at all; what takes no room is none of that."""
+    with hub_on_it.hub() as hub:
+        source, target = hub.projects.create_project(), hub.projects.create_project()
+        hub.projects.start(source)
+        write(hub, source, 5)
+        copy = (source, "data", target)
+        hub.projects.copy_path_between_projects(*copy, "first")
+        free = os.statvfs(disk.mount_point)
+        with (disk.mount_point / "filler").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - 7_000_000)
+        told = refusal(hub.projects.copy_path_between_projects, *copy, "second")
+        assert told.startswith("the hub's disk is full: this copy needs 6 MB and ")
+        assert not (hub_on_it.data_dir / "projects" / target / "home/second").exists()
+        assert hub.projects.copy_path_between_projects(*copy, "first")["unchanged"] == 1
+        assert hub.projects.start(hub.projects.create_project())["state"] == "running"
+        disk.make_room()
+        assert hub.projects.copy_path_between_projects(*copy, "second")["files"] == 1
+
+
 def test_what_was_promised_on_a_full_disk_is_kept(disk: SmallDisk, hub_on_it: HubProcess) -> None:
     """The hub is killed on the full disk: what it had answered still holds when there is room again."""
     with hub_on_it.hub() as hub:

@@ -224,7 +224,7 @@ class Homes:
         Raises:
             LimitError: There is no room for it.
         """
-        if estimate.added > self.disk.spare_bytes() and not await _in_thread(
+        if estimate.added > max(0, self.disk.spare_bytes()) and not await _in_thread(
             self._copies, lambda: are_cloned(directory)
         ):
             self.disk.require_spare(estimate.added, "this copy")

@@ -70,7 +70,6 @@ class Creation:
             LimitError: There is no user id left for another project, no room for what is shared, or the disk is full.
         """
         project_id = _checked(caller, request, idempotency_key)
-        self._homes.require_spare()
         fingerprint = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
         if request.public_path_id is None:
             made = await self._make(caller, request, project_id, idempotency_key, fingerprint)
@@ -128,6 +127,7 @@ class Creation:
                 return earlier
             await _licenses(tx, request.license, None)
             slot = await tx.projects.reserve_slot()
+        self._homes.require_spare()
         await self._homes.begin(project_id)
         try:
             source = (content.project_id, content.unix_slot, content.path)
@@ -153,6 +153,7 @@ class Creation:
         slot: int | None,
         content: SharedContent | None,
     ) -> None:
+        self._homes.require_spare()
         title = request.title if request.title is not None else content.title if content else DEFAULT_TITLE
         slot = await tx.projects.create(
             project_id=project_id,
