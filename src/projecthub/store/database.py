@@ -73,7 +73,7 @@ class Store:
                 call within.
             InternalError: The database failed; the same for every call within.
         """
-        with translated():
+        with translated(writes=False):
             async with self._readers.connect() as connection:
                 yield Transaction(connection, self._clock.now())
 
