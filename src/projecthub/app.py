@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -95,7 +96,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         stack.push_async_callback(store.close)
         await store.claim()
         uids = _uids(settings) if isolation is Isolation.FULL else None
-        homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids)
+        quotas = Quotas(quota_defaults(settings), clock)
+        homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids, quotas.disk_quota_bytes)
         data_dir = settings.data_dir
         engine = LocalEngine(
             runtime_dir=data_dir / "run",
@@ -104,7 +106,6 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             network=_usual_network(settings, isolation),
         )
         keys = Keys(store, clock)
-        quotas = Quotas(_quota_defaults(settings), clock)
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
@@ -187,7 +188,8 @@ def _isolation(settings: Settings) -> Isolation:
     return best
 
 
-def _quota_defaults(settings: Settings) -> QuotaDefaults:
+def quota_defaults(settings: Settings) -> QuotaDefaults:
+    """What every project has, as the operator set it."""
     return QuotaDefaults(
         memory_mb=settings.memory_mb,
         cpus=settings.cpus,
@@ -262,8 +264,9 @@ def _lock(data_dir: Path) -> int:
             f"another hub (process {holder or 'unknown'}) uses this data directory; stop it, or give another one "
             "with --data-dir"
         ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # on a full disk nobody is told which process it is
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 

@@ -15,7 +15,7 @@ def test_all_of_it_belongs_to_the_project(hub_process: HubProcess) -> None:
         source, target = hub.projects.create_project(), hub.projects.create_project()
         script = "for d in $(seq 40); do mkdir -p many/$d/e; for f in $(seq 50); do echo $f > many/$d/e/$f; done; done"
         hub.project(source).system.exec(script, bash=True)
-        for number, timeout in enumerate((0.005, 0.01, 0.02, 0.03, 0.05)):
+        for number, timeout in enumerate((0.01, 0.02, 0.03, 0.05, 0.08)):
             try:
                 hub.projects.copy_path_between_projects(source, "many", target, f"{number}/new", timeout=timeout)
             except CallTimeout as error:
@@ -27,7 +27,7 @@ def test_all_of_it_belongs_to_the_project(hub_process: HubProcess) -> None:
         assert [path for path in found if os.lstat(path).st_uid != owner] == []
         again = hub.projects.copy_path_between_projects(source, "many", target, "0/new")
         assert again["files"] + again["unchanged"] == 2000
-        assert hub.project(target).system.exec("rm -r 0 1 2 3 4 && ls", bash=True)["stdout"] == ""
+        assert hub.project(target).system.exec("rm -rf 0 1 2 3 4 && ls", bash=True)["stdout"] == ""
 
 
 def test_a_timeout_must_be_positive(hub_process: HubProcess) -> None:

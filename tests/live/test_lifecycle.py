@@ -45,7 +45,7 @@ def test_start_run_stop(hub_process: HubProcess) -> None:
         assert hub.projects.stop(project_id)["state"] == "stopped"
         assert not alive(pid)
         assert hub.projects.stop(project_id)["state"] == "stopped"
-        assert set(hub.projects.status(project_id)) == {"disk_MB"}
+        assert set(hub.projects.status(project_id)) == {"disk_MB", "disk_quota_MB", "disk_age_s"}
 
 
 def test_status_tells_real_figures(hub_process: HubProcess) -> None:

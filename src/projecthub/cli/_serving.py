@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -87,7 +88,7 @@ async def run(settings: Settings) -> None:
     except HubError as error:
         raise Refused(error.message) from error
     except OSError as error:
-        if error.filename is None or not str(error.filename).startswith(str(settings.data_dir)):
+        if not _is_of_data(error, settings.data_dir):
             raise
         raise Refused(
             f"cannot use the data directory {settings.data_dir}: {os.strerror(error.errno or 0)}; "
@@ -100,6 +101,14 @@ def _say_stopping(settings: Settings) -> None:
         _log.warning("hub.stopping_projects")
     else:
         print("stopping all projects; Ctrl-C again does not wait", file=sys.stderr, flush=True)
+
+
+def _is_of_data(error: OSError, data_dir: Path) -> bool:
+    """Whether the data directory is to blame, or one of those that it lies in."""
+    if error.filename is None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # met when a file was written to
+    path = Path(os.fsdecode(error.filename))
+    return path.is_relative_to(data_dir) or data_dir.is_relative_to(path)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -91,14 +91,17 @@ def restore(
     """
     session = Session.of(context, as_json)
     require_server()
-    from projecthub.app import own_data_dir, uids_of
+    from projecthub.app import own_data_dir, quota_defaults, uids_of
     from projecthub.files import Homes
     from projecthub.hub.backups import restore as restore_backup
+    from projecthub.hub.clock import SystemClock
     from projecthub.hub.homes import ProjectHomes
+    from projecthub.hub.quotas import Quotas
 
     flags = _given(data_dir=data_dir, store_url=store_url, uid_base=uid_base, uid_count=uid_count, isolation=isolation)
     settings = read_settings(flags, config)
-    homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids_of(settings))
+    quotas = Quotas(quota_defaults(settings), SystemClock())
+    homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids_of(settings), quotas.disk_quota_bytes)
     try:
         with own_data_dir(settings.data_dir):
             work = restore_backup(

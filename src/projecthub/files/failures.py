@@ -7,7 +7,7 @@ import os
 
 from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument, LimitError, PermissionDenied
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_UNWRITABLE = frozenset({errno.EROFS, errno.EIO})
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 _OCCUPIED = frozenset({errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST})
@@ -36,8 +36,12 @@ def unwritable(error: OSError, path: str) -> HubError:
 
 def _failure(error: OSError, what: str) -> HubError:
     code = error.errno
-    if code in _FULL:
+    if code == errno.ENOSPC:
+        return LimitError(f"{what}: no space left: the hub's disk is full; ask the hub's operator to make room")
+    if code == errno.EDQUOT:
         return LimitError(f"{what}: no space left; delete something in the target project, or ask for more space")
+    if code in _UNWRITABLE:
+        return LimitError(f"{what}: the hub's disk takes no writes at present; ask the hub's operator to look at it")
     if code in _SHORT:
         return LimitError(f"{what}: the hub has too much to do; try again later")
     if code in _CHANGED:

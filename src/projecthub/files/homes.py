@@ -9,21 +9,24 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
-from projecthub.errors import InvalidArgument
+from projecthub.errors import InvalidArgument, LimitError
+from projecthub.files.contents import are_cloned
 from projecthub.files.copies import copy_path
-from projecthub.files.disk import DiskGauge
+from projecthub.files.disk import DiskUse, MeasuredHome, MeasuredHomes
+from projecthub.files.estimates import Estimate, estimate_copy
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY
 from projecthub.files.plans import CopyOptions, CopySummary, Course
+from projecthub.files.space import Allowance, Disk
 from projecthub.files.staging import StagingRun, is_empty
 from projecthub.wire.ids import ProjectId, is_uuid
 
 T = TypeVar("T")
 
 _COPY_THREADS = 8
-_DISK_THREADS = 2
+_WALK_THREADS = 2
 _PROJECT_MODE = 0o711
 """Of the directory that holds home and staging: others pass through to what is theirs, and cannot list it."""
 
@@ -51,11 +54,23 @@ export PATH
 }
 
 
+class _Ends(TypedDict):
+    """From where to where a copy goes."""
+
+    source_home: Path
+    source_path: str
+    target_home: Path
+    target_path: str
+
+
 class Homes:
     """The homes of all projects, beneath one directory.
 
     ``root/<project_id>/home`` is what a project sees as its home; ``root/<project_id>/staging`` beside it is the
     hub's, and no project sees it.
+
+    Attributes:
+        disk: The file system that they lie on.
     """
 
     def __init__(self, root: Path) -> None:
@@ -66,8 +81,9 @@ class Homes:
         """
         self._root = root
         self._copies = ThreadPoolExecutor(_COPY_THREADS, thread_name_prefix="copy")
-        self._walks = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
-        self._gauges: dict[ProjectId, DiskGauge] = {}
+        self._walks = ThreadPoolExecutor(_WALK_THREADS, thread_name_prefix="home")
+        self.disk = Disk(root)
+        self._measured = MeasuredHomes(self.disk)
         self._unfinished = root / ".unfinished"
 
     def path(self, project_id: ProjectId) -> Path:
@@ -94,16 +110,16 @@ class Homes:
         if not home.is_dir():
             await _in_thread(self._walks, lambda: _make_home(home, staging, uid))
         elif not is_empty(staging):
-            await _in_thread(self._walks, lambda: StagingRun(staging).close())
+            await _in_thread(self._walks, _told(lambda: StagingRun(staging).close()))
         return home
 
     async def begin(self, project_id: ProjectId) -> None:
         """Note that a home is being made for a project that is not there yet; `finish` or `remove` ends that."""
-        await _in_thread(self._walks, lambda: _note(self._unfinished, project_id))
+        await _in_thread(self._walks, _told(lambda: _note(self._unfinished, project_id)))
 
     async def finish(self, project_id: ProjectId) -> None:
         """The project is there: its home stays."""
-        (self._unfinished / project_id).unlink(missing_ok=True)
+        _told(lambda: (self._unfinished / project_id).unlink(missing_ok=True))()
 
     async def unfinished(self) -> list[ProjectId]:
         """Homes that were begun, and neither finished nor removed: those of a hub that was killed meanwhile."""
@@ -120,24 +136,23 @@ class Homes:
         """
         if not (self._unfinished / project_id).exists():
             raise InvalidArgument(f"the home of '{project_id}' is not one that is being made; it stays")
-        await _in_thread(self._walks, lambda: _remove_home(self.path(project_id)))
+        await _in_thread(self._walks, _told(lambda: _remove_home(self.path(project_id))))
         await self.finish(project_id)
 
-    async def disk_bytes(self, project_id: ProjectId, *, wait_s: float = 0.005) -> int:
-        """Bytes on disk that the home of a project takes; 0 if it does not exist.
+    async def disk_use(self, project_id: ProjectId, *, wait_s: float = 0.005) -> DiskUse:
+        """How much the home of a project takes on disk; 0 bytes if it does not exist.
 
-        Files with several names count once, holes do not. The value may be some seconds old: it is measured anew
-        when it is older than that, and the last one is answered if that takes longer than ``wait_s`` seconds. Only a
-        first measurement is waited for to its end.
+        The value may be some seconds old: it is measured anew when it is older than that, and the last one is answered
+        if that takes longer than ``wait_s`` seconds. Only a first measurement is waited for to its end.
 
         Args:
             project_id: The project.
             wait_s: How long to wait for a new measurement, in seconds.
         """
-        gauge = self._gauges.get(project_id)
-        if gauge is None:
-            gauge = self._gauges[project_id] = DiskGauge(self.path(project_id), self._walks)
-        return await gauge.read(wait_s)
+        return await self._home(project_id).gauge.read(wait_s)
+
+    def _home(self, project_id: ProjectId) -> MeasuredHome:
+        return self._measured.get(project_id, self.path(project_id))
 
     async def copy(
         self,
@@ -148,6 +163,7 @@ class Homes:
         target_path: str,
         options: CopyOptions,
         uid: int | None,
+        quota_bytes: int | None = None,
     ) -> CopySummary:
         """Copy a file, or the contents of a directory, from one home to another or to a place in the same.
 
@@ -160,33 +176,63 @@ class Homes:
             target_path: What a directory's contents go to, or a file becomes or lands in, relative to its home.
             options: How to copy.
             uid: Owner and group of what is made; None: the hub's own.
+            quota_bytes: What the target's home may take; None: there is no limit.
 
         Raises:
             InvalidArgument: A path leaves its home, or a directory would be copied into itself.
             NotFound: The source does not exist.
             Conflict: A directory that is not empty is where a file should go, or the like; the rest was copied.
             PermissionDenied: Something may not be read or written; the rest was copied.
-            LimitError: No space is left; what was whole by then stays.
+            LimitError: It would not fit into the quota or on the disk, and nothing was changed; or the source grew
+                or the disk was filled by others meanwhile, and what was whole by then stays.
             CallTimeout: ``options.timeout_s`` is over; what was whole by then stays.
 
         Source: Wire contract 2.3.
         """
-        source_home, target_home = self.path(src_project_id), self.path(target_project_id)
         course = Course(options.timeout_s)
+        ends: _Ends = {
+            "source_home": self.path(src_project_id),
+            "source_path": src_path,
+            "target_home": self.path(target_project_id),
+            "target_path": target_path,
+        }
+        staging = ends["target_home"].with_name("staging")
+        target = self._home(target_project_id)
+        if quota_bytes is not None:
+            await target.gauge.read_recent()
+        plenty_bytes = target.space.plenty_bytes(quota_bytes)
+
+        def estimate() -> Estimate:
+            return estimate_copy(**ends, options=options, course=course, plenty_bytes=plenty_bytes)
 
         def work() -> CopySummary:
-            return copy_path(
-                source_home=source_home,
-                source_path=src_path,
-                target_home=target_home,
-                target_path=target_path,
-                staging=target_home.with_name("staging"),
-                options=options,
-                uid=uid,
-                course=course,
-            )
+            return copy_path(**ends, staging=staging, options=options, uid=uid, course=course)
 
-        return await _in_thread(self._copies, work, cancel=course.cancel)
+        estimated = await _in_thread(self._copies, estimate, cancel=course.cancel)
+        allowance = await self._allow(target, estimated, quota_bytes, staging.parent)
+        course.take = allowance.take
+        try:
+            return await _in_thread(self._copies, work, cancel=course.cancel)
+        finally:
+            allowance.close()
+
+    async def _allow(
+        self, target: MeasuredHome, estimate: Estimate, quota_bytes: int | None, directory: Path
+    ) -> Allowance:
+        """Let a copy into a project write what it is going to.
+
+        Raises:
+            LimitError: There is no room for it.
+        """
+        if estimate.added > max(0, self.disk.spare_bytes()) and not await _in_thread(
+            self._copies, lambda: are_cloned(directory)
+        ):
+            self.disk.require_spare(estimate.added, "this copy")
+        try:
+            return target.space.allow(estimate.added, estimate.freed, quota_bytes)
+        except LimitError:
+            await target.gauge.read_now()  # something may have been deleted since
+            return target.space.allow(estimate.added, estimate.freed, quota_bytes)
 
     def _project(self, project_id: ProjectId) -> Path:
         if not is_uuid(project_id):
@@ -205,6 +251,18 @@ async def _in_thread(executor: Executor, work: Callable[[], T], *, cancel: Calla
         future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # which nobody waits for now
         await asyncio.wait([future])
         raise
+
+
+def _told(work: Callable[[], T]) -> Callable[[], T]:
+    """What the system refuses of work on a whole home, in the words of the house."""
+
+    def told() -> T:
+        try:
+            return work()
+        except OSError as error:
+            raise unwritable(error, "the home of the project") from error
+
+    return told
 
 
 def _make_home(home: Path, staging: Path, uid: int | None) -> None:

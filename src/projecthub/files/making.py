@@ -19,6 +19,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _MISSING_DIRECTORY_MODE = 0o755
 _MAX_RACES = 8
+_BLOCK_BYTES = 512
 _VANISHED = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
 """What opening a file answers that was there when its directory was read, and is gone or another thing by now."""
 
@@ -53,6 +54,7 @@ class Maker:
 
         Raises:
             UnreadableError: It cannot be opened.
+            LimitError: There is no room for it; nothing was made.
             OSError: It cannot be copied; nothing was made.
         """
         if is_link:
@@ -68,6 +70,7 @@ class Maker:
             if not stat.S_ISREG(status.st_mode):
                 self._course.tally.skipped += 1
                 return None
+            self._course.charge(status.st_blocks * _BLOCK_BYTES)
             target = os.open(new_name, _CREATE, 0o600, dir_fd=fd)
             try:
                 self._contents.copy(source, target, status)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from os import stat_result
 
-from projecthub.errors import CallTimeout, HubError
+from projecthub.errors import CallTimeout, HubError, LimitError
 
 MAX_KEPT_NEWER_PATHS = 100
 
@@ -135,10 +136,13 @@ class Course:
 
     Attributes:
         tally: What has been done so far.
+        take: Called with the number of bytes before they are written; raises `LimitError` if they may not be. None:
+            they may.
     """
 
     def __init__(self, timeout_s: float | None) -> None:
         self.tally = Tally()
+        self.take: Callable[[int], None] | None = None
         self._timeout_s = timeout_s
         self._started = time.monotonic()
         self._ends = None if timeout_s is None else self._started + timeout_s
@@ -164,6 +168,18 @@ class Course:
                 f"timeout: the copy was stopped after {self._timeout_s:g} s; {self.tally} were copied and are whole; "
                 "copy again, with a longer timeout, to go on"
             )
+
+    def charge(self, size: int) -> None:
+        """Go on with a file of ``size`` bytes on disk, or not.
+
+        Raises:
+            LimitError: There is no room for it.
+        """
+        if self.take is not None:
+            try:
+                self.take(size)
+            except LimitError as error:
+                raise LimitError(f"{error.message}; {self.tally} were copied and are whole", **error.details) from error
 
     def fail(self, failure: HubError) -> None:
         """Remember that something could not be copied, and go on with the rest."""

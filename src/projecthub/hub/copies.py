@@ -37,7 +37,7 @@ class Copies:
             PermissionDenied: The caller is not on both projects.
             Conflict: The target project is deleted.
             NotFound: The source path is not there.
-            LimitError: No room in the target.
+            LimitError: It exceeds the disk quota of the target, or the disk is full.
             CallTimeout: ``timeout`` is over; what was copied by then is whole and stays.
         """
         source = project_id_of(request.src_project_id)
@@ -74,6 +74,7 @@ class Copies:
                 (source, source_project.unix_slot, request.src_path),
                 (target, target_project.unix_slot, target_path),
                 options,
+                target_project.run_quota,
             )
         except HubError as error:
             if not isinstance(error, InvalidArgument | NotFound):  # those have changed nothing

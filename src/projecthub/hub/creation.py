@@ -11,7 +11,7 @@ import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import Conflict, InvalidArgument, NotFound, PermissionDenied
+from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound, PermissionDenied
 from projecthub.files import CopyOptions
 from projecthub.hub.permissions import project_id_of
 from projecthub.wire.ids import ProjectId, is_uuid
@@ -67,7 +67,7 @@ class Creation:
             InvalidArgument: A license or share that is none; a bad id; a key that was used for another request.
             PermissionDenied: ``project_id`` is given by somebody who is no site admin.
             Conflict: There is a project of that id.
-            LimitError: There is no user id left for another project, or no room for what is shared.
+            LimitError: There is no user id left for another project, no room for what is shared, or the disk is full.
         """
         project_id = _checked(caller, request, idempotency_key)
         fingerprint = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
@@ -127,11 +127,14 @@ class Creation:
                 return earlier
             await _licenses(tx, request, None)
             slot = await tx.projects.reserve_slot()
+        self._homes.require_spare()
         await self._homes.begin(project_id)
         try:
             source = (content.project_id, content.unix_slot, content.path)
             try:
-                await self._homes.copy(source, (project_id, slot, content.path), CopyOptions())
+                await self._homes.copy(source, (project_id, slot, content.path), CopyOptions(), None)
+            except LimitError as error:
+                raise LimitError(f"{error.message}; no project was made", **error.details) from error
             except NotFound as error:
                 raise NotFound(
                     f"what is shared under public_path_id '{request.public_path_id}' is not there any more; "
@@ -150,6 +153,7 @@ class Creation:
         slot: int | None,
         content: SharedContent | None,
     ) -> None:
+        self._homes.require_spare()
         title = request.title if request.title is not None else content.title if content else DEFAULT_TITLE
         slot = await tx.projects.create(
             project_id=project_id,

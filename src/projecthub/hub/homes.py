@@ -9,24 +9,34 @@ from projecthub.errors import HubError, LimitError
 from projecthub.hub import figures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+    from typing import Any
 
-    from projecthub.files import CopyOptions, CopySummary, Homes
+    from projecthub.files import CopyOptions, CopySummary, DiskUse, Homes
     from projecthub.wire.ids import ProjectId
 
 
 class ProjectHomes:
-    """Gives each project its home and its uid."""
+    """Gives each project its home and its uid, and holds copies into it to its disk quota.
 
-    def __init__(self, homes: Homes, uids: range | None) -> None:
+    Attributes:
+        disk_quota_bytes: What a home may take, from its project's run quota.
+    """
+
+    def __init__(
+        self, homes: Homes, uids: range | None, disk_quota_bytes: Callable[[Mapping[str, Any] | None], int]
+    ) -> None:
         """Make the service.
 
         Args:
             homes: The directories.
             uids: User ids to give to projects, one each; None: all homes belong to the hub's own user.
+            disk_quota_bytes: What a home may take, from the run quota of its project's last start; None: never started.
         """
         self._homes = homes
         self._uids = uids
+        self.disk_quota_bytes = disk_quota_bytes
 
     def uid(self, unix_slot: int) -> int | None:
         """The user id of the project with this slot.
@@ -43,7 +53,12 @@ class ProjectHomes:
         return self._uids[unix_slot]
 
     async def ensure(self, project_id: ProjectId, unix_slot: int) -> Path:
-        """Make the home if it is not there yet."""
+        """Make the home if it is not there yet, for a project that is to be started.
+
+        Raises:
+            LimitError: The disk is full.
+        """
+        self._homes.disk.require_least()
         return await self._homes.ensure(project_id, uid=self.uid(unix_slot))
 
     async def begin(self, project_id: ProjectId) -> None:
@@ -62,15 +77,24 @@ class ProjectHomes:
         """Remove a home that was begun. See `Homes.remove`."""
         await self._homes.remove(project_id)
 
-    async def disk_bytes(self, project_id: ProjectId) -> int:
-        """Disk use of a home; see `Homes.disk_bytes`."""
-        return await self._homes.disk_bytes(project_id)
+    def require_spare(self) -> None:
+        """Refuse to make a project that will have no room for its home.
+
+        Raises:
+            LimitError: The disk is full.
+        """
+        self._homes.disk.require_spare(0, "a new project")
+
+    async def disk_use(self, project_id: ProjectId) -> DiskUse:
+        """Disk use of a home; see `Homes.disk_use`."""
+        return await self._homes.disk_use(project_id)
 
     async def copy(
         self,
         source: tuple[ProjectId, int, str],
         target: tuple[ProjectId, int, str],
         options: CopyOptions,
+        run_quota: Mapping[str, Any] | None,
     ) -> CopySummary:
         """Copy a path into a project; what is made belongs to its user. See `Homes.copy`.
 
@@ -78,9 +102,10 @@ class ProjectHomes:
             source: Project, its slot, and the path in its home.
             target: The same.
             options: What to do about files that are there already.
+            run_quota: Of the target.
         """
-        await self.ensure(source[0], source[1])
-        await self.ensure(target[0], target[1])
+        for project_id, unix_slot, _ in (source, target):
+            await self._homes.ensure(project_id, uid=self.uid(unix_slot))
         began = time.perf_counter()
         try:
             summary = await self._homes.copy(
@@ -90,6 +115,7 @@ class ProjectHomes:
                 target_path=target[2],
                 options=options,
                 uid=self.uid(target[1]),
+                quota_bytes=self.disk_quota_bytes(run_quota),
             )
         except HubError as error:
             figures.copied(time.perf_counter() - began, 0, outcome=error.code)

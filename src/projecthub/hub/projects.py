@@ -116,14 +116,12 @@ class Projects:
         return ""
 
     async def status(self, caller: Principal, project_id: object) -> shapes.ProjectStatus:
-        """What a project uses. Of one that does not run only the disk use of its home."""
+        """What a project uses. Of one that does not run only what concerns its home."""
         project = await self._of_member(caller, project_id, "must be collaborator on project to get status")
         instance = self._lifecycle.instance(project.project_id)
         if instance is None:
-            return {"disk_MB": to_mb(await self._homes.disk_bytes(project.project_id))}
-        usage, disk_bytes = await asyncio.gather(
-            self._engine.usage(instance), self._homes.disk_bytes(project.project_id)
-        )
+            return await self._disk_status(project)
+        usage, disk = await asyncio.gather(self._engine.usage(instance), self._disk_status(project))
         limits = self._quotas.limits(project.run_quota)
         status: shapes.ProjectStatus = {
             "project.pid": instance.pid,
@@ -131,7 +129,7 @@ class Projects:
             "start_ts": to_ms(instance.started_at),
             "session_id": instance.session_id,
             "version": VERSION,
-            "disk_MB": to_mb(disk_bytes),
+            **disk,
             "memory": _memory(usage, limits.memory_bytes),
             "cpu": {"usage": round(usage.cpu_s, 3)},
             "oom_kills": usage.oom_kills,
@@ -144,6 +142,18 @@ class Projects:
             status["idle_timeout_s"] = idle["idle_timeout_s"]
         if idle["would_stop_at"] is not None:
             status["would_stop_at"] = idle["would_stop_at"]
+        return status
+
+    async def _disk_status(self, project: Project) -> shapes.ProjectStatus:
+        use = await self._homes.disk_use(project.project_id)
+        quota_bytes = self._homes.disk_quota_bytes(project.run_quota)
+        status: shapes.ProjectStatus = {
+            "disk_MB": to_mb(use.used_bytes),
+            "disk_quota_MB": to_mb(quota_bytes),
+            "disk_age_s": round(use.age_s),
+        }
+        if use.used_bytes >= quota_bytes:
+            status["disk_full"] = True
         return status
 
     async def _of_member(self, caller: Principal, project_id: object, message: str) -> Project:

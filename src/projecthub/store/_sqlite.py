@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
 from projecthub.errors import InternalError, InvalidArgument
+from projecthub.store._reserve import reserve_journal
 from projecthub.store.tables import dump_json
 
 _OLDEST: Final = (3, 35)
@@ -98,6 +99,8 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
             if self.writes:
                 raw.execute("PRAGMA journal_mode=WAL").fetchone()
                 raw.execute("PRAGMA synchronous=FULL")  # what was answered survives a loss of power
+                raw.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the journal, if it is not there
+                reserve_journal(path)
             else:
                 raw.execute("PRAGMA query_only=ON")
         except BaseException:

@@ -73,9 +73,11 @@ class Store:
         """See the state of one moment. Reading waits for no writing.
 
         Raises:
+            LimitError: The disk is full or takes no writes, which a database needs even for reading; the same for every
+                call within.
             InternalError: The database failed; the same for every call within.
         """
-        with translated():
+        with translated(writes=False):
             async with self._readers.connect() as connection:
                 yield Transaction(connection, self._clock.now())
 
@@ -89,6 +91,7 @@ class Store:
         Raises:
             Conflict: The change does not fit what others wrote; the same for every call within.
             InvalidArgument: A value cannot be stored, such as text with a NUL.
+            LimitError: The disk is full, and nothing was changed; or it takes no writes.
             InternalError: The database failed.
         """
         with translated():
@@ -136,6 +139,7 @@ async def open_store(url: str, *, clock: Clock) -> Store:
 
     Raises:
         InvalidArgument: No such kind of URL.
+        LimitError: The disk is full, or takes no writes.
         InternalError: The database cannot be opened, or a newer version of this program wrote it.
     """
     # One of the drivers is enough: the other is not imported.

@@ -388,13 +388,16 @@ _StatusFlat = TypedDict("_StatusFlat", {"project.pid": int}, total=False)
 
 
 class ProjectStatus(_StatusFlat, total=False):
-    """Reply of `projects.status`; of a project that does not run only `disk_MB`."""
+    """Reply of `projects.status`; of a project that does not run only what begins with `disk_`."""
 
     project: ProcessId
     start_ts: int
     session_id: str
     version: int
     disk_MB: int
+    disk_quota_MB: int
+    disk_age_s: int
+    disk_full: Literal[True]
     memory: Memory
     cpu: Cpu
     oom_kills: int

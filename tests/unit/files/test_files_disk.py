@@ -6,45 +6,21 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
-from two_homes import make_deep, write
+import pytest
+from two_homes import write
 
-from projecthub.files.disk import DiskGauge, used_bytes
+from projecthub.files.disk import DiskGauge, MeasuredHomes
+from projecthub.files.scans import HomeScan
+from projecthub.files.space import Disk
+from projecthub.wire.ids import ProjectId
 
 
 def du(home: Path) -> int:
     answer = subprocess.run(["du", "-s", "--block-size=1", home], check=True, capture_output=True, text=True)
     return int(answer.stdout.split()[0])
-
-
-def test_used_bytes_are_what_du_says(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    for number in range(50):
-        write(home / f"d{number % 7}/e/{number}", os.urandom(number * 1000))
-    with open(home / "sparse", "wb") as file:
-        file.truncate(10_000_000)
-    os.link(home / "d1/e/1", home / "again")
-    os.link(home / "d6/e/48", home / "d1/again")
-    (home / "link").symlink_to("/usr")
-    (home / ("l" * 200)).symlink_to("x" * 200)
-    os.mkfifo(home / "fifo")
-    (home / "closed").mkdir(mode=0o000)
-    assert used_bytes(home) == du(home) > 1_000_000
-
-
-def test_used_bytes_of_a_home_that_is_not_there(tmp_path: Path) -> None:
-    assert used_bytes(tmp_path / "home") == 0
-
-
-def test_used_bytes_count_however_deep_they_lie(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    make_deep(home, 7000)
-    try:
-        assert used_bytes(home) == du(home)
-    finally:
-        subprocess.run(["rm", "-rf", home], check=True)
 
 
 class HeldExecutor(ThreadPoolExecutor):
@@ -65,38 +41,90 @@ class HeldExecutor(ThreadPoolExecutor):
         return super().submit(held)
 
 
-async def test_a_gauge_waits_once_and_is_never_held_up_again(tmp_path: Path) -> None:
-    now = 100.0
-    home = tmp_path / "home"
-    write(home / "f", os.urandom(100_000))
+class Hand:
+    """A clock that is turned by hand."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    write(tmp_path / "home/f", os.urandom(100_000))
+    return tmp_path / "home"
+
+
+async def test_a_gauge_waits_once_and_is_never_held_up_again(home: Path) -> None:
+    now = Hand()
     with HeldExecutor() as executor:
-        gauge = DiskGauge(home, executor, lambda: now)
+        gauge = DiskGauge(HomeScan(home, now), executor, now)
         executor.gate.set()
         first = await gauge.read(0.001)
-        assert first == du(home)
-        assert await gauge.read(0.001) == first
+        assert (first.used_bytes, first.age_s) == (du(home), 0)
+        now.at += 2
+        assert (await gauge.read(0.001)).used_bytes == first.used_bytes
         assert executor.walks == 1
 
         write(home / "g", os.urandom(100_000))
-        now += 5
+        now.at += 3
         executor.gate.clear()
         began = time.monotonic()
-        assert [await gauge.read(0.001) for _ in range(3)] == [first] * 3
+        assert [(await gauge.read(0.001)).used_bytes for _ in range(3)] == [first.used_bytes] * 3
+        assert (await gauge.read(0.001)).age_s == 5
         assert time.monotonic() - began < 1
-        assert executor.walks == 2, "one walk at a time"
+        assert executor.walks == 2, "one look at a time"
         executor.gate.set()
-        assert await gauge.read(5) == du(home) > first
+        assert (await gauge.read(5)).used_bytes == du(home) > first.used_bytes
 
 
-async def test_readers_of_an_unknown_home_wait_for_one_walk(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    write(home / "f", os.urandom(100_000))
+async def test_an_old_figure_is_waited_for_a_little_longer(home: Path) -> None:
+    now = Hand()
+    with ThreadPoolExecutor(1) as executor:
+        gauge = DiskGauge(HomeScan(home, now), executor, now)
+        await gauge.read(0)
+        write(home / "g", os.urandom(100_000))
+        now.at += 61
+        assert (await gauge.read(0)).used_bytes == du(home)
+
+
+async def test_a_recent_figure_and_one_of_now(home: Path) -> None:
+    now = Hand()
+    with HeldExecutor() as executor:
+        executor.gate.set()
+        gauge = DiskGauge(HomeScan(home, now), executor, now)
+        first = await gauge.read_recent()
+        write(home / "g", os.urandom(100_000))
+        now.at += 59
+        assert (await gauge.read_recent()).used_bytes == first.used_bytes
+        assert executor.walks == 1
+        assert (await gauge.read_now()).used_bytes == du(home)
+        write(home / "h", os.urandom(100_000))
+        now.at += 61
+        assert (await gauge.read_recent()).used_bytes == du(home)
+
+
+async def test_a_figure_of_now_is_not_that_of_a_look_under_way(home: Path) -> None:
+    with HeldExecutor() as executor:
+        gauge = DiskGauge(HomeScan(home), executor)
+        async with anyio.create_task_group() as group:
+            group.start_soon(gauge.read_recent)
+            await anyio.sleep(0)
+            group.start_soon(gauge.read_now)
+            await anyio.sleep(0)
+            executor.gate.set()
+        assert executor.walks == 2
+
+
+async def test_readers_of_an_unknown_home_wait_for_one_look(home: Path) -> None:
     answers: list[int] = []
     with HeldExecutor() as executor:
-        gauge = DiskGauge(home, executor)
+        gauge = DiskGauge(HomeScan(home), executor)
 
         async def read() -> None:
-            answers.append(await gauge.read(0))
+            answers.append((await gauge.read(0)).used_bytes)
 
         async with anyio.create_task_group() as group:
             for _ in range(3):
@@ -110,7 +138,66 @@ async def test_readers_of_an_unknown_home_wait_for_one_walk(tmp_path: Path) -> N
 
 async def test_a_home_that_comes_into_being_is_seen_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as executor:
-        gauge = DiskGauge(tmp_path / "home", executor)
-        assert await gauge.read(0.005) == 0
+        gauge = DiskGauge(HomeScan(tmp_path / "home"), executor)
+        assert (await gauge.read(0.005)).used_bytes == 0
         write(tmp_path / "home/f")
-        assert await gauge.read(0.005) == du(tmp_path / "home")
+        assert (await gauge.read(0.005)).used_bytes == du(tmp_path / "home")
+
+
+async def test_looks_take_a_small_share_of_a_core(home: Path) -> None:
+    """Each look is followed by a rest of nineteen times its length, and no less than three seconds."""
+    now = Hand()
+
+    class Slow(HomeScan):
+        def look(self, budget_s: float):  # type: ignore[no-untyped-def]
+            began = time.perf_counter()
+            while time.perf_counter() - began < 0.2:
+                pass
+            yield from super().look(budget_s)
+
+    with HeldExecutor() as executor:
+        executor.gate.set()
+        gauge = DiskGauge(Slow(home, now), executor, now)
+        await gauge.read(0)
+        now.at += 3.9
+        await gauge.read(1)
+        assert executor.walks == 1
+        now.at += 6
+        await gauge.read(1)
+        assert executor.walks == 2
+
+
+async def test_scans_take_turns(tmp_path: Path) -> None:
+    """A large home that is looked at for the first time does not hold up a small one."""
+    large, small = tmp_path / "large", tmp_path / "small"
+    for number in range(20_000):
+        write(large / f"{number % 40}/{number}", "")
+    write(small / "f")
+    homes = MeasuredHomes(Disk(tmp_path))
+    ended: list[str] = []
+
+    async def read(home: Path) -> None:
+        await homes.get(ProjectId(str(uuid4())), home).gauge.read(0)
+        ended.append(home.name)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read, large)
+        await anyio.sleep(0)
+        group.start_soon(read, small)
+    assert ended == ["small", "large"]
+
+
+async def test_what_scans_remember_is_bounded(tmp_path: Path) -> None:
+    homes = MeasuredHomes(Disk(tmp_path), max_directories=25)
+    measured = []
+    for name in ("one", "two", "three"):
+        for number in range(9):
+            write(tmp_path / name / str(number) / "f")
+        measured.append(homes.get(ProjectId(str(uuid4())), tmp_path / name))
+        await measured[-1].gauge.read(0)
+    assert [home.scan.directories for home in measured] == [0, 10, 10]
+    for number in range(30):
+        write(tmp_path / "two" / f"more{number}" / "f")
+    assert (await measured[1].gauge.read_now()).used_bytes == du(tmp_path / "two")
+    assert [home.scan.directories for home in measured] == [0, 0, 10]
+    assert (await measured[1].gauge.read_now()).used_bytes == du(tmp_path / "two")

@@ -6,13 +6,16 @@ import stat
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from two_homes import NOBODY, tree, write
+from two_homes import NOBODY, TwoHomes, tree, write
 
-from projecthub.errors import CallTimeout, InvalidArgument
-from projecthub.files import CopyOptions, Homes
+from projecthub.errors import CallTimeout, InvalidArgument, LimitError
+from projecthub.files import CopyOptions, CopySummary, Homes
+from projecthub.files.plans import Course
+from projecthub.files.space import Disk, HomeSpace
 from projecthub.wire.ids import ProjectId
 
 ONE, OTHER = ProjectId(str(uuid4())), ProjectId(str(uuid4()))
@@ -80,11 +83,11 @@ def test_what_is_no_project_id_has_no_path(homes: Homes, project_id: str) -> Non
         homes.path(ProjectId(project_id))
 
 
-async def test_disk_bytes(homes: Homes) -> None:
-    assert await homes.disk_bytes(ONE) == 0
+async def test_disk_use(homes: Homes) -> None:
+    assert (await homes.disk_use(ONE)).used_bytes == 0
     home = await homes.ensure(ONE, uid=None)
     write(home / "f", os.urandom(1_000_000))
-    assert 1_000_000 <= await homes.disk_bytes(ONE) < 1_100_000
+    assert 1_000_000 <= (await homes.disk_use(ONE)).used_bytes < 1_100_000
 
 
 async def copy(homes: Homes, options: CopyOptions | None = None) -> None:
@@ -146,3 +149,95 @@ async def test_a_copy_that_waits_for_its_turn_is_bounded_too(homes: Homes) -> No
     await homes.ensure(OTHER, uid=None)
     with pytest.raises(CallTimeout):
         await copy(homes, CopyOptions(timeout_s=0.0))
+
+
+# Quotas
+
+
+async def copy_within(homes: Homes, quota_bytes: int, path: str = "src", **options: Any) -> CopySummary:
+    """Copy between two projects, the target being held to a quota."""
+    return await homes.copy(
+        src_project_id=ONE,
+        src_path=path,
+        target_project_id=OTHER,
+        target_path="dst",
+        options=CopyOptions(**options),
+        uid=None,
+        quota_bytes=quota_bytes,
+    )
+
+
+async def test_a_copy_that_exceeds_the_quota_changes_nothing(homes: Homes) -> None:
+    source, target = await homes.ensure(ONE, uid=None), await homes.ensure(OTHER, uid=None)
+    write(source / "src/large", os.urandom(3_000_000))
+    for place in ("", "dst/there"):
+        if place:
+            write(target / place)
+        before = tree(target)
+        with pytest.raises(LimitError, match=f"project '{OTHER}' takes 1 MB of its disk quota of 2 MB, .* add 4 MB"):
+            await copy_within(homes, 2_000_000)
+        assert tree(target) == before
+        assert os.listdir(target.with_name("staging")) == []
+    assert (await copy_within(homes, 4_000_000)).files == 1
+    assert (await copy_within(homes, 2_000_000)).unchanged == 1, "a copy that adds nothing is no matter of quotas"
+
+
+async def test_room_that_was_just_made_counts_and_what_was_just_copied_too(homes: Homes) -> None:
+    source, target = await homes.ensure(ONE, uid=None), await homes.ensure(OTHER, uid=None)
+    write(source / "src/large", os.urandom(3_000_000))
+    write(target / "ballast", os.urandom(3_000_000))
+    with pytest.raises(LimitError):
+        await copy_within(homes, 5_000_000)
+    (target / "ballast").unlink()
+    await copy_within(homes, 5_000_000)
+    write(source / "src/large2", os.urandom(3_000_000))
+    with pytest.raises(LimitError, match="takes 4 MB"):
+        await copy_within(homes, 5_000_000)
+
+
+async def test_what_is_deleted_by_the_copy_makes_room(homes: Homes) -> None:
+    source, target = await homes.ensure(ONE, uid=None), await homes.ensure(OTHER, uid=None)
+    write(source / "src/large", os.urandom(3_000_000))
+    write(target / "dst/ballast", os.urandom(3_000_000))
+    with pytest.raises(LimitError):
+        await copy_within(homes, 5_000_000)
+    assert (await copy_within(homes, 5_000_000, delete_missing=True)).deleted == 1
+
+
+async def test_copies_at_the_same_time_do_not_exceed_it_together(homes: Homes) -> None:
+    source = await homes.ensure(ONE, uid=None)
+    await homes.ensure(OTHER, uid=None)
+    for number in range(6):
+        write(source / f"{number}", os.urandom(1_000_000))
+    copies = (copy_within(homes, 3_500_000, f"{number}") for number in range(6))
+    outcomes = await asyncio.gather(*copies, return_exceptions=True)
+    assert sum(isinstance(outcome, LimitError) for outcome in outcomes) == 3
+    assert (await homes.disk_use(OTHER)).used_bytes <= 3_500_000
+
+
+class GrowingCourse(Course):
+    """A source that grows as soon as the copy of it has begun."""
+
+    def __init__(self, source: Path) -> None:
+        super().__init__(None)
+        self._source = source
+
+    def charge(self, size: int) -> None:
+        super().charge(size)
+        write(self._source, os.urandom(3_000_000))
+
+
+def test_a_source_that_grows_meanwhile_is_refused(tmp_path: Path) -> None:
+    homes = TwoHomes(tmp_path / "one/home", tmp_path / "other/home")
+    write(homes.one / "src/a")
+    write(homes.one / "src/b")
+    homes.other.mkdir(parents=True)
+    space = HomeSpace(OTHER, Disk(tmp_path))
+    course = GrowingCourse(homes.one / "src/b")
+    allowance = space.allow(8192, 0, 2_000_000)
+    course.take = allowance.take
+    with pytest.raises(LimitError, match=r"project .* larger quota; 1 files \(1 bytes\) were copied and are whole"):
+        for name in ("src/a", "src/b"):
+            homes.run(homes.one, name, name, course=course)
+    allowance.close()
+    assert tree(homes.other) == {"src": "/", "src/a": "x"}

@@ -59,11 +59,11 @@ class House:
         self.store = store
         self.clock = clock
         self.engine = MemoryEngine()
-        self.homes = ProjectHomes(Homes(directory / "projects"), None)
+        self.quotas = Quotas(QuotaDefaults(), clock)
+        self.homes = ProjectHomes(Homes(directory / "projects"), None, self.quotas.disk_quota_bytes)
         self.keys = Keys(store, clock)
         self.accounts = Accounts(store, clock)
         self.licenses = Licenses(store, clock)
-        self.quotas = Quotas(QuotaDefaults(), clock)
         self.join()
 
     def join(self) -> None:

@@ -130,7 +130,8 @@ class _Init:
             return True
 
     def _end(self, code: int) -> NoReturn:
-        os.write(self._record_fd, (f"code {code}" if code >= 0 else f"signal {-code}").encode())
+        with contextlib.suppress(OSError):  # on a full disk: then nobody knows how it ended, but all of it ends
+            os.write(self._record_fd, (f"code {code}" if code >= 0 else f"signal {-code}").encode())
         # What is left ends with an own pid namespace. Without one it is hunted down, however often it forks.
         while not self._alone:
             self._signal_all(signal.SIGKILL)

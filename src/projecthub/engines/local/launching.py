@@ -229,5 +229,12 @@ class Launching:
 
 
 def _write_private(file: Path, text: str) -> None:
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(text)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            file.unlink()
+        raise StartFailed(
+            f"the project could not be started: its environment could not be written: {error.strerror}"
+        ) from error
