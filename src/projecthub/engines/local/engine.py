@@ -14,14 +14,16 @@ from uuid import uuid4
 
 from projecthub.engines import calls
 from projecthub.engines.local import probe, processes
-from projecthub.engines.local.launching import Launching, to_the_end
-from projecthub.engines.local.records import SKELETON, SOCKET_FILE, Record, project_dir, read_exit
+from projecthub.engines.local.launching import LauncherLost, Launching, to_the_end
+from projecthub.engines.local.records import INIT_NAME, SKELETON, SOCKET_FILE, Record, project_dir, read_exit
 from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
 from projecthub.errors import ServerLost, StartFailed
 from projecthub.wire.ids import ProjectId, is_uuid
 
 _START_TIMEOUT_S = 30.0
 _FIND_TIMEOUT_S = 5.0
+_LAUNCHERS = 3
+"""How many launchers may be lost in a row before it is given up."""
 _REMEMBERED_EXITS = 1024
 _NOTHING = Usage(processes=0, rss=0, pss=0, uss=0, swap=0, cpu_s=0.0)
 # How long an init that has no pid namespace may take to kill and reap everything before it is killed itself.
@@ -46,6 +48,7 @@ class LocalEngine:
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._records: dict[ProjectId, Record] = {}  # of runs that were started or found here: files can be spoiled
         self._watches: dict[str, asyncio.Task[Exit]] = {}
         self._exits: OrderedDict[str, Exit] = OrderedDict()
 
@@ -85,19 +88,31 @@ class LocalEngine:
         elif self._isolation is not Isolation.NONE and (self._isolation is Isolation.FULL) != (os.geteuid() == 0):
             other = "run it as root" if self._isolation is Isolation.FULL else "ask for 'full'"
             raise StartFailed(f"isolation '{self._isolation}' is not for a hub of this user: {other}")
-        self._clean()
+        await self._clean()
         await self._ready_launcher()
 
-    def _clean(self) -> None:
-        """Remove what has no meaning any more: starts that were never completed, and runs before the boot."""
+    async def _clean(self) -> None:
+        """Remove what has no meaning any more: starts that were never completed, runs that are over."""
         boot_id = processes.boot_id()
         for left in self._runtime_dir.glob(".environment-*"):
             left.unlink(missing_ok=True)
         for project_id in self._known():
             directory = project_dir(self._runtime_dir, project_id)
             record = Record.load(directory)
+            if record is None:
+                await self._end_unknown(directory)
             if record is None or record.boot_id != boot_id:
                 shutil.rmtree(directory, ignore_errors=True)
+            elif not record.is_alive():
+                await self._end(record, grace_s=0.0)  # how it ended is remembered
+
+    async def _end_unknown(self, directory: Path) -> None:
+        """End a run whose record cannot be read: its socket still tells who listens there."""
+        listener = calls.listener(directory / SOCKET_FILE)
+        init = processes.find_above(listener, INIT_NAME) if listener is not None else None
+        if init is not None:
+            killed = processes.kill_tree(init.pid)
+            await asyncio.gather(*(processes.end_of(process) for process in killed))
 
     def _known(self) -> list[ProjectId]:
         return [ProjectId(each.name) for each in self._runtime_dir.iterdir() if is_uuid(each.name)]
@@ -107,10 +122,19 @@ class LocalEngine:
             if self._launcher is None or not self._launcher.is_alive:
                 if self._launcher is not None:
                     await self._launcher.close()
-                self._launcher = await Launching.begin(
+                self._launcher = await self._begin_launcher()
+            return self._launcher
+
+    async def _begin_launcher(self) -> Launching:
+        for left in reversed(range(_LAUNCHERS)):
+            try:
+                return await Launching.begin(
                     isolation=self.isolation, runtime_dir=self._runtime_dir, hidden=self._hidden
                 )
-            return self._launcher
+            except LauncherLost as error:
+                if not left:
+                    raise StartFailed(f"the launcher could not be started: {error}") from error
+        raise AssertionError("the last attempt returns or raises")
 
     async def close(self) -> None:
         """Let go of everything but the projects, which run on."""
@@ -127,7 +151,8 @@ class LocalEngine:
         return self._locks.setdefault(project_id, asyncio.Lock())
 
     def _load(self, project_id: ProjectId) -> Record | None:
-        return Record.load(project_dir(self._runtime_dir, project_id))
+        known = self._records.get(project_id)
+        return known if known is not None else Record.load(project_dir(self._runtime_dir, project_id))
 
     async def start(self, spec: StartSpec) -> Instance:
         """Start a project server and wait until it has answered. See `Engine.start`.
@@ -136,7 +161,6 @@ class LocalEngine:
             StartFailed: It did not come up; the text is for people.
         """
         self._check(spec)
-        session_id = str(uuid4())
         lock = self._lock(spec.project_id)
         async with lock:
             older = self._load(spec.project_id)
@@ -146,15 +170,32 @@ class LocalEngine:
                         f"start {spec.epoch} of the project is out of date: start {older.epoch} is running"
                     )
                 await self._end(older, grace_s=2.0)
-            launcher = await self._ready_launcher()
-            try:
-                record = await launcher.launch(spec, session_id)
-                await self._confirm(record, _START_TIMEOUT_S)
-            except BaseException as error:
-                await to_the_end(self._undo(spec.project_id, session_id))
-                if isinstance(error, ServerLost | TimeoutError):
-                    raise StartFailed(f"the project could not be started: {error}") from error
-                raise
+            for left in reversed(range(_LAUNCHERS)):
+                try:
+                    return await self._launch(spec)
+                except LauncherLost as error:
+                    if not left:
+                        raise StartFailed(f"the project could not be started: {error}; try again") from error
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _launch(self, spec: StartSpec) -> Instance:
+        """Start a project server with the launcher that there is, and undo all of it if that fails.
+
+        Raises:
+            StartFailed: It did not come up.
+            LauncherLost: The launcher ended meanwhile, of which the project is innocent.
+        """
+        session_id = str(uuid4())
+        launcher = await self._ready_launcher()
+        try:
+            record = await launcher.launch(spec, session_id)
+            await self._confirm(record, _START_TIMEOUT_S)
+        except BaseException as error:
+            await to_the_end(self._undo(spec.project_id, session_id))
+            if isinstance(error, ServerLost | TimeoutError):
+                raise StartFailed(f"the project could not be started: {error}") from error
+            raise
+        self._records[spec.project_id] = record
         return record.instance()
 
     def _check(self, spec: StartSpec) -> None:
@@ -192,7 +233,9 @@ class LocalEngine:
 
     async def _undo(self, project_id: ProjectId, session_id: str) -> None:
         record = self._load(project_id)
-        if record is not None and record.session_id == session_id:
+        if record is None:  # the launcher was lost before it had saved who they are: they end with it
+            shutil.rmtree(project_dir(self._runtime_dir, project_id), ignore_errors=True)
+        elif record.session_id == session_id:
             await self._end(record, grace_s=0.0)
 
     async def find(self, project_id: ProjectId) -> Instance | None:
@@ -204,6 +247,7 @@ class LocalEngine:
             await self._confirm(record, _FIND_TIMEOUT_S)
         except (ServerLost, TimeoutError):
             return None
+        self._records[project_id] = record
         return record.instance()
 
     async def running(self) -> Sequence[Instance]:
@@ -232,6 +276,7 @@ class LocalEngine:
             for left in Path("/tmp").glob(f"exec-{record.session_id}-*"):  # noqa: S108
                 shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(project_dir(self._runtime_dir, record.project_id), ignore_errors=True)
+        self._records.pop(record.project_id, None)
 
     async def _end_processes(self, record: Record, grace_s: float) -> None:
         """Ask a run to end, then make it. The end of its init is the end of all of it."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from projecthub.engines.local import kernel, processes
+from projecthub.engines.local.records import INIT_NAME
 
 MAX_LOG_BYTES = 256 * 1024
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
@@ -51,7 +52,7 @@ def fork_server(serve: Callable[[], None], *, log_fd: int, record_fd: int, alone
         os._exit(0)
     os.dup2(log_fd, 2)
     close_all_but(0, 1, 2, output, log_fd, record_fd)
-    kernel.set_process_name("project-init")
+    kernel.set_process_name(INIT_NAME)
     _Init(server, output, log_fd, record_fd, alone).run()
 
 

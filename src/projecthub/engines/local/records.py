@@ -20,6 +20,8 @@ RECORD_FILE = "instance.json"
 SOCKET_FILE = "server.sock"
 LOG_FILE = "server.log"
 EXIT_FILE = "exit"
+INIT_NAME = "project-init"
+"""What the first process of a project is called."""
 SKELETON = "skeleton"
 """Below the runtime directory: where the launcher, out of everybody's sight, mounts the sandbox's common part."""
 
