@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 from projecthub.api.arguments import parse
 from projecthub.api.handlers import HANDLERS, Call
 from projecthub.api.requests import BadBody, Parameters, read_key, read_parameters
-from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, UnknownMethod
+from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, StoreUnavailable, UnknownMethod
 from projecthub.wire.errors import CODE_HEADER, to_text
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -83,7 +83,9 @@ class RpcEndpoint:
             return PlainTextResponse("the request was not read to its end", status_code=400)
         except Exception as error:
             known = error if isinstance(error, HubError) else _internal(progress.label)
-            if isinstance(error, InternalError):
+            if isinstance(error, StoreUnavailable):
+                _log.error("store.unavailable", method=progress.label, error=error.message)
+            elif isinstance(error, InternalError):
                 known = _internal(progress.label)  # its text is for the log: it may tell how the store is made
             body = to_json({"error": to_text(known) if progress.in_method else known.message})
             outcome = known.code

@@ -40,6 +40,8 @@ def _failure(error: OSError, what: str) -> HubError:
         return LimitError(f"{what}: no space left; delete something in the target project, or ask for more space")
     if code in _SHORT:
         return LimitError(f"{what}: the hub has too much to do; try again later")
+    if code == errno.EROFS:
+        return LimitError(f"{what}: the hub's disk is read-only; tell the hub's operator")
     if code in _CHANGED:
         return Conflict(f"{what}: it, or a directory that holds it, was changed meanwhile; copy again")
     if code == errno.EXDEV:

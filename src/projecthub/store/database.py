@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from projecthub.errors import InvalidArgument
-from projecthub.store._failures import translated
+from projecthub.errors import InvalidArgument, StoreUnavailable
+from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
@@ -23,6 +22,9 @@ from projecthub.store.licenses import Licenses
 from projecthub.store.log import Log
 from projecthub.store.projects import Projects
 from projecthub.store.shares import Shares
+
+_TURN_S: Final = 10.0
+"""How long a write waits for those before it. Each takes a millisecond, unless another program holds the store."""
 
 
 class Clock(Protocol):
@@ -62,7 +64,7 @@ class Store:
         self._writers = writers
         self._clock = clock
         # In SQLite there is one writer at a time; waiting here is fair, and costs no thread.
-        self._turn: AbstractAsyncContextManager[object] = contextlib.nullcontext() if shared else asyncio.Lock()
+        self._turn = None if shared else asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -85,11 +87,27 @@ class Store:
         Raises:
             Conflict: The change does not fit what others wrote; the same for every call within.
             InvalidArgument: A value cannot be stored, such as text with a NUL.
+            StoreUnavailable: It cannot be written now: held by another program, full, read-only, lost.
             InternalError: The database failed.
         """
         with translated():
-            async with self._turn, self._writers.begin() as connection:
+            async with self._my_turn(), self._writers.begin() as connection:
                 yield Transaction(connection, self._clock.now())
+
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        if self._turn is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(BUSY) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""
