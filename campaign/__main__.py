@@ -12,6 +12,7 @@ from pathlib import Path
 
 from campaign.course import Course
 from campaign.plan import make_plan
+from campaign.unprivileged import become
 
 
 def main() -> int:
@@ -25,7 +26,10 @@ def main() -> int:
     parser.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite", help="where the hub remembers")
     parser.add_argument("--minutes", type=float, help="repeat with further seeds until this time is over")
     parser.add_argument("--noticed-within", type=float, default=1.0, help="seconds until a death is seen (default 1)")
+    parser.add_argument("--as-user", type=int, metavar="UID", help="as root: become this user first")
     options = parser.parse_args()
+    if options.as_user is not None:
+        become(options.as_user)
     seed = random.randrange(10**6) if options.seed is None else options.seed
     until = time.monotonic() + 60 * (options.minutes or 0)
     failed = False
