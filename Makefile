@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check gates format bench lock clean
+.PHONY: serve test check gates format bench campaign lock clean
 
 serve: $(VENV)/.server
 	@$(BIN)/projecthub serve
@@ -27,6 +27,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
+
+campaign: $(VENV)/.dev
+	@$(BIN)/python -m campaign
 
 # Pins with hashes, for every platform and Python that we support; needs uv on the PATH.
 lock:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,9 +22,20 @@ START_S = 30.0
 
 
 class HubProcess:
-    """`projecthub serve` as a child process."""
+    """`projecthub serve` as a child process.
 
-    def __init__(self, data_dir: Path | None = None, *, isolation: str = "auto", **environment: str) -> None:
+    ``within`` is a command that runs the rest of its arguments in its own place, such as ``unshare --mount``.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        *,
+        isolation: str = "auto",
+        within: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
+        self._within = within
         self._own_dir = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="projecthub-test-"))
         self._environment = {"PROJECTHUB_ISOLATION": isolation, **environment}
@@ -34,8 +46,9 @@ class HubProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PROJECTHUB_", "COCALC_"))}
         with (self.data_dir / "stderr.log").open("ab") as errors:
+            command = [sys.executable, "-m", "projecthub", "serve", "--bind=127.0.0.1:0", f"--data-dir={self.data_dir}"]
             process = subprocess.Popen(
-                [sys.executable, "-m", "projecthub", "serve", "--bind", "127.0.0.1:0", f"--data-dir={self.data_dir}"],
+                [*self._within, *command],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 stdin=subprocess.DEVNULL,

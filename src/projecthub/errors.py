@@ -19,6 +19,7 @@
     |  `- ExecFailed          a command failed, was killed, or could not run
     |- CallTimeout      the wait was bounded and has ended; the operation goes on
     |- InternalError    our fault: logged under an id, told without details
+    |  `- StoreUnavailable    the store cannot be read or changed now; told, for waiting or the operator helps
     `- ClientError      raised by the client alone
        |- TransportError      no answer from the hub
        |- ProtocolError       an answer that is not the wire
@@ -144,6 +145,12 @@ class InternalError(HubError):
     """The hub made a mistake."""
 
     code = "internal"
+
+
+class StoreUnavailable(InternalError):
+    """The hub's store cannot be read or changed now."""
+
+    code = "store_unavailable"
 
 
 class ClientError(HubError):

@@ -22,7 +22,7 @@ from projecthub.api.arguments import parse
 from projecthub.api.handlers import HANDLERS, Call
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import BadBody, Parameters, read_key, read_parameters
-from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, UnknownMethod
+from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, StoreUnavailable, UnknownMethod
 from projecthub.wire.errors import CODE_HEADER, to_text
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -87,7 +87,9 @@ class RpcEndpoint:
             return PlainTextResponse("the request was not read to its end", status_code=400)
         except Exception as error:
             known = error if isinstance(error, HubError) else InternalError()
-            if isinstance(known, InternalError):
+            if isinstance(known, StoreUnavailable):
+                _log.error("store.unavailable", method=progress.label, error=known.message)
+            elif isinstance(known, InternalError):
                 known = _internal(request, progress)  # the text is for the log: it may tell how the store is made
             body = to_json({"error": to_text(known) if progress.in_method else known.message})
             outcome = known.code

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import socket
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,6 +34,7 @@ MAX_REPLY_BYTES = 128 * 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BUSY_WAIT_S = 0.01
+_CREDENTIALS = struct.Struct("3i")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ERRORS: dict[str, type[HubError]] = {
     kind.code: kind for kind in (UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed)
@@ -105,6 +107,18 @@ async def _connect(path: Path) -> socket.socket:
     except asyncio.CancelledError:
         connection.close()
         raise
+
+
+def listener(path: Path) -> int | None:
+    """The process that listens on a unix socket, as the kernel tells; None if nobody does, or too many wait."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
+        try:
+            with _short_address(path) as address:
+                connection.connect(address)
+        except OSError:
+            return None
+        pid, _, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(pid)
 
 
 async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:

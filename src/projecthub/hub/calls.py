@@ -9,7 +9,9 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from projecthub.errors import InvalidArgument, PermissionDenied, ServerLost
+import structlog
+
+from projecthub.errors import InvalidArgument, LimitError, PermissionDenied, ServerLost, StoreUnavailable
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ TOUCH_EVERY: Final = timedelta(seconds=15)
 """Activity is written at most this often for each account and project, so that a loop of calls is not one of writes."""
 
 _MAX_REMEMBERED: Final = 10_000
+
+_log = structlog.get_logger()
 
 
 class ProjectCalls:
@@ -82,11 +86,17 @@ class ProjectCalls:
         now = self._clock.now()
         touched = (project.project_id, caller.account_id)
         last = self._touched.get(touched)
-        if last is None or now - last >= TOUCH_EVERY:
+        if last is None or not timedelta(0) <= now - last < TOUCH_EVERY:  # a clock may be set back
             # A project key stands for no person: only the project counts as used.
             person = caller.account_id if caller.project_id is None else None
-            async with self._store.write() as tx:
-                await tx.projects.touch(project.project_id, person, now)
+            try:
+                async with self._store.write() as tx:
+                    await tx.projects.touch(project.project_id, person, now)
+            except (
+                LimitError,
+                StoreUnavailable,
+            ) as error:  # what is inside a project is of use even while the hub's disk is full
+                _log.warning("project.not_touched", project_id=project.project_id, error=error.message)
             if len(self._touched) >= _MAX_REMEMBERED:
                 self._touched.clear()
             self._touched[touched] = now

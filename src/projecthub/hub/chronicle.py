@@ -50,13 +50,15 @@ class Chronicle:
         """Write the wish, the state, the quota and the new epoch.
 
         Raises:
-            NotFound, Conflict: There is no such project; it is deleted, or started elsewhere.
+            NotFound, Conflict: There is no such project; it is deleted, started elsewhere, or not to run any more.
         """
         now = self._clock.now()
         async with self._store.write() as tx:
             # Locked: a license that is attached at this moment must not be lost.
             project = await _get(tx, project_id, lock=True)
             not_deleted(project)
+            if wish.if_wished and project.desired != "running":
+                raise Conflict(f"project '{project_id}' was stopped meanwhile; start it again")
             changes = {
                 "desired": "running",
                 "state": State.RESTARTING if again else State.STARTING,
@@ -71,9 +73,7 @@ class Chronicle:
                 raise Conflict(f"project '{project_id}' is being started elsewhere; ask for its state")
             return await _get(tx, project_id)
 
-    async def running(
-        self, project: Project, instance: Instance, wish: Wish | None = None, *, again: bool = False
-    ) -> Project:
+    async def running(self, project: Project, instance: Instance, wish: Wish, *, again: bool) -> Project:
         """Write that it runs, and as what."""
         seen = {
             "pid": instance.pid,
@@ -81,17 +81,18 @@ class Chronicle:
             "start_ts": to_ms(instance.started_at),
             "epoch": instance.epoch,
         }
-        event = None if wish is None else wish.event("project_restarted" if again else "project_started")
+        event = wish.event("project_restarted" if again else "project_started")
         changes = {"state": State.RUNNING, "state_error": None, "instance": seen}
-        return await self._write(project, changes, wish.by if wish else None, event)
+        return await self._write(project, changes, wish.by, event)
 
     async def interrupted(self, project: Project) -> Project:
         """Write that what ran is gone, and is to be started."""
         return await self._write(project, {"state": State.STARTING})
 
-    async def cancelled(self, project: Project) -> Project:
+    async def cancelled(self, project: Project, stop: Wish) -> Project:
         """Write that a start was cancelled by a stop."""
-        return await self._write(project, {"desired": "stopped", "state": State.STOPPED, "instance": None})
+        stopped = {"desired": "stopped", "state": State.STOPPED, "instance": None}
+        return await self._write(project, stopped, stop.by, stop.event("project_stopped"))
 
     async def failed(self, project: Project, error: Exception) -> datetime | None:
         """Write why a start failed; tells when it is tried again."""

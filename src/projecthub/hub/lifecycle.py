@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from projecthub.engines.port import Exit, Instance, StartSpec
-from projecthub.errors import Conflict, HubError, InternalError, NotFound
+from projecthub.errors import Conflict, HubError, InternalError, LimitError, NotFound
 from projecthub.hub.chronicle import Chronicle, last_seen
 from projecthub.hub.deaths import LONGEST_DELAY, describe
 from projecthub.hub.permissions import not_deleted
@@ -182,8 +182,9 @@ class Lifecycle:
 
     async def _keep_promise(self, project_id: ProjectId, want: Want, by: AccountId | None, reason: str | None) -> None:
         try:
-            if (await self._chronicle.read(project_id)).desired == "running":  # nobody has stopped it meanwhile
-                await self._ask(project_id, want, by, reason)
+            await self._ask(project_id, want, by, reason, if_wished=True)
+        except Conflict:
+            pass  # somebody has stopped it meanwhile
         except HubError as error:
             _log.warning("project.start_failed", project_id=project_id, error=error.message)
 
@@ -237,9 +238,11 @@ class Lifecycle:
         by: AccountId | None = None,
         reason: str | None = None,
         changes: Mapping[str, Any] | None = None,
+        *,
+        if_wished: bool = False,
     ) -> Project:
         actor = self._actor(project_id)
-        wish = actor.add(want, by, reason, changes)
+        wish = actor.add(want, by, reason, changes, if_wished=if_wished)
         waiter: asyncio.Future[Project] = asyncio.get_running_loop().create_future()
         wish.waiters.append(waiter)
         if actor.turn is None:
@@ -260,7 +263,7 @@ class Lifecycle:
                 except Exception as error:
                     if not isinstance(error, HubError):
                         _log.exception("lifecycle.failed", project_id=project_id, want=wish.want)
-                    if not isinstance(error, HubError) or isinstance(error, InternalError):
+                    if not isinstance(error, HubError) or isinstance(error, InternalError | LimitError):
                         # The store may not say what is: it is brought in order as soon as it can be written again.
                         self._settle_at(project_id, self._clock.now() + SETTLE_AGAIN)
                     outcome = error
@@ -297,14 +300,15 @@ class Lifecycle:
         if again:
             await self._end(actor, project)
         actor.starting = asyncio.create_task(self._launch(project))
-        if actor.stop_waits:  # it came while the wish was written, and saw no start to cancel
+        if actor.next_stop:  # it came while the wish was written, and saw no start to cancel
             actor.starting.cancel()
         try:
             instance = await actor.starting
         except asyncio.CancelledError:
-            if not actor.starting.cancelled():
+            stop = actor.next_stop
+            if not actor.starting.cancelled() or stop is None:
                 raise  # it is this turn that is cancelled: the hub goes down
-            await self._chronicle.cancelled(project)
+            await self._chronicle.cancelled(project, stop)
             raise Conflict(f"the start of project '{project_id}' was cancelled by a stop; start it again") from None
         except Exception as error:
             self._settle_at(project_id, await self._chronicle.failed(project, error))
@@ -364,7 +368,10 @@ class Lifecycle:
         if instance is not None and project.epoch != instance.epoch:
             await self._end(actor, project)  # of an older start: refused, whatever the engine believes
         elif instance is not None and project.desired == "running" and not project.deleted:
-            return project if project.state is State.RUNNING else await self._chronicle.running(project, instance)
+            if project.state is State.RUNNING:
+                return project
+            again = project.state is State.RESTARTING
+            return await self._chronicle.running(project, instance, wish, again=again)
         if project.desired == "running" and not project.deleted:
             return await self._settle_wished(project, wish)
         if project.state in _NOT_AT_REST:

@@ -38,6 +38,7 @@ class Wish:
         want: What.
         by: Who asked first; None: the hub itself.
         reason: Why, for the project's log, if it was not simply asked for.
+        if_wished: Whether it is void if the store says, when its turn comes, that the project is not to run.
         changes: Columns to write together with it.
         waiters: Who waits for the outcome.
     """
@@ -45,6 +46,7 @@ class Wish:
     want: Want
     by: AccountId | None = None
     reason: str | None = None
+    if_wished: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
     waiters: list[asyncio.Future[Project]] = field(default_factory=list)
 
@@ -83,24 +85,34 @@ class Actor:
     starting: asyncio.Task[Instance] | None = None
 
     @property
-    def stop_waits(self) -> bool:
-        """Whether somebody has asked for a stop after what is under way."""
-        return any(wish.want is Want.STOP for wish in list(self.wishes)[1:])
+    def next_stop(self) -> Wish | None:
+        """The stop that somebody has asked for after what is under way."""
+        return next((wish for wish in list(self.wishes)[1:] if wish.want is Want.STOP), None)
 
-    def add(self, want: Want, by: AccountId | None, reason: str | None, changes: Mapping[str, Any] | None) -> Wish:
+    def add(
+        self,
+        want: Want,
+        by: AccountId | None,
+        reason: str | None,
+        changes: Mapping[str, Any] | None,
+        *,
+        if_wished: bool = False,
+    ) -> Wish:
         """Put a wish into the queue, or find the one that has the same outcome."""
         if want is Want.STOP:
             self._cancel_starts()
         last = self.wishes[-1] if self.wishes else None
-        if last is None or not self._joins(last, want):
-            last = Wish(want, by, reason)
+        if last is None or not self._joins(last, want, if_wished):
+            last = Wish(want, by, reason, if_wished)
             self.wishes.append(last)
+        last.if_wished &= if_wished
         last.changes.update(changes or {})
         return last
 
-    def _joins(self, last: Wish, want: Want) -> bool:
+    def _joins(self, last: Wish, want: Want, if_wished: bool) -> bool:
         if want is Want.START and last.want in _LEADS_TO_RUNNING:
-            return True  # also one that is under way: it has one outcome
+            # Also one that is under way: it has one outcome. But not one that may just have found itself void.
+            return len(self.wishes) > 1 or if_wished or not last.if_wished
         return last.want is want and len(self.wishes) > 1
 
     def _cancel_starts(self) -> None:

@@ -11,12 +11,15 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
-from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument, LimitError
+from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument, LimitError, StoreUnavailable
 
 _BAD_VALUE: Final = ("22", "54")
 """Classes of PostgreSQL's codes for values that cannot be stored: wrong ones, and too long ones."""
 
-
+BUSY: Final = (
+    "the hub's store is held by another program, so nothing was changed; try again, and have the hub's operator end "
+    "that program if this goes on"
+)
 _FULL: Final = "The hub's disk is full, and nothing was changed; ask the hub's operator to make room"
 _UNWRITABLE: Final = (
     "The hub's disk takes no writes at present; ask the hub's operator to look at it, then look what came of the call"
@@ -70,7 +73,10 @@ def _translation(error: SQLAlchemyError, *, writes: bool) -> HubError:
             f"A value cannot be stored: {_first_line(error)}; send Unicode text without NUL, and numbers of 64 bits"
         )
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return InternalError("The store was lost, and the fate of the call is open; look, then try again")
+        return StoreUnavailable("the hub's store was lost, and the fate of the call is open; look, then try again")
+    orig = error.orig if isinstance(error, StatementError) else None
+    if getattr(orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreUnavailable(BUSY)
     return InternalError(f"The store failed: {_first_line(error)}")
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from projecthub.errors import InvalidArgument
+from projecthub.errors import InvalidArgument, StoreUnavailable
 from projecthub.store._claim import claimed_database, claimed_file
-from projecthub.store._failures import translated
+from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
@@ -26,6 +26,9 @@ from projecthub.store.licenses import Licenses
 from projecthub.store.log import Log
 from projecthub.store.projects import Projects
 from projecthub.store.shares import Shares
+
+_TURN_S: Final = 10.0
+"""How long a write waits for those before it. Each takes a millisecond, unless another program holds the store."""
 
 
 class Clock(Protocol):
@@ -66,7 +69,7 @@ class Store:
         self._clock = clock
         self._claims = contextlib.AsyncExitStack()
         # In SQLite there is one writer at a time; waiting here is fair, and costs no thread.
-        self._turn: AbstractAsyncContextManager[object] = contextlib.nullcontext() if shared else asyncio.Lock()
+        self._turn = None if shared else asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -92,10 +95,11 @@ class Store:
             Conflict: The change does not fit what others wrote; the same for every call within.
             InvalidArgument: A value cannot be stored, such as text with a NUL.
             LimitError: The disk is full, and nothing was changed; or it takes no writes.
+            StoreUnavailable: It cannot be written now: held by another program, or lost.
             InternalError: The database failed.
         """
         with translated():
-            async with self._turn, self._writers.begin() as connection:
+            async with self._my_turn(), self._writers.begin() as connection:
                 yield Transaction(connection, self._clock.now())
 
     async def ping(self) -> None:
@@ -122,6 +126,21 @@ class Store:
                 path = self._writers.url.database
                 assert path is not None
                 await self._claims.enter_async_context(claimed_file(Path(path)))
+
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        if self._turn is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(BUSY) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

@@ -18,6 +18,7 @@ from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
+from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
 from projecthub.hub.keys import Keys
 from projecthub.hub.licenses import Licenses
@@ -74,6 +75,7 @@ class House:
         self.projects = Projects(
             self.store, self.clock, self.lifecycle, self.engine, self.homes, self.quotas, self.idle
         )
+        self.housekeeping = Housekeeping(self.store, self.clock, self.keys, self.projects, self.lifecycle, self.idle)
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
         self.copies = Copies(self.store, self.homes, self.clock)

@@ -127,6 +127,60 @@ async def test_a_hub_killed_in_a_restart_ends_the_older_server_and_starts_anothe
     assert (await house.row(project_id)).state is State.RUNNING
 
 
+async def test_a_promised_start_is_void_after_a_stop_that_came_before_its_turn(house: House, ann: Principal) -> None:
+    project_id = await house.project(ann)
+    await house.projects.start(ann, project_id)
+    stop = asyncio.create_task(house.projects.stop(ann, project_id))
+    async with asyncio.timeout(10):
+        while not house.lifecycle.waiting:
+            await asyncio.sleep(0)
+    house.lifecycle.start_soon(project_id)  # the store still says that it is to run
+    assert (await stop)["state"] == "stopped"
+    await asyncio.gather(*house.lifecycle._promised)
+    assert (await house.row(project_id)).state is State.STOPPED
+    assert not house.engine.live
+
+
+async def test_a_start_does_not_share_the_fate_of_a_promise_that_is_void(house: House, ann: Principal) -> None:
+    project_id = await house.project(ann)
+    house.lifecycle.start_soon(project_id)  # nobody wishes it
+    start = asyncio.create_task(house.projects.start(ann, project_id))
+    await asyncio.gather(*house.lifecycle._promised)
+    assert (await start)["state"] == "running"
+
+
+async def test_a_stop_that_cancels_a_start_is_logged(house: House, ann: Principal) -> None:
+    project_id = await house.project(ann)
+    await house.projects.start(ann, project_id)
+    house.engine.gate.clear()
+    restart = asyncio.create_task(house.projects.restart(ann, project_id))
+    async with asyncio.timeout(10):
+        while len(house.engine.specs) < 2:
+            await asyncio.sleep(0)
+    assert (await house.projects.stop(ann, project_id))["state"] == "stopped"
+    with pytest.raises(Conflict, match="cancelled by a stop"):
+        await restart
+    assert [event["event"] for event in await events(house, project_id)][-2:] == ["project_started", "project_stopped"]
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), [(State.STARTING, "project_started"), (State.RESTARTING, "project_restarted")]
+)
+async def test_a_start_that_a_hub_was_killed_over_is_logged_by_the_next(
+    house: House, ann: Principal, state: State, event: str
+) -> None:
+    project_id = await house.project(ann)
+    await house.projects.start(ann, project_id)
+    await house.lifecycle.close(stop_projects=False)
+    before = len(await events(house, project_id))
+    async with house.store.write() as tx:
+        await tx.projects.update(project_id, {"state": state, "instance": None})
+    house.join()
+    await house.lifecycle.open()
+    assert (await house.row(project_id)).state is State.RUNNING
+    assert [each["event"] for each in await events(house, project_id)][before:] == [event]
+
+
 async def test_a_restart_soon_leaves_alone_what_does_not_run(house: House, ann: Principal) -> None:
     project_id = await house.project(ann)
     house.lifecycle.restart_soon(project_id)

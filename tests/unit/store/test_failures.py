@@ -6,7 +6,14 @@ import sqlite3
 import pytest
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidRequestError, OperationalError, StatementError
 
-from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument, LimitError
+from projecthub.errors import (
+    Conflict,
+    HubError,
+    InternalError,
+    InvalidArgument,
+    LimitError,
+    StoreUnavailable,
+)
 from projecthub.store._failures import translated
 
 SECRET = "INSERT INTO accounts VALUES ('hunter2')"
@@ -40,7 +47,7 @@ class PostgresqlError(Exception):
         (StatementError("x", SECRET, {}, ValueError("no NaN")), InvalidArgument),
         (StatementError("x", SECRET, {}, TypeError("not serializable")), InternalError),
         (OperationalError(SECRET, {}, sqlite3.OperationalError("disk I/O error")), InternalError),
-        (DBAPIError(SECRET, {}, sqlite3.Error("gone"), connection_invalidated=True), InternalError),
+        (DBAPIError(SECRET, {}, sqlite3.Error("gone"), connection_invalidated=True), StoreUnavailable),
         (InvalidRequestError("misuse"), InternalError),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,

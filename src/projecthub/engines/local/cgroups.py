@@ -94,7 +94,8 @@ class Trees:
 
     def names(self) -> set[str]:
         """The names of all groups that are there."""
-        return {entry.name for tree in self.all() for entry in os.scandir(tree) if entry.is_dir(follow_symlinks=False)}
+        trees = [tree for tree in self.all() if tree.is_dir()]
+        return {entry.name for tree in trees for entry in os.scandir(tree) if entry.is_dir(follow_symlinks=False)}
 
     def remove(self) -> None:
         """Remove the directories, unless there are groups in them."""

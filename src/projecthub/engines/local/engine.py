@@ -18,8 +18,9 @@ import structlog
 from projecthub.engines import calls
 from projecthub.engines.local import cgroups, probe, processes, uplink
 from projecthub.engines.local.cgroups import Group, Trees
-from projecthub.engines.local.launching import Launching, to_the_end
+from projecthub.engines.local.launching import LauncherLost, Launching, to_the_end
 from projecthub.engines.local.records import (
+    INIT_NAME,
     SKELETON,
     SOCKET_FILE,
     Record,
@@ -33,6 +34,8 @@ from projecthub.wire.ids import ProjectId, is_uuid
 
 _START_TIMEOUT_S = 30.0
 _FIND_TIMEOUT_S = 5.0
+_LAUNCHERS = 3
+"""How many launchers may be lost in a row before it is given up."""
 _REMEMBERED_EXITS = 1024
 _NOTHING = Usage(processes=0, rss=0, pss=0, uss=0, swap=0, cpu_s=0.0)
 # How long an init that has no pid namespace may take to kill and reap everything before it is killed itself.
@@ -72,6 +75,7 @@ class LocalEngine:
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._records: dict[ProjectId, Record] = {}  # of runs that were started or found here: files can be spoiled
         self._watches: dict[str, asyncio.Task[Exit]] = {}
         self._exits: OrderedDict[str, Exit] = OrderedDict()
 
@@ -125,7 +129,7 @@ class LocalEngine:
         await self._ready_launcher()
 
     async def _clean(self) -> None:
-        """Remove what has no meaning any more: starts that were never completed, and runs before the boot."""
+        """Remove what has no meaning any more: starts that were never completed, runs that are over."""
         boot_id = processes.boot_id()
         for left in self._runtime_dir.glob(".environment-*"):
             left.unlink(missing_ok=True)
@@ -133,10 +137,22 @@ class LocalEngine:
         await self._end_groups_but(record for record in records.values() if record is not None)
         for project_id, record in records.items():
             directory = project_dir(self._runtime_dir, project_id)
-            if record is not None and record.boot_id != boot_id:
+            if record is None:
+                await self._end_unknown(directory)
+            elif record.boot_id != boot_id:
                 self._before_boot.add(record.session_id)
-            elif record is not None or is_locked_alive(directory):
-                continue
+                shutil.rmtree(directory, ignore_errors=True)
+            elif not record.is_alive():
+                await self._end(record, grace_s=0.0)  # how it ended is remembered
+
+    async def _end_unknown(self, directory: Path) -> None:
+        """End a run whose record cannot be read: its socket still tells who listens there."""
+        listener = calls.listener(directory / SOCKET_FILE)
+        init = processes.find_above(listener, INIT_NAME) if listener is not None else None
+        if init is not None:
+            killed = processes.kill_tree(init.pid)
+            await asyncio.gather(*(processes.end_of(process) for process in killed))
+        if not is_locked_alive(directory):
             shutil.rmtree(directory, ignore_errors=True)
 
     async def _end_groups_but(self, records: Iterable[Record]) -> None:
@@ -160,15 +176,24 @@ class LocalEngine:
             if self._launcher is None or not self._launcher.is_alive:
                 if self._launcher is not None:
                     await self._launcher.close()
-                self._launcher = await Launching.begin(
+                self._launcher = await self._begin_launcher()
+                self._networks, _ = await uplink.networks(self._launcher.trial_pid)
+            return self._launcher
+
+    async def _begin_launcher(self) -> Launching:
+        for left in reversed(range(_LAUNCHERS)):
+            try:
+                return await Launching.begin(
                     isolation=self.isolation,
                     network=self._network,
                     trees=self._trees,
                     runtime_dir=self._runtime_dir,
                     hidden=self._hidden,
                 )
-                self._networks, _ = await uplink.networks(self._launcher.trial_pid)
-            return self._launcher
+            except LauncherLost as error:
+                if not left:
+                    raise StartFailed(f"the launcher could not be started: {error}") from error
+        raise AssertionError("the last attempt returns or raises")
 
     async def ready(self) -> None:
         """Return if a project could be started now: if there is a launcher, or a new one can be had.
@@ -197,7 +222,8 @@ class LocalEngine:
         return self._locks.setdefault(project_id, asyncio.Lock())
 
     def _load(self, project_id: ProjectId) -> Record | None:
-        return Record.load(project_dir(self._runtime_dir, project_id))
+        known = self._records.get(project_id)
+        return known if known is not None else Record.load(project_dir(self._runtime_dir, project_id))
 
     async def start(self, spec: StartSpec) -> Instance:
         """Start a project server and wait until it has answered. See `Engine.start`.
@@ -206,7 +232,6 @@ class LocalEngine:
             StartFailed: It did not come up; the text is for people.
         """
         self._check(spec)
-        session_id = str(uuid4())
         lock = self._lock(spec.project_id)
         async with lock:
             older = self._load(spec.project_id)
@@ -216,33 +241,48 @@ class LocalEngine:
                         f"start {spec.epoch} of the project is out of date: start {older.epoch} is running"
                     )
                 await self._end(older, grace_s=2.0)
-            elif is_locked_alive(project_dir(self._runtime_dir, spec.project_id)):
-                raise StartFailed(
-                    "the project could not be started: an earlier run of it is alive, and its record is damaged; "
-                    "restart the hub, which ends it"
-                )
-            try:
-                async with asyncio.timeout(_START_TIMEOUT_S):
-                    record = await self._launch(spec, session_id)
-            except BaseException as error:
-                await to_the_end(self._undo(spec.project_id, session_id))
-                if isinstance(error, TimeoutError):
+            directory = project_dir(self._runtime_dir, spec.project_id)
+            if older is None and is_locked_alive(directory):
+                await self._end_unknown(directory)
+                if is_locked_alive(directory):
                     raise StartFailed(
-                        f"the project could not be started within {_START_TIMEOUT_S:.0f} seconds; start it again, and "
-                        "if that does not help, ask the operator what keeps this machine so busy"
-                    ) from error
-                if isinstance(error, ServerLost):
-                    raise StartFailed(f"the project could not be started: {error}") from error
-                raise
-        return record.instance()
+                        "the project could not be started: an earlier run of it is alive, and its record is damaged; "
+                        "restart the hub, which ends it"
+                    )
+            for left in reversed(range(_LAUNCHERS)):
+                try:
+                    return await self._launch(spec)
+                except LauncherLost as error:
+                    if not left:
+                        raise StartFailed(f"the project could not be started: {error}; try again") from error
+        raise AssertionError("the last attempt returns or raises")
 
-    async def _launch(self, spec: StartSpec, session_id: str) -> Record:
+    async def _launch(self, spec: StartSpec) -> Instance:
+        """Start a project server with the launcher that there is, and undo all of it if that fails.
+
+        Raises:
+            StartFailed: It did not come up.
+            LauncherLost: The launcher ended meanwhile, of which the project is innocent.
+        """
+        session_id = str(uuid4())
         launcher = await self._ready_launcher()
-        record = await launcher.launch(spec, session_id)
-        if spec.network is Network.INTERNET:
-            await uplink.attach(project_dir(self._runtime_dir, spec.project_id), record.init, record.server)
-        await self._confirm(record, _START_TIMEOUT_S)
-        return record
+        try:
+            record = await launcher.launch(spec, session_id)
+            if spec.network is Network.INTERNET:
+                await uplink.attach(project_dir(self._runtime_dir, spec.project_id), record.init, record.server)
+            await self._confirm(record, _START_TIMEOUT_S)
+        except BaseException as error:
+            await to_the_end(self._undo(spec.project_id, session_id))
+            if isinstance(error, TimeoutError):
+                raise StartFailed(
+                    f"the project did not answer within {_START_TIMEOUT_S:.0f} seconds of its start; start it again, "
+                    "and if that does not help, ask the operator what keeps this machine so busy"
+                ) from error
+            if isinstance(error, ServerLost):
+                raise StartFailed(f"the project could not be started: {error}") from error
+            raise
+        self._records[spec.project_id] = record
+        return record.instance()
 
     def _check(self, spec: StartSpec) -> None:
         """Refuse what cannot work, in words, before anything is done.
@@ -279,7 +319,9 @@ class LocalEngine:
 
     async def _undo(self, project_id: ProjectId, session_id: str) -> None:
         record = self._load(project_id)
-        if record is not None and record.session_id == session_id:
+        if record is None:  # the launcher was lost before it had saved who they are: they end with it
+            shutil.rmtree(project_dir(self._runtime_dir, project_id), ignore_errors=True)
+        elif record.session_id == session_id:
             await self._end(record, grace_s=0.0)
 
     async def find(self, project_id: ProjectId) -> Instance | None:
@@ -293,6 +335,7 @@ class LocalEngine:
             await self._confirm(record, _FIND_TIMEOUT_S)
         except (ServerLost, TimeoutError):
             return None
+        self._records[project_id] = record
         return record.instance()
 
     async def running(self) -> Sequence[Instance]:
@@ -324,6 +367,7 @@ class LocalEngine:
             for left in Path("/tmp").glob(f"exec-{record.session_id}-*"):  # noqa: S108
                 shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(project_dir(self._runtime_dir, record.project_id), ignore_errors=True)
+        self._records.pop(record.project_id, None)
 
     async def _end_processes(self, record: Record, grace_s: float) -> None:
         """Ask a run to end, then make it. The end of its init is the end of all of it."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from projecthub.engines.local import kernel, processes
+from projecthub.engines.local.records import INIT_NAME
 
 MAX_LOG_BYTES = 256 * 1024
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
@@ -54,7 +55,7 @@ def fork_server(
         os._exit(0)
     os.dup2(log_fd, 2)
     close_all_but(0, 1, 2, output, log_fd, record_fd, *held_fds)
-    kernel.set_process_name("project-init")
+    kernel.set_process_name(INIT_NAME)
     _Init(server, output, log_fd, record_fd, alone).run()
 
 

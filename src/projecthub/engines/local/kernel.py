@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import signal
 from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
@@ -35,6 +36,7 @@ _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 # The low bits of mount_setattr's attributes are those of mount(2): rdonly 1, nosuid 2, nodev 4, noexec 8.
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_SET_SECCOMP = 22
@@ -176,6 +178,11 @@ def set_dumpable(dumpable: bool) -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose parent ends."""
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def die_with_parent() -> None:
+    """Be killed when the thread that has started this process ends, however it ends; even while stopped."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 
 
 def forbid_new_privileges() -> None:

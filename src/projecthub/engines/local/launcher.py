@@ -11,7 +11,7 @@ One *seedling* is kept ready: a first process in namespaces of its own that wait
 does not wait for what is the same for all projects. When it is used the next one is made, as soon as there is nothing
 else to do.
 
-It ends when the hub closes the socket. What it has started runs on.
+It ends when the hub closes the socket, and is killed when the hub is. What it has started runs on.
 """
 
 from __future__ import annotations
@@ -193,6 +193,8 @@ class Launcher:
             self._hidden = [self._runtime_dir, *(Path(each) for each in request["hidden"])]
             self._covered = sandbox.covered_trees()
             sandbox.prepare(self._isolation, self._runtime_dir / SKELETON, self._hidden)
+        # A launcher that is stopped or slow must not carry out starts of a hub that is gone, beside those of the next.
+        kernel.die_with_parent()
         # A project's first process is forked by one that ends at once: it becomes our child here.
         kernel.adopt_orphans()
         kernel.set_process_name("project-launch")

@@ -25,6 +25,7 @@ from projecthub.errors import StartFailed
 _T = TypeVar("_T")
 _MODULE = "projecthub.engines.local.launcher"
 _OPEN_TIMEOUT_S = 30.0
+_ANSWER_TIMEOUT_S = 20.0
 _ABORT_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 5.0
 _MAX_LINE_BYTES = 1024 * 1024
@@ -69,6 +70,10 @@ def _spawn(runtime_dir: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
     return process, ours
 
 
+class LauncherLost(Exception):
+    """A launcher has ended, or did not answer and was ended; what it was asked for is undone or never was."""
+
+
 class Launching:
     """A running launcher."""
 
@@ -106,6 +111,7 @@ class Launching:
 
         Raises:
             StartFailed: It cannot build sandboxes here, with the reason.
+            LauncherLost: It was killed meanwhile.
         """
         process, ours = _spawn(runtime_dir)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_MAX_LINE_BYTES)
@@ -119,14 +125,19 @@ class Launching:
         writer.write(json.dumps(request).encode() + b"\n")
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT_S):
-                answer = json.loads(await reader.readline() or '{"error": "it ended at once"}')
+                line = await reader.readline()
+            if not line:
+                raise LauncherLost("the launcher ended at once")
+            answer = json.loads(line)
             if "error" in answer:
                 raise StartFailed(f"the launcher could not be started: {answer['error']}")
         except BaseException as error:
             writer.close()
             process.kill()
             process.wait()
-            if isinstance(error, OSError):  # a time-out among them
+            if isinstance(error, ConnectionError):
+                raise LauncherLost("the launcher ended at once") from error
+            if isinstance(error, TimeoutError):
                 raise StartFailed("the launcher could not be started: it does not answer") from error
             raise
         return cls(process, reader, writer, runtime_dir, answer["trial_pid"])
@@ -148,6 +159,7 @@ class Launching:
 
         Raises:
             StartFailed: It did not work; nothing of it is left.
+            LauncherLost: Another launcher may do it.
         """
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
@@ -168,7 +180,13 @@ class Launching:
             wanted["environment_file"] = str(file)
         self._ask({"id": number, "start": wanted})
         try:
-            return await asyncio.shield(answer)
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            del self._answers[number]
+            self._process.kill()
+            await asyncio.wait([self._listener], timeout=_ABORT_TIMEOUT_S)
+            raise LauncherLost("the launcher does not answer") from None
         except asyncio.CancelledError:
             self._ask({"id": number})
             await to_the_end(self._settle(answer))
@@ -213,7 +231,7 @@ class Launching:
     def _lose(self) -> None:
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(StartFailed("the project could not be started: the launcher has ended"))
+                answer.set_exception(LauncherLost("the launcher has ended"))
 
     async def close(self) -> None:
         """End the launcher. What it has started runs on."""

@@ -88,6 +88,16 @@ def open_pidfd(process: Process) -> int | None:
     return None
 
 
+def find_above(pid: int, name: str) -> Process | None:
+    """The process of a name that is this one or the parent of it; None if there is none."""
+    stat = _read_stat(pid)
+    for each in (pid, stat.parent if stat is not None else 0):
+        with contextlib.suppress(*_GONE):
+            if Path(f"/proc/{each}/comm").read_text().rstrip("\n") == name:
+                return identify(each)
+    return None
+
+
 def descendants(pid: int) -> list[int]:
     """All processes below one, without itself."""
     listed = _children_listed(pid)

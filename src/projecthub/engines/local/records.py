@@ -27,6 +27,8 @@ EXIT_FILE = "exit"
 ALIVE_FILE = "alive"
 LIFELINE_FILE = "lifeline"
 UPLINK_FILE = "uplink.json"
+INIT_NAME = "project-init"
+"""What the first process of a project is called."""
 SKELETON = "skeleton"
 """Below the runtime directory: where the launcher, out of everybody's sight, mounts the sandbox's common part."""
 

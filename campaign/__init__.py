@@ -1,0 +1,1 @@
+"""The fault campaign: a real hub, real clients, and somebody who kills processes at random. See docs/faults.md."""

@@ -1,0 +1,138 @@
+"""The local engine when its launcher is killed or frozen, and when its files are spoiled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from test_engines import AS_ROOT, Bench
+
+from projecthub.engines.local import launching
+from projecthub.engines.local.records import RECORD_FILES
+from projecthub.engines.port import Instance, Isolation
+from projecthub.errors import StartFailed
+
+SPOILED = [b"", b'{"project_id": "', b'{"init": {"pid": 1}}', None]
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=[Isolation.FULL if AS_ROOT else Isolation.USER, Isolation.NONE])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path, request.param)
+    await bench.engine.open()
+    yield bench
+    for instance in await bench.engine.running():
+        await bench.engine.stop(instance, grace_s=0.0)
+    await bench.engine.close()
+
+
+def spoil(bench: Bench, instance: Instance, content: bytes | None) -> None:
+    for name in RECORD_FILES:
+        file = bench.runtime_dir / instance.project_id / name
+        file.unlink() if content is None else file.write_bytes(content)
+
+
+def processes_of(instance: Instance) -> list[psutil.Process]:
+    """The server of an instance, and its init."""
+    server = psutil.Process(instance.pid)
+    init = server.parent()
+    assert init is not None
+    assert init.name() == "project-init"
+    return [server, init]
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    found = []
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                found.append(each)
+    return found
+
+
+async def test_starts_go_on_with_another_launcher_when_theirs_is_killed(bench: Bench) -> None:
+    for _ in range(5):
+        specs = [bench.spec(GREETING="hello") for _ in range(8)]
+        [launcher] = bench.launchers()
+        starts = [asyncio.create_task(bench.engine.start(spec)) for spec in specs]
+        await asyncio.wait(starts, timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
+        launcher.kill()
+        for instance in await asyncio.gather(*starts):
+            assert await bench.engine.find(instance.project_id) == instance
+            await bench.engine.stop(instance, grace_s=0.0)
+        left = [each.name for each in bench.runtime_dir.iterdir() if each.name not in ("skeleton", "launcher.log")]
+        assert left == []
+
+
+async def test_a_launcher_that_does_not_answer_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "_ANSWER_TIMEOUT_S", 0.5)
+    [launcher] = bench.launchers()
+    launcher.suspend()
+    instance = await bench.engine.start(bench.spec())
+    assert await bench.engine.find(instance.project_id) == instance
+    [another] = bench.launchers()
+    assert another.pid != launcher.pid
+
+
+async def test_a_start_that_loses_every_launcher_fails_in_words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def kill_all() -> None:
+        while True:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for launcher in bench.launchers():
+                    launcher.kill()
+            await asyncio.sleep(0)
+
+    spec = bench.spec()
+    killing = asyncio.create_task(kill_all())
+    with pytest.raises(StartFailed, match="could not be started: the launcher"):
+        await bench.engine.start(spec)
+    killing.cancel()
+    assert await bench.engine.find((await bench.engine.start(spec)).project_id) is not None
+
+
+@pytest.mark.parametrize("content", SPOILED)
+async def test_a_run_is_ended_though_its_record_is_spoiled(bench: Bench, content: bytes | None) -> None:
+    instance = await bench.engine.start(bench.spec())
+    processes = processes_of(instance)
+    spoil(bench, instance, content)
+    assert await bench.bash(instance, "echo hello") == "hello\n"
+    assert (await bench.engine.usage(instance)).processes == 2
+    await bench.engine.stop(instance)
+    assert alive(processes) == []
+    assert not (bench.runtime_dir / instance.project_id).exists()
+
+
+@pytest.mark.parametrize("content", SPOILED)
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_what_cannot_be_found_again_is_ended(bench: Bench, content: bytes | None, frozen: bool) -> None:
+    instance = await bench.engine.start(bench.spec())
+    processes = processes_of(instance)
+    if frozen:
+        processes[0].send_signal(signal.SIGSTOP)
+    spoil(bench, instance, content)
+    another = bench.another_engine()
+    await another.open()
+    assert alive(processes) == []
+    assert not (bench.runtime_dir / instance.project_id).exists()
+    assert await another.find(instance.project_id) is None
+    await another.close()
+
+
+async def test_the_files_of_a_run_that_is_over_go_with_the_next_open(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    processes = processes_of(instance)
+    processes[0].kill()
+    async with asyncio.timeout(10):
+        while alive(processes):
+            await asyncio.sleep(0.01)
+    another = bench.another_engine()
+    await another.open()
+    assert not (bench.runtime_dir / instance.project_id).exists()
+    assert (await another.wait(instance)).signal == signal.SIGKILL
+    await another.close()
