@@ -29,7 +29,7 @@ bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
 
 campaign: $(VENV)/.dev
-	@$(BIN)/python -m campaign
+	@$(BIN)/python -m campaign --crowd 500
 
 # Pins with hashes, for every platform and Python that we support; needs uv on the PATH.
 lock:

@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the same seed gives the same plan (default: drawn, and printed)")
     parser.add_argument("--isolation", choices=("auto", "none"), default="auto", help="as for `projecthub serve`")
     parser.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite", help="where the hub remembers")
+    parser.add_argument("--crowd", type=int, default=0, help="start so many further projects at once (default none)")
     parser.add_argument("--minutes", type=float, help="repeat with further seeds until this time is over")
     parser.add_argument("--noticed-within", type=float, default=1.0, help="seconds until a death is seen (default 1)")
     parser.add_argument("--as-user", type=int, metavar="UID", help="as root: become this user first")
@@ -37,7 +38,12 @@ def main() -> int:
         plan = make_plan(seed=seed, lifecycles=options.lifecycles, clients=options.clients, faults=options.faults)
         scratch = Path(tempfile.mkdtemp(prefix="projecthub-campaign-", dir="/tmp"))
         course = Course(
-            plan, scratch, isolation=options.isolation, store=options.store, within_s=options.noticed_within
+            plan,
+            scratch,
+            isolation=options.isolation,
+            store=options.store,
+            within_s=options.noticed_within,
+            crowd=options.crowd,
         )
         try:
             print(

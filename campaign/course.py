@@ -15,6 +15,7 @@ from tests.postgresql import PostgresqlServer, postgresql_binaries
 
 from campaign.audit import Audit
 from campaign.clients import Client, Pool
+from campaign.crowd import run_crowd
 from campaign.hub import TormentedHub
 from campaign.machine import processes_below
 from campaign.plan import Plan
@@ -28,7 +29,9 @@ _JOIN_S: Final = 3600.0
 class Course:
     """One campaign: a data directory, a hub, its clients and the saboteur."""
 
-    def __init__(self, plan: Plan, scratch: Path, *, isolation: str, store: str, within_s: float) -> None:
+    def __init__(
+        self, plan: Plan, scratch: Path, *, isolation: str, store: str, within_s: float, crowd: int = 0
+    ) -> None:
         """Start the hub, and the store's server if it needs one.
 
         Args:
@@ -37,14 +40,21 @@ class Course:
             isolation: As for `projecthub serve`.
             store: ``sqlite`` or ``postgresql``.
             within_s: Within how many seconds the death of a project must be noticed.
+            crowd: How many further projects are started at once before anything breaks.
         """
         kernel.adopt_orphans()
         self._plan = plan
         self._within_s = within_s
+        self._crowd = crowd
+        self._told = ""
         self._database = _database() if store == "postgresql" else None
         self._outside = set(processes_below(os.getpid()))
         url = self._database.url(asyncio.run(self._database.create())) if self._database else None
-        self._tormented = TormentedHub(scratch, isolation=isolation, store_url=url)
+        try:
+            self._tormented = TormentedHub(scratch, isolation=isolation, store_url=url)
+        except BaseException:
+            self._stop_database()
+            raise
         self._pool = Pool(places=[None] * plan.places)
         self._saboteur = Saboteur(plan.faults, self._pool, self._tormented, self._outside)
         self._began = time.monotonic()
@@ -52,6 +62,8 @@ class Course:
 
     def run(self) -> Audit:
         """Let the clients and the saboteur work, and look at what is left."""
+        if self._crowd:
+            self._told = run_crowd(self._crowd, self._pool, self._tormented)
         clients = [
             Client(number, lifecycles, self._pool, self._tormented)
             for number, lifecycles in enumerate(self._plan.clients)
@@ -77,6 +89,7 @@ class Course:
         """What was done and what was found, for people."""
         fates = self._pool.fates
         lines = [
+            *([self._told] if self._told else []),
             f"{self._worked_s:.0f} s of work, {len(self._pool.projects)} projects, "
             f"{len(self._tormented.lives)} lives of the hub",
             "calls: " + _counted({fate: sum(n for (_, f), n in fates.items() if f is fate) for fate in Fate}),
@@ -103,8 +116,11 @@ class Course:
             for pid in processes_below(os.getpid(), but=self._outside):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            if self._database is not None:
-                self._database.stop()
+            self._stop_database()
+
+    def _stop_database(self) -> None:
+        if self._database is not None:
+            self._database.stop()
 
 
 def _database() -> PostgresqlServer:

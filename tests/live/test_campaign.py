@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_everything_agrees_after_random_lifecycles_and_faults() -> None:
     # Deaths are noticed within a second; on a machine that has much else to do it may take longer.
-    options = ["--lifecycles=40", "--seed=4", "--noticed-within=5"]
+    options = ["--lifecycles=40", "--faults=16", "--seed=5", "--noticed-within=5"]
     ran = subprocess.run(
         [sys.executable, "-m", "campaign", *options], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )

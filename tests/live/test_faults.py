@@ -122,6 +122,17 @@ def test_a_full_disk(hub_on_small_disk: HubProcess) -> None:
             assert hub.projects.start(project_id)["state"] == "running"
 
 
+@contextlib.contextmanager
+def read_only(directory: Path) -> Iterator[None]:
+    """Make a directory read-only for a while, as this process and its hubs see it."""
+    subprocess.run(["mount", "--bind", directory, directory], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
 @needs_root
 def test_a_disk_that_becomes_read_only(own_hub: HubProcess) -> None:
     data_dir, launcher = own_hub.data_dir, launcher_of(own_hub)
@@ -141,15 +152,14 @@ def test_a_disk_that_becomes_read_only(own_hub: HubProcess) -> None:
         assert hub.projects.state(known)["state"] == "error"
         assert hub.projects.state(known)["error"] == failed.value.message
         mount(launcher.pid, f"umount {run_dir}")
+        hub.db.query({"projects": {"project_id": known, "env": {"GREETING": "hello"}}})
+        with read_only(run_dir), pytest.raises(StartFailed, match=r"its variables could not be .*: Read-only file sys"):
+            hub.projects.start(known)
         assert hub.projects.start(known)["state"] == "running"
-        subprocess.run(["mount", "--bind", homes, homes], check=True)
-        try:
-            subprocess.run(["mount", "-o", "remount,bind,ro", homes], check=True)
+        with read_only(homes):
             with pytest.raises(LimitError, match="the hub's disk is read-only; tell the hub's operator"):
                 hub.projects.start(new)
             assert hub.projects.state(new)["state"] == "error"
-        finally:
-            subprocess.run(["umount", homes], check=True)
         assert hub.projects.start(new)["state"] == "running"
 
 

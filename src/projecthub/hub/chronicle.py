@@ -13,6 +13,7 @@ import structlog
 
 from projecthub.engines.port import Exit, Instance
 from projecthub.errors import Conflict, HubError, NotFound
+from projecthub.hub import figures
 from projecthub.hub.deaths import after_death, last_words
 from projecthub.hub.permissions import not_deleted
 from projecthub.store.records import Project, State
@@ -138,6 +139,9 @@ class Chronicle:
             if not await tx.projects.update(instance.project_id, columns, epoch=instance.epoch, state=[State.RUNNING]):
                 return None
             await tx.log.append(instance.project_id, None, {"event": "project_died", "error": why}, at=now)
+        figures.crashed()
+        if ended.out_of_memory:
+            figures.oom_killed()
         _log.warning("project.died", project_id=instance.project_id, code=ended.code, signal=ended.signal)
         retry_at: datetime | None = columns["retry_at"]
         return retry_at

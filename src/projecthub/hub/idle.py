@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from projecthub.errors import HubError
+from projecthub.hub import figures
 from projecthub.store.records import Project, State
 from projecthub.wire.units import to_iso
 
@@ -145,6 +146,7 @@ class Idle:
         except HubError as error:
             _log.warning("project.not_stopped", project_id=project.project_id, error=error.message)
             return False
+        figures.stopped_idle()
         return True
 
     async def _still_idle(self, project: Project) -> bool:

@@ -13,6 +13,7 @@ not at rest, `tick` those that are due: what failed on the way, and projects tha
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ import structlog
 
 from projecthub.engines.port import Exit, Instance, StartSpec
 from projecthub.errors import Conflict, HubError, InternalError, LimitError, NotFound
+from projecthub.hub import figures
 from projecthub.hub.chronicle import Chronicle, last_seen
 from projecthub.hub.deaths import LONGEST_DELAY, describe
 from projecthub.hub.permissions import not_deleted
@@ -296,6 +298,7 @@ class Lifecycle:
 
     async def _carry_out_start(self, project_id: ProjectId, actor: Actor, wish: Wish) -> Project:
         again = actor.instance is not None
+        begin = time.perf_counter()
         project = await self._chronicle.starting(project_id, wish, again=again)
         if again:
             await self._end(actor, project)
@@ -311,6 +314,7 @@ class Lifecycle:
             await self._chronicle.cancelled(project, stop)
             raise Conflict(f"the start of project '{project_id}' was cancelled by a stop; start it again") from None
         except Exception as error:
+            figures.start_failed()
             self._settle_at(project_id, await self._chronicle.failed(project, error))
             raise
         finally:
@@ -320,6 +324,9 @@ class Lifecycle:
         except BaseException:
             await self._engine.stop(instance)  # what the store does not know must not run
             raise
+        figures.started(time.perf_counter() - begin, first=project.epoch == 1)
+        if again:
+            figures.restarted(by_hub=wish.by is None or wish.reason is not None)
         self._watch(actor, instance)
         return project
 

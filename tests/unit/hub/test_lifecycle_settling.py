@@ -130,12 +130,15 @@ async def test_a_hub_killed_in_a_restart_ends_the_older_server_and_starts_anothe
 async def test_a_promised_start_is_void_after_a_stop_that_came_before_its_turn(house: House, ann: Principal) -> None:
     project_id = await house.project(ann)
     await house.projects.start(ann, project_id)
-    stop = asyncio.create_task(house.projects.stop(ann, project_id))
     async with asyncio.timeout(10):
-        while not house.lifecycle.waiting:
-            await asyncio.sleep(0)
-    house.lifecycle.start_soon(project_id)  # the store still says that it is to run
-    assert (await stop)["state"] == "stopped"
+        async with house.store.write():  # the stop cannot be written yet, so the store says that it is to run
+            stop = asyncio.create_task(house.projects.stop(ann, project_id))
+            while house.lifecycle.waiting < 1:
+                await asyncio.sleep(0)
+            house.lifecycle.start_soon(project_id)
+            while house.lifecycle.waiting < 2:
+                await asyncio.sleep(0)
+        assert (await stop)["state"] == "stopped"
     await asyncio.gather(*house.lifecycle._promised)
     assert (await house.row(project_id)).state is State.STOPPED
     assert not house.engine.live

@@ -161,8 +161,6 @@ class Launching:
             StartFailed: It did not work; nothing of it is left.
             LauncherLost: Another launcher may do it.
         """
-        number = next(self._numbers)
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
         wanted = {
             "project_id": spec.project_id,
             "epoch": spec.epoch,
@@ -178,6 +176,8 @@ class Launching:
             # Past the launcher, for every later project is a copy of its memory.
             _write_private(file, json.dumps(dict(spec.environment)))
             wanted["environment_file"] = str(file)
+        number = next(self._numbers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._ask({"id": number, "start": wanted})
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
@@ -254,5 +254,5 @@ def _write_private(file: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             file.unlink()
         raise StartFailed(
-            f"the project could not be started: its environment could not be written: {error.strerror}"
+            f"the project could not be started: its variables could not be handed over: {error.strerror}"
         ) from error
