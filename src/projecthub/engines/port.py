@@ -163,11 +163,13 @@ class Activity:
         cpu_s: Processor time of all its processes since the start, those that have ended included.
         terminals: Number of processes that have a terminal and lead its session: shells, mostly.
         processes: Number of processes, without the server and its init.
+        oom_kills: As in `Usage`.
     """
 
     cpu_s: float
     terminals: int
     processes: int
+    oom_kills: int = 0
 
 
 class Engine(Protocol):

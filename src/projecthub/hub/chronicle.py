@@ -141,7 +141,7 @@ class Chronicle:
             await tx.log.append(instance.project_id, None, {"event": "project_died", "error": why}, at=now)
         figures.crashed()
         if ended.out_of_memory:
-            figures.oom_killed()
+            figures.oom_killed()  # the last one, which no look at its activity sees
         _log.warning("project.died", project_id=instance.project_id, code=ended.code, signal=ended.signal)
         retry_at: datetime | None = columns["retry_at"]
         return retry_at

@@ -1,8 +1,9 @@
-"""Projects that nobody uses are stopped, for reasons that one can read.
+"""Looks after what runs, once a minute: projects that nobody uses are stopped, for reasons that one can read.
 
 Signs of use are calls (each marks the project as used when it comes, and as long as it lasts), processor time of the
 project's processes, and open terminals. Once a minute every project that runs is looked at. One that has shown no sign
-for as long as its quota says is warned in its log, and stopped at the next look.
+for as long as its quota says is warned in its log, and stopped at the next look. What ran out of memory is noted there
+too.
 
 Source: Wire contract 7.2.
 """
@@ -49,6 +50,8 @@ class _Watched:
     Attributes:
         session_id: Which run.
         cpu_s: Its processor time at the last look.
+        oom_kills: How many of its processes had been ended for want of memory by then.
+        new_oom_kills: How many of these since the look before.
         looked_at: When that was.
         active_at: When it last showed a sign of use other than a call that came.
         sign: Which.
@@ -61,6 +64,8 @@ class _Watched:
     looked_at: datetime
     active_at: datetime
     sign: str = "it was started"
+    oom_kills: int = 0
+    new_oom_kills: int = 0
     blocked_by: list[str] = field(default_factory=list)
     warned: datetime | None = None
 
@@ -92,6 +97,7 @@ class Idle:
         instances = {instance.project_id: instance for instance in self._lifecycle.instances()}
         self._watched = {each: seen for each, seen in self._watched.items() if each in instances}
         active = [each for each, instance in instances.items() if await self._see(instance, now)]
+        await self._tell_oom_kills(now)
         if active:
             async with self._store.write() as tx:
                 await tx.projects.mark_active(active, at=now)
@@ -111,6 +117,8 @@ class Idle:
                 instance.session_id, activity.cpu_s, now, min(instance.started_at, now)
             )
             watched = self._watched[instance.project_id]
+        watched.new_oom_kills = max(activity.oom_kills - watched.oom_kills, 0)
+        watched.oom_kills = activity.oom_kills
         watched.blocked_by = self._blocks(instance.project_id, activity)
         sign = watched.blocked_by[0] if watched.blocked_by else _busy(watched, activity, now)
         watched.cpu_s, watched.looked_at = activity.cpu_s, now
@@ -118,6 +126,18 @@ class Idle:
             return False
         watched.active_at, watched.sign = now, sign
         return True
+
+    async def _tell_oom_kills(self, now: datetime) -> None:
+        """Note in the log of projects that processes of theirs were ended for want of memory."""
+        hit = {each: seen.new_oom_kills for each, seen in self._watched.items() if seen.new_oom_kills}
+        if not hit:
+            return
+        async with self._store.write() as tx:
+            for project_id, processes in hit.items():
+                await tx.log.append(
+                    project_id, None, {"event": "project_out_of_memory", "processes": processes}, at=now
+                )
+        figures.oom_killed(sum(hit.values()))
 
     def _blocks(self, project_id: ProjectId, activity: Activity) -> list[str]:
         calls = self._calls.under_way(project_id)

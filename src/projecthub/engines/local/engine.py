@@ -434,7 +434,7 @@ class LocalEngine:
         group = Group(record.groups)
         pids = group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
         activity = processes.activity_of(pids, own=(record.init.pid, record.server.pid))
-        return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s)
+        return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s, oom_kills=group.oom_kills())
 
     async def call(
         self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None

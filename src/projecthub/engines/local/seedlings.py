@@ -1,0 +1,167 @@
+"""A project's first processes: forked by the launcher as a seedling, told later whose they are."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import socket
+import traceback
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from projecthub.engines.local import cgroups, init, kernel, network, sandbox
+from projecthub.engines.local.records import EXIT_FILE, LOG_FILE, lock_alive
+from projecthub.engines.local.sockets import listen
+from projecthub.engines.port import Isolation, Network
+from projecthub.errors import StartFailed
+from projecthub.projectserver.environment import make_environment
+from projecthub.projectserver.http import make_server, serve
+from projecthub.projectserver.identity import Identity
+
+INIT_IS_UP, SERVER_IS_UP, FAILED, GO = b"I", b"S", b"E", b"G"
+"""What is said between the launcher and them."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """Whose project a seedling is to be.
+
+    Attributes:
+        identity: Of the server.
+        home: The project's home on the machine.
+        uid: The project's uid; None: the launcher's own.
+        environment_file: Where the variables are that the project's people have set. The launcher never reads it: what
+            it has once held, every later project can find in its own memory.
+        network: What the project reaches.
+        max_address_space_bytes: Of each process; set where no control group limits memory.
+        max_processes: Of the project's uid; set where no control group limits them.
+    """
+
+    identity: Identity
+    home: str
+    uid: int | None
+    environment_file: str | None
+    network: Network
+    max_address_space_bytes: int | None
+    max_processes: int | None
+
+    def hand_over(self, control: socket.socket, directory: Path) -> None:
+        """Tell a seedling, with the files that it needs from a project's runtime directory."""
+        with contextlib.ExitStack() as opened:
+            listener = opened.enter_context(listen(directory))
+            # A file, for a message has bounds that a project's environment has not.
+            task = opened.enter_context(os.fdopen(os.memfd_create("task"), "wb", buffering=0))
+            task.write(json.dumps(asdict(self)).encode())
+            fds = [listener.fileno(), task.fileno()]
+            for name in (LOG_FILE, EXIT_FILE):
+                fds.append(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                opened.callback(os.close, fds[-1])
+            fds.append(lock_alive(directory))
+            opened.callback(os.close, fds[-1])
+            if self.network is Network.INTERNET:
+                fds.append(network.make_lifeline(directory))
+                opened.callback(os.close, fds[-1])
+            socket.send_fds(control, [GO], fds)
+
+    @classmethod
+    def read(cls, fd: int) -> Task:
+        """Read a task from its file, and close that."""
+        with os.fdopen(fd, "rb") as file:
+            file.seek(0)
+            values = json.load(file)
+        identity = Identity(**values["identity"])
+        if values["environment_file"] is not None:
+            environment = json.loads(Path(values["environment_file"]).read_bytes())
+            identity = replace(identity, environment=environment)
+        return cls(**{**values, "identity": identity, "network": Network(values["network"])})
+
+
+def grow(
+    control: socket.socket,
+    isolation: Isolation,
+    own_network: bool,
+    group: cgroups.Group,
+    skeleton: Path,
+    covered: list[str],
+    hidden: list[Path],
+) -> NoReturn:
+    """Turn this forked process into the first one of a project, once it is told of which. Never returns."""
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        init.close_all_but(0, 1, 2, control.fileno())
+        isolated = isolation is not Isolation.NONE
+        group.join()
+        if isolated:
+            sandbox.enter_namespaces(own_network=own_network)
+            if os.fork():
+                os._exit(0)
+        os.setsid()
+        kernel.set_process_name("project-spare")
+        control.send(INIT_IS_UP)
+        sandbox.clamp_resources(own_uid=isolation is Isolation.FULL)
+        if isolated:
+            sandbox.prepare_project(str(skeleton), covered, hidden)
+        message, fds, _, _ = socket.recv_fds(control, 1, 6)
+        if not message:
+            os._exit(0)  # the launcher has ended
+        listener_fd, task_fd, log_fd, record_fd, *held_fds = fds
+        task = Task.read(task_fd)
+        own_uid = isolation is Isolation.FULL
+        sandbox.limit_resources(task.max_address_space_bytes, task.max_processes if own_uid else None)
+        if isolated:
+            resolver = network.resolver_configuration(task.network)
+            sandbox.enter(root=str(skeleton), home=task.home, uid=task.uid, user=task.identity.user, resolver=resolver)
+        else:
+            kernel.adopt_orphans()
+        if isolated or task.uid is not None:
+            sandbox.drop_privileges(task.uid)
+        if isolated:
+            sandbox.add_second_layers()
+        _enter_home(task.identity.home)
+        # Without isolation a change of uid alone has this effect, and there is nothing in here to hide.
+        kernel.set_dumpable(not isolated)
+        listener = socket.socket(fileno=listener_fd)
+        serve_task = functools.partial(_serve, task.identity, control, listener)
+        init.fork_server(serve_task, log_fd=log_fd, record_fd=record_fd, held_fds=held_fds, alone=isolated)
+    except StartFailed as error:
+        control.send(FAILED + error.message.encode())
+    except Exception as error:
+        control.send(FAILED + f"setting it up failed: {type(error).__name__}".encode())
+        raise
+    finally:
+        os._exit(1)
+
+
+def _serve(identity: Identity, control: socket.socket, listener: socket.socket) -> None:
+    """Be the project server, as soon as the launcher has saved who we are."""
+    # The change of uid has given this process's /proc files to root; they are the project's. Before we are known: the
+    # hub opens our namespaces by them.
+    kernel.set_dumpable(True)
+    control.send(SERVER_IS_UP)
+    kernel.set_process_name("project-server")
+    os.environ.clear()
+    os.environ.update(make_environment(identity))
+    server = make_server(identity)
+    if control.recv(1) != GO:
+        os._exit(1)
+    control.close()
+    # Where DATA and LOGS point to. A home that has no room for it does without.
+    with contextlib.suppress(OSError):
+        Path(identity.home, ".smc").mkdir(exist_ok=True)
+    try:
+        serve(server, listener)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _enter_home(home: str) -> None:
+    try:
+        os.chdir(home)
+    except OSError as error:
+        raise StartFailed(f"the project's home cannot be entered: {error.strerror}") from error
