@@ -103,8 +103,8 @@ def test_a_full_disk(hub_on_small_disk: HubProcess) -> None:
                 filler.write(bytes(65536))
         large = {"description": "x" * 200_000}
         refused = next(filter(None, (refusal(lambda: hub.projects.create_project(**large)) for _ in range(100))), None)
-        assert isinstance(refused, StoreUnavailable)
-        assert "disk of the hub's store is full" in refused.message
+        assert isinstance(refused, LimitError)
+        assert "disk is full" in refused.message
         assert "make room" in refused.message
         start = refusal(lambda: hub.projects.start(stopped))
         assert isinstance(start, StoreUnavailable | StartFailed | LimitError)
@@ -157,7 +157,7 @@ def test_a_disk_that_becomes_read_only(own_hub: HubProcess) -> None:
             hub.projects.start(known)
         assert hub.projects.start(known)["state"] == "running"
         with read_only(homes):
-            with pytest.raises(LimitError, match="the hub's disk is read-only; tell the hub's operator"):
+            with pytest.raises(LimitError, match="the hub's disk takes no writes at present; ask the hub's operator"):
                 hub.projects.start(new)
             assert hub.projects.state(new)["state"] == "error"
         assert hub.projects.start(new)["state"] == "running"

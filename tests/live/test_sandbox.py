@@ -367,7 +367,7 @@ def test_the_report_for_the_operator(tmp_path: Path) -> None:
     assert checks["network"].detail.startswith("'none'")
     assert checks["Landlock"].ok == landlock.is_offered()
     assert checks["seccomp filters"].ok == seccomp.is_offered()
-    assert {"cgroup memory", "cgroup pids", "cgroup cpu", "Landlock", "network", "reflinks"} < checks.keys()
+    assert {"limit of memory", "limit of processes", "limit of cpu", "Landlock", "network", "reflinks"} < checks.keys()
     assert all(check.detail and check.remedy for check in checks.values())
     assert list(tmp_path.iterdir()) == []
 

@@ -48,8 +48,9 @@ class Disk:
         spare = self.spare_bytes()
         if size > spare:
             left = "nothing" if spare < 0 else f"{spare // 1_000_000} MB"
+            needs = f"{to_mb(size)} MB" if size else "room"
             raise LimitError(
-                f"the hub's disk is full: {what} needs {to_mb(size)} MB and {left} is left for that; "
+                f"the hub's disk is full: {what} needs {needs} and {left} is left for that; "
                 "ask the hub's operator to make room"
             )
 

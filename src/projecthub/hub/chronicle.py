@@ -16,6 +16,7 @@ from projecthub.errors import Conflict, HubError, NotFound
 from projecthub.hub import figures
 from projecthub.hub.deaths import after_death, last_words
 from projecthub.hub.permissions import not_deleted
+from projecthub.hub.wishes import StoppedMeanwhile
 from projecthub.store.records import Project, State
 from projecthub.wire.units import from_ms, to_ms
 
@@ -59,7 +60,7 @@ class Chronicle:
             project = await _get(tx, project_id, lock=True)
             not_deleted(project)
             if wish.if_wished and project.desired != "running":
-                raise Conflict(f"project '{project_id}' was stopped meanwhile; start it again")
+                raise StoppedMeanwhile(f"project '{project_id}' was stopped meanwhile; start it again")
             changes = {
                 "desired": "running",
                 "state": State.RESTARTING if again else State.STARTING,

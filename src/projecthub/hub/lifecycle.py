@@ -26,7 +26,7 @@ from projecthub.hub import figures
 from projecthub.hub.chronicle import Chronicle, last_seen
 from projecthub.hub.deaths import LONGEST_DELAY, describe
 from projecthub.hub.permissions import not_deleted
-from projecthub.hub.wishes import Actor, Want, Wish
+from projecthub.hub.wishes import Actor, StoppedMeanwhile, Want, Wish
 from projecthub.store.records import Project, State
 
 if TYPE_CHECKING:
@@ -185,8 +185,8 @@ class Lifecycle:
     async def _keep_promise(self, project_id: ProjectId, want: Want, by: AccountId | None, reason: str | None) -> None:
         try:
             await self._ask(project_id, want, by, reason, if_wished=True)
-        except Conflict:
-            pass  # somebody has stopped it meanwhile
+        except StoppedMeanwhile:
+            pass  # and that is what counts
         except HubError as error:
             _log.warning("project.start_failed", project_id=project_id, error=error.message)
 
@@ -312,7 +312,8 @@ class Lifecycle:
             if not actor.starting.cancelled() or stop is None:
                 raise  # it is this turn that is cancelled: the hub goes down
             await self._chronicle.cancelled(project, stop)
-            raise Conflict(f"the start of project '{project_id}' was cancelled by a stop; start it again") from None
+            text = f"the start of project '{project_id}' was cancelled by a stop; start it again"
+            raise StoppedMeanwhile(text) from None
         except Exception as error:
             figures.start_failed()
             self._settle_at(project_id, await self._chronicle.failed(project, error))

@@ -27,6 +27,10 @@ class Want(StrEnum):
     """Whatever the store says is wished: the hub's own, for when something went wrong on the way."""
 
 
+class StoppedMeanwhile(Conflict):
+    """A start is void, because somebody has stopped the project meanwhile."""
+
+
 _LEADS_TO_RUNNING = (Want.START, Want.RESTART)
 
 
@@ -122,4 +126,4 @@ class Actor:
         for wish in list(self.wishes)[1:]:
             if wish.want in _LEADS_TO_RUNNING:
                 self.wishes.remove(wish)
-                wish.settle(Conflict("the start was cancelled by a stop; start it again"))
+                wish.settle(StoppedMeanwhile("the start was cancelled by a stop; start it again"))
