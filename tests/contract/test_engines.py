@@ -538,6 +538,17 @@ async def test_a_run_of_which_nothing_is_known_never_lives_beside_the_next(bench
     assert await bench.bash(again, "echo hello") == "hello\n"
 
 
+async def test_what_does_not_answer_is_ended_too(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    os.kill(instance.pid, signal.SIGSTOP)
+    record = Record.load(bench.runtime_dir / instance.project_id)
+    assert record is not None
+    await bench.another_engine().end_all(instance.project_id)
+    assert not processes.is_alive(record.init)
+    assert not (bench.runtime_dir / instance.project_id).exists()
+    await bench.engine.end_all(instance.project_id)
+
+
 async def test_a_run_before_the_boot_is_told_as_such(bench: Bench) -> None:
     instance = await bench.engine.start(bench.spec())
     directory = bench.runtime_dir / instance.project_id

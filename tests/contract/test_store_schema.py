@@ -98,6 +98,13 @@ async def test_a_store_is_opened_again(empty_url: str, clock: Any) -> None:
         await store.close()
 
 
+async def test_many_open_new_stores_at_once(tmp_path: Path, clock: Any) -> None:
+    for number in range(30):
+        url = f"sqlite:///{tmp_path}/{number}.sqlite3"
+        for store in await asyncio.gather(*(open_store(url, clock=clock) for _ in range(4))):
+            await store.close()
+
+
 async def test_many_make_the_same_store_at_once(empty_url: str, clock: Any) -> None:
     stores = await asyncio.gather(*(open_store(empty_url, clock=clock) for _ in range(4)))
     try:

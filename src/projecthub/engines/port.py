@@ -241,6 +241,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def end_all(self, project_id: ProjectId) -> None:
+        """End whatever runs of a project, also what does not answer and `find` does not find. Idempotent."""
+        ...
+
     async def wait(self, instance: Instance) -> Exit:
         """Wait until an instance has ended by whatever cause, and tell how. Returns at once if it has already.
 

@@ -361,6 +361,8 @@ class Lifecycle:
             actor.watch = None
         if instance is not None:
             await self._engine.stop(instance)
+        else:  # it may run though no hub was ever told of it, and does not answer
+            await self._engine.end_all(project.project_id)
 
     # -- settling ----------------------------------------------------------------------------------
 

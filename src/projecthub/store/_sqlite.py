@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -28,6 +29,7 @@ _OLDEST: Final = (3, 35)
 """The first SQLite with RETURNING."""
 _READERS: Final = 4
 _BUSY_TIMEOUT_S: Final = 10
+_BUSY_RETRY_S: Final = 0.01
 _CACHED_STATEMENTS: Final = 512
 
 
@@ -97,7 +99,7 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
             raw.execute("PRAGMA case_sensitive_like=ON")  # as in PostgreSQL; ILIKE compares what is lower-cased
             raw.create_function("unicode_lower", 1, _unicode_lower, deterministic=True)
             if self.writes:
-                raw.execute("PRAGMA journal_mode=WAL").fetchone()
+                _keep_write_ahead_log(raw)
                 raw.execute("PRAGMA synchronous=FULL")  # what was answered survives a loss of power
                 raw.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the journal, if it is not there
                 reserve_journal(path)
@@ -107,6 +109,24 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
             raw.close()
             raise
         return raw
+
+
+def _keep_write_ahead_log(raw: sqlite3.Connection) -> None:
+    """Have changes written to a log first. Only the first one who opens a new store has anything to do.
+
+    Raises:
+        sqlite3.OperationalError: The store is held by another for too long.
+    """
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode=WAL").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            # When several do it at a time SQLite refuses all but one at once, without waiting.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_RETRY_S)
 
 
 class _Connection(AsyncAdapt_aiosqlite_connection):

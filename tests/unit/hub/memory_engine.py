@@ -87,6 +87,10 @@ class MemoryEngine:
         await self.stop_gate.wait()
         self.end(instance, Exit(code=0))
 
+    async def end_all(self, project_id: ProjectId) -> None:
+        if project_id in self.live:
+            await self.stop(self.live[project_id])
+
     def end(self, instance: Instance, exit: Exit) -> None:
         """The end of an instance, from whatever cause."""
         running = self.live.get(instance.project_id)

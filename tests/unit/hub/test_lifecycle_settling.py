@@ -369,6 +369,19 @@ async def test_all_projects_are_stopped_for_a_site_admin_only(house: House, ann:
     assert await house.projects.stop_all(root) == {"stopped": 0, "failed": {}}
 
 
+async def test_a_stop_ends_a_run_that_did_not_answer_when_the_hub_opened(house: House, ann: Principal) -> None:
+    project_id = await house.project(ann)
+    await house.projects.start(ann, project_id)
+    await house.lifecycle.close(stop_projects=False)
+    house.engine.silent.add(project_id)
+    async with house.store.write() as tx:
+        await tx.projects.update(project_id, {"state": State.STARTING, "desired": "stopped", "instance": None})
+    house.join()
+    await house.lifecycle.open()
+    assert (await house.row(project_id)).state is State.STOPPED
+    assert not house.engine.live
+
+
 # -- a store that fails ----------------------------------------------------------------------------
 
 

@@ -351,6 +351,15 @@ class LocalEngine:
             if record is not None and record.session_id == instance.session_id:
                 await self._end(record, grace_s=grace_s)
 
+    async def end_all(self, project_id: ProjectId) -> None:
+        """End whatever runs of a project, also what does not answer. Idempotent."""
+        async with self._lock(project_id):
+            record = self._load(project_id)
+            if record is not None:
+                await self._end(record, grace_s=0.0)
+            elif is_uuid(project_id):
+                await self._end_unknown(project_dir(self._runtime_dir, project_id))
+
     async def _end(self, record: Record, *, grace_s: float) -> None:
         if record.is_alive():
             await self._end_processes(record, grace_s)
