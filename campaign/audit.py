@@ -236,8 +236,7 @@ class Audit:
                 told = self._told(name) if is_uuid(name) else ""
                 found.append(f"run/: '{name}' is left over{told}")
         found += [f"mounts: {line}" for line in machine.mounts_of(self.tormented.data_dir)]
-        at_rest = self.pool.projects.keys() - rows.keys()
-        found += [f"cgroups: {group}" for group in machine.cgroups_of(at_rest)]
+        found += [f"cgroups: {group}" for group in machine.stray_groups(self.tormented.data_dir, expected)]
         return [complaint for complaint in found if complaint]
 
     def _misfit(self, row: dict[str, Any], run: Run | None) -> str:

@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
+from projecthub.engines.local.cgroups import name_of
+from projecthub.engines.local.records import RECORD_FILES
 from projecthub.wire.ids import is_uuid
 
 LAUNCHER: Final = "project-launch"
@@ -119,14 +121,18 @@ def runs(data_dir: Path) -> list[Run]:
     for directory in sorted((data_dir / "run").iterdir()):
         if is_uuid(directory.name):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                found.append(_run(json.loads((directory / "instance.json").read_bytes())))
+                found.append(_run(directory))
     return found
 
 
-def _run(record: dict[str, Any]) -> Run:
-    return Run(
-        record["project_id"], record["epoch"], record["session_id"], record["init"]["pid"], record["server"]["pid"]
-    )
+def _run(directory: Path) -> Run:
+    """The first record of a run that can be read."""
+    for name in RECORD_FILES:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads((directory / name).read_bytes())
+            pids = record["init"]["pid"], record["server"]["pid"]
+            return Run(record["project_id"], record["epoch"], record["session_id"], *pids)
+    raise ValueError(directory.name)
 
 
 def mounts_of(data_dir: Path) -> list[str]:
@@ -134,12 +140,19 @@ def mounts_of(data_dir: Path) -> list[str]:
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(data_dir) in line]
 
 
-def cgroups_of(project_ids: Iterable[str]) -> list[str]:
-    """Groups whose name holds the id of one of these projects, with or without dashes."""
-    wanted = {each for project_id in project_ids for each in (project_id, project_id.replace("-", ""))}
-    return [
-        os.path.join(root, name)
-        for root, names, _ in os.walk(_CGROUPS, followlinks=False)
-        for name in names
-        if any(each in name for each in wanted)
-    ]
+def stray_groups(data_dir: Path, expected: Collection[int]) -> list[str]:
+    """The control groups of this hub's engine that hold none of the expected processes, and not the spare ones.
+
+    Source: The engine makes them below a directory with the name of its runtime directory, one for each run.
+    """
+    trees = _CGROUPS.glob(f"**/{name_of(data_dir / 'run')}")
+    groups = [group for tree in trees for group in tree.iterdir() if group.is_dir()]
+    return [str(group) for group in groups if not _is_known(group, expected)]
+
+
+def _is_known(group: Path, expected: Collection[int]) -> bool:
+    try:
+        pids = [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+    except OSError:  # it has gone meanwhile
+        return True
+    return any(pid in expected or process_name(pid) in (SPARE, LAUNCHER) for pid in pids)

@@ -16,6 +16,7 @@ from campaign.hub import TormentedHub
 from campaign.machine import INIT, LAUNCHER, SERVER, SPARE, Run
 from campaign.plan import Fault, FaultKind
 from campaign.rows import project_rows
+from projecthub.engines.local.records import RECORD_FILES
 
 BY_SIGNAL: Final = r"ended by signal SIGKILL|ended, and nobody saw how while no hub watched it"
 """How it ended is known to the hub that saw it. If that was killed before it told, the next one says so."""
@@ -157,12 +158,13 @@ class Saboteur(threading.Thread):
 
     def _spoil(self, run: Run, began: float, pick: float) -> bool:
         """Cut the record of a run short, empty it, or overwrite it."""
-        file = self._tormented.data_dir / "run" / run.project_id / "instance.json"
+        directory = self._tormented.data_dir / "run" / run.project_id
         try:
-            content = file.read_bytes()
-            with file.open("r+b") as out:  # never made anew: it belongs to a run that may be over by now
-                out.truncate()
-                out.write((content[: len(content) // 2], b"", b'{"init": {"pid": 1}}')[int(pick * 300) % 3])
+            for name in RECORD_FILES:
+                content = (directory / name).read_bytes()
+                with (directory / name).open("r+b") as out:  # never made anew: the run may be over by now
+                    out.truncate()
+                    out.write((content[: len(content) // 2], b"", b'{"init": {"pid": 1}}')[int(pick * 300) % 3])
         except FileNotFoundError:
             return False
         self._note(run, began, FaultKind.SPOIL_RECORD, LOST)

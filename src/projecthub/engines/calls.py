@@ -34,6 +34,8 @@ MAX_REPLY_BYTES = 128 * 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BUSY_WAIT_S = 0.01
+# What the HTTP server inside says of calls that it gives up when it ends; its methods themselves always answer 200.
+_SHUTTING_DOWN = (500, 503)
 _CREDENTIALS = struct.Struct("3i")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ERRORS: dict[str, type[HubError]] = {
@@ -132,6 +134,8 @@ async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
     finally:
         transport.abort()
         exchange.reply.cancel()
+    if status in _SHUTTING_DOWN:
+        raise ServerLost("the project server ended before it answered: the project was stopped meanwhile; call again")
     if status != 200:
         raise ServerLost(f"the project server answered with status {status}")
     return parse_reply(reply)

@@ -270,13 +270,18 @@ def _below(top: str, root: str, path: str | None) -> Path | None:
     return Path(top, path.removeprefix(root.rstrip("/")).lstrip("/"))
 
 
+def name_of(runtime_dir: Path) -> str:
+    """What stands for a runtime directory in the trees."""
+    return f"projecthub-{hashlib.sha256(os.fsencode(runtime_dir.resolve())).hexdigest()[:12]}"
+
+
 def find(runtime_dir: Path) -> Trees:
     """What can be used here, tried with groups that are removed again. Makes the directories for the runs.
 
     Args:
         runtime_dir: The engine's; its name stands for it in the trees.
     """
-    name = f"projecthub-{hashlib.sha256(os.fsencode(runtime_dir.resolve())).hexdigest()[:12]}"
+    name = name_of(runtime_dir)
     found: dict[str, str] = {}
     for mount in sorted(mounts(), key=lambda each: -each.version):
         for base in _bases(mount):

@@ -8,7 +8,7 @@ import shutil
 import signal
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -134,7 +134,7 @@ class LocalEngine:
         for left in self._runtime_dir.glob(".environment-*"):
             left.unlink(missing_ok=True)
         records = {project_id: self._load(project_id) for project_id in self._known()}
-        await self._end_groups_but(record for record in records.values() if record is not None)
+        await self._end_unrecorded()
         for project_id, record in records.items():
             directory = project_dir(self._runtime_dir, project_id)
             if record is None:
@@ -155,8 +155,9 @@ class LocalEngine:
         if not is_locked_alive(directory):
             shutil.rmtree(directory, ignore_errors=True)
 
-    async def _end_groups_but(self, records: Iterable[Record]) -> None:
-        """End all that runs in groups of ours and belongs to none of these runs: nothing knows it any more."""
+    async def _end_unrecorded(self) -> None:
+        """End all that runs in groups of ours and belongs to no run: what a launcher that is gone had begun."""
+        records = [record for project_id in self._known() if (record := self._load(project_id)) is not None]
         kept = {Path(directory).name for record in records for directory in record.groups.values()}
         await asyncio.gather(*(self._end_group(self._trees.group(name)) for name in self._trees.names() - kept))
 
@@ -176,6 +177,7 @@ class LocalEngine:
             if self._launcher is None or not self._launcher.is_alive:
                 if self._launcher is not None:
                     await self._launcher.close()
+                    await self._end_unrecorded()
                 self._launcher = await self._begin_launcher()
                 self._networks, _ = await uplink.networks(self._launcher.trial_pid)
             return self._launcher
@@ -212,9 +214,7 @@ class LocalEngine:
             if self._launcher is not None:
                 await self._launcher.close()
                 self._launcher = None
-                # The spare that it kept has ended with it.
-                known = [self._load(project_id) for project_id in self._known()]
-                await self._end_groups_but(record for record in known if record is not None)
+                await self._end_unrecorded()
                 self._trees.remove()
 
     def _lock(self, project_id: ProjectId) -> asyncio.Lock:

@@ -43,6 +43,7 @@ def fork_server(
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     output, server_output = os.pipe()
+    kernel.set_process_name(INIT_NAME)  # before there is a server that could answer
     server = os.fork()
     if server == 0:
         for fd in (output, log_fd, record_fd, *held_fds):
@@ -55,7 +56,6 @@ def fork_server(
         os._exit(0)
     os.dup2(log_fd, 2)
     close_all_but(0, 1, 2, output, log_fd, record_fd, *held_fds)
-    kernel.set_process_name(INIT_NAME)
     _Init(server, output, log_fd, record_fd, alone).run()
 
 
