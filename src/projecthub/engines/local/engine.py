@@ -160,6 +160,11 @@ class LocalEngine:
         kept = {Path(directory).name for record in records for directory in record.groups.values()}
         await asyncio.gather(*(self._end_group(self._trees.group(name)) for name in self._trees.names() - kept))
 
+    async def _end_groups_without_run(self) -> None:
+        """End what a launcher has left that has ended: its spare, and starts that it can neither finish nor undo."""
+        known = [self._load(project_id) for project_id in self._known()]
+        await self._end_groups_but(record for record in known if record is not None)
+
     async def _end_group(self, group: Group) -> None:
         await group.kill()
         for _ in range(_REMOVALS):
@@ -176,6 +181,7 @@ class LocalEngine:
             if self._launcher is None or not self._launcher.is_alive:
                 if self._launcher is not None:
                     await self._launcher.close()
+                    await self._end_groups_without_run()
                 self._launcher = await self._begin_launcher()
                 self._networks, _ = await uplink.networks(self._launcher.trial_pid)
             return self._launcher
@@ -212,9 +218,7 @@ class LocalEngine:
             if self._launcher is not None:
                 await self._launcher.close()
                 self._launcher = None
-                # The spare that it kept has ended with it.
-                known = [self._load(project_id) for project_id in self._known()]
-                await self._end_groups_but(record for record in known if record is not None)
+                await self._end_groups_without_run()
                 self._trees.remove()
 
     def _lock(self, project_id: ProjectId) -> asyncio.Lock:
