@@ -11,6 +11,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,6 +37,10 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BUSY_WAIT_S = 0.01
 _CREDENTIALS = struct.Struct("3i")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_REFUSALS: dict[int, str] = {
+    HTTPStatus.CONFLICT: "this run of the project has ended; another one answers",
+    HTTPStatus.SERVICE_UNAVAILABLE: "the project server is shutting down",
+}
 _ERRORS: dict[str, type[HubError]] = {
     kind.code: kind for kind in (UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed)
 }
@@ -132,8 +137,8 @@ async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
     finally:
         transport.abort()
         exchange.reply.cancel()
-    if status != 200:
-        raise ServerLost(f"the project server answered with status {status}")
+    if status != HTTPStatus.OK:
+        raise ServerLost(_REFUSALS.get(status, f"the project server answered with status {status}"))
     return parse_reply(reply)
 
 
