@@ -432,6 +432,7 @@ async def test_a_server_that_was_ended_for_want_of_memory_says_so(bench: Bench) 
         await bench.bash(instance, hog)
     exit = await waiting
     assert (exit.signal, exit.out_of_memory) == (signal.SIGKILL, True)
+    await bench.engine.stop(instance)
 
 
 async def test_a_full_tmp_leaves_room_to_work(bench: Bench) -> None:
