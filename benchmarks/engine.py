@@ -18,6 +18,7 @@ from statistics import median
 from uuid import uuid4
 
 from projecthub.engines import calls
+from projecthub.engines.local import cgroups
 from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.local.launching import Launching
 from projecthub.engines.local.probe import best_isolation
@@ -73,7 +74,10 @@ async def baseline(rounds: int) -> None:
 
 async def launcher_alone(directory: Path, isolation: Isolation, homes: Homes, rounds: int) -> None:
     (directory / SKELETON).mkdir(parents=True)
-    launcher = await Launching.begin(isolation=isolation, network=Network.HOST, runtime_dir=directory, hidden=[])
+    trees = cgroups.find(directory)
+    launcher = await Launching.begin(
+        isolation=isolation, network=Network.HOST, trees=trees, runtime_dir=directory, hidden=[]
+    )
     records = []
 
     async def start() -> None:
@@ -85,6 +89,7 @@ async def launcher_alone(directory: Path, isolation: Isolation, homes: Homes, ro
     await launcher.close()
     # The engine of the same directory knows them, and ends them.
     engine = LocalEngine(runtime_dir=directory, isolation=isolation)
+    await engine.open()
     for record in records:
         await engine.stop(record.instance(), grace_s=0.0)
     await engine.close()

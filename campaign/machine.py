@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 
-from projecthub.engines.local.cgroups import name_of
+from projecthub.engines.local.cgroups import tree_name
 from projecthub.engines.local.records import RECORD_FILES
 from projecthub.wire.ids import is_uuid
 
@@ -145,7 +145,7 @@ def stray_groups(data_dir: Path, expected: Collection[int]) -> list[str]:
 
     Source: The engine makes them below a directory with the name of its runtime directory, one for each run.
     """
-    trees = _CGROUPS.glob(f"**/{name_of(data_dir / 'run')}")
+    trees = _CGROUPS.glob(f"**/{tree_name(data_dir / 'run')}")
     groups = [group for tree in trees for group in tree.iterdir() if group.is_dir()]
     return [str(group) for group in groups if not _is_known(group, expected)]
 

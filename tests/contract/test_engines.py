@@ -209,7 +209,7 @@ async def test_a_newer_start_ends_the_older_one(bench: Bench) -> None:
     newer = await bench.engine.start(bench.spec(epoch=2, project_id=spec.project_id))
     assert await bench.engine.wait(older) == Exit(code=0)
     assert not psutil.pid_exists(older.pid)
-    with pytest.raises(ServerLost):
+    with pytest.raises(ServerLost, match="this run of the project has ended; another one answers"):
         await bench.engine.call(older, "system.ping", [])
     await bench.engine.stop(older)
     assert await bench.engine.find(spec.project_id) == newer
@@ -432,6 +432,28 @@ async def test_a_server_that_was_ended_for_want_of_memory_says_so(bench: Bench) 
         await bench.bash(instance, hog)
     exit = await waiting
     assert (exit.signal, exit.out_of_memory) == (signal.SIGKILL, True)
+    await bench.engine.stop(instance)
+
+
+async def test_a_full_tmp_leaves_room_to_work(bench: Bench) -> None:
+    needs(bench, "memory")
+    if bench.isolation is Isolation.NONE:
+        pytest.skip("without isolation /tmp is the machine's own")
+    instance = await bench.engine.start(with_limits(bench, memory_bytes=100_000_000))
+    fill = "for dir in /tmp /dev/shm /run/user/$UID; do head -c 200M /dev/zero > $dir/filler; echo $?; done 2>/dev/null"
+    assert await bench.bash(instance, fill) == "1\n1\n1\n"
+    room = "python3 -c \"print(len(b'x' * 10_000_000))\""
+    assert await bench.bash(instance, room) == "10000000\n"
+    assert (await bench.engine.usage(instance)).oom_kills == 0
+
+
+async def test_commands_go_before_the_server_where_memory_is_short(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    own = int(await bench.bash(instance, "cat /proc/$PPID/oom_score_adj"))
+    assert own == int(Path("/proc/self/oom_score_adj").read_text())
+    # A command is marked a moment after it began.
+    look = f"for n in $(seq 500); do read adj < /proc/$$/oom_score_adj; (( adj > {own} )) && break; sleep 0.01; done"
+    assert int(await bench.bash(instance, f"{look}; echo $adj")) == min(max(own, 0) + 500, 1000)
 
 
 async def test_processes_stop_at_their_limit_and_the_project_still_answers_and_stops(bench: Bench) -> None:

@@ -72,12 +72,58 @@ async def test_starts_go_on_with_another_launcher_when_theirs_is_killed(bench: B
 
 async def test_a_launcher_that_does_not_answer_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "_ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(launching, "_ABORT_TIMEOUT_S", 0.5)
     [launcher] = bench.launchers()
     launcher.suspend()
     instance = await bench.engine.start(bench.spec())
     assert await bench.engine.find(instance.project_id) == instance
     [another] = bench.launchers()
     assert another.pid != launcher.pid
+
+
+def spares(launcher: psutil.Process) -> list[psutil.Process]:
+    """The seedlings of a launcher that wait, both of their processes while there are two."""
+    return [each for each in launcher.children(recursive=True) if alive([each]) and each.name() == "project-spare"]
+
+
+async def test_a_start_that_hangs_fails_in_words_and_disturbs_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "_ANSWER_TIMEOUT_S", 1.0)
+    [launcher] = bench.launchers()
+    async with asyncio.timeout(10):
+        while not (hanging := spares(launcher)):
+            await asyncio.sleep(0.01)
+    for each in hanging:
+        each.suspend()
+    spec = bench.spec()
+    start = asyncio.create_task(bench.engine.start(spec))
+    async with asyncio.timeout(10):
+        while not (bench.runtime_dir / spec.project_id).exists():
+            await asyncio.sleep(0.001)
+    other = await bench.engine.start(bench.spec())
+    with pytest.raises(StartFailed, match="has not come up within 1 seconds"):
+        await start
+    assert alive(hanging) == []
+    assert not (bench.runtime_dir / spec.project_id).exists()
+    assert [each.pid for each in bench.launchers()] == [launcher.pid]
+    assert await bench.engine.find(other.project_id) == other
+
+
+async def test_what_a_launcher_leaves_goes_when_it_is_replaced(bench: Bench) -> None:
+    if not bench.engine._trees.all():
+        pytest.skip("this user has no control groups on this machine")
+    [launcher] = bench.launchers()
+    async with asyncio.timeout(10):
+        while not (hanging := spares(launcher)):
+            await asyncio.sleep(0.01)
+    for each in hanging:
+        each.suspend()  # so that it does not see the launcher's end
+    launcher.kill()
+    launcher.wait()
+    instance = await bench.engine.start(bench.spec())
+    assert alive(hanging) == []
+    assert await bench.engine.find(instance.project_id) == instance
 
 
 async def test_a_start_that_loses_every_launcher_fails_in_words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

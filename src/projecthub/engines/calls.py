@@ -11,6 +11,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,10 +35,15 @@ MAX_REPLY_BYTES = 128 * 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BUSY_WAIT_S = 0.01
-# What the HTTP server inside says of calls that it gives up when it ends; its methods themselves always answer 200.
-_SHUTTING_DOWN = (500, 503)
 _CREDENTIALS = struct.Struct("3i")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_STOPPED = "the project server ended before it answered: the project was stopped meanwhile; call again"
+# Methods always answer 200: what the HTTP server inside says by itself is about calls that it gives up when it ends.
+_REFUSALS: dict[int, str] = {
+    HTTPStatus.CONFLICT: "this run of the project has ended; another one answers",
+    HTTPStatus.INTERNAL_SERVER_ERROR: _STOPPED,
+    HTTPStatus.SERVICE_UNAVAILABLE: _STOPPED,
+}
 _ERRORS: dict[str, type[HubError]] = {
     kind.code: kind for kind in (UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed)
 }
@@ -134,10 +140,8 @@ async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
     finally:
         transport.abort()
         exchange.reply.cancel()
-    if status in _SHUTTING_DOWN:
-        raise ServerLost("the project server ended before it answered: the project was stopped meanwhile; call again")
-    if status != 200:
-        raise ServerLost(f"the project server answered with status {status}")
+    if status != HTTPStatus.OK:
+        raise ServerLost(_REFUSALS.get(status, f"the project server answered with status {status}"))
     return parse_reply(reply)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -18,7 +19,8 @@ _READ_BYTES = 65536
 _LINGER_S = 0.25
 # A killed process may take a while to end: it gives back its memory first.
 _DEATH_S = 10.0
-_FIRST_TO_GO = "500"
+_FIRST_TO_GO = 500
+_MOST_TO_GO = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,13 @@ class _Output:
         return f"{text} (truncated at {self._limit} characters)" if self._cut else text
 
 
+@functools.cache
+def _badness() -> str:
+    """What the kernel is to add for a command when it looks for what to end: more than for this process, never less."""
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    return str(min(max(own, 0) + _FIRST_TO_GO, _MOST_TO_GO))
+
+
 def _spawn(
     argv: Sequence[str], directory: str, environment: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], tuple[IO[bytes], IO[bytes]]]:
@@ -104,7 +113,7 @@ def _spawn(
     assert process.stdout is not None and process.stderr is not None
     # Where memory is short, a command goes before the server does, on which all others depend.
     with contextlib.suppress(OSError):
-        Path(f"/proc/{process.pid}/oom_score_adj").write_text(_FIRST_TO_GO)
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text(_badness())
     return process, (process.stdout, process.stderr)
 
 

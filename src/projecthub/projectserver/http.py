@@ -55,7 +55,10 @@ def make_app(identity: Identity) -> App:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         match scope["method"], scope["path"]:
             case "POST", "/call":
-                status, value = await call(await _read(receive))
+                try:
+                    status, value = await call(await _read(receive))
+                except asyncio.CancelledError:  # it came in just before the end
+                    status, value = HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the project server is shutting down"}
             case "GET", "/identity":
                 status, value = HTTPStatus.OK, me
             case method, "/call" | "/identity":

@@ -1,4 +1,4 @@
-"""Control groups: what is read of the machine, and what is written, in made-up trees of both versions."""
+"""What is written to control groups and read from them, on made-up trees: few machines have both versions."""
 
 from __future__ import annotations
 
@@ -10,144 +10,163 @@ from projecthub.engines.local import cgroups
 from projecthub.engines.local.cgroups import Group, Mount, Trees
 from projecthub.engines.port import Limits
 
-LIMITS = Limits(memory_bytes=100_000_000, cpu_cores=0.5, processes=64)
-NONE = Limits()
+# The kernel's files, as a new group has them.
+V2 = {
+    "cgroup.events": "populated 0\nfrozen 0\n",
+    "cgroup.procs": "",
+    "cgroup.kill": "",
+    "cpu.max": "max 100000\n",
+    "cpu.stat": "usage_usec 0\nuser_usec 0\n",
+    "memory.events": "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n",
+    "memory.max": "max\n",
+    "memory.swap.max": "max\n",
+    "pids.max": "max\n",
+}
+V1 = {
+    "cgroup.procs": "",
+    "cpu.cfs_period_us": "100000\n",
+    "cpu.cfs_quota_us": "-1\n",
+    "cpuacct.usage": "0\n",
+    "memory.limit_in_bytes": "9223372036854771712\n",
+    "memory.memsw.limit_in_bytes": "9223372036854771712\n",
+    "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
+    "pids.max": "max\n",
+}
+PURPOSES = ("memory", "cpu", "processes", "account", "track")
+
+MOUNTINFO = """\
+22 1 0:20 / /sys rw,relatime - sysfs sysfs rw
+25 22 0:23 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+26 25 0:24 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+27 25 0:25 /docker/abc /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+28 25 0:26 / /sys/fs/cgroup/the\\040pids rw shared:7 - cgroup cgroup rw,pids
+29 25 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
+"""
+CGROUP = """\
+4:memory:/user/hub
+3:cpu,cpuacct:/docker/abc/inner
+2:pids:/
+1:name=systemd:/
+0::/user.slice
+"""
 
 
-def tree(directory: Path, *names: str) -> Path:
-    """A group's directory as the kernel would have made it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        (directory / name).write_text("")
-    return directory
+def a_group(directory: Path, files: dict[str, str]) -> Group:
+    directory.mkdir()
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    return Group(dict.fromkeys(PURPOSES, str(directory)))
 
 
-def v2(directory: Path) -> Path:
-    return tree(directory, "cgroup.events", "cgroup.procs", "memory.max", "memory.swap.max", "cpu.max", "pids.max")
+def changed(directory: Path, files: dict[str, str]) -> dict[str, str]:
+    now = {path.name: path.read_text() for path in directory.iterdir()}
+    assert now.keys() == files.keys()  # the kernel makes the files: none is ever made by us
+    return {name: text for name, text in now.items() if text != files[name]}
 
 
 @pytest.mark.parametrize(
-    ("limits", "written"),
+    ("files", "limits", "written"),
     [
-        (LIMITS, {"memory.max": "100000000", "memory.swap.max": "0", "cpu.max": "50000 100000", "pids.max": "64"}),
-        (NONE, {"memory.max": "max", "memory.swap.max": "max", "cpu.max": "max 100000", "pids.max": "max"}),
-        (Limits(cpu_cores=0.0001), {"cpu.max": "1000 100000"}),
+        (V2, Limits(memory_bytes=5_000_000), {"memory.max": "5000000", "memory.swap.max": "0"}),
+        (V2, Limits(cpu_cores=0.5), {"cpu.max": "50000 100000"}),
+        (V2, Limits(cpu_cores=2.25), {"cpu.max": "225000 100000"}),
+        (V2, Limits(cpu_cores=0.000001), {"cpu.max": "1000 100000"}),
+        (V2, Limits(processes=20), {"pids.max": "20"}),
+        (
+            V1,
+            Limits(memory_bytes=5_000_000),
+            {"memory.limit_in_bytes": "5000000", "memory.memsw.limit_in_bytes": "5000000"},
+        ),
+        (V1, Limits(cpu_cores=0.5), {"cpu.cfs_quota_us": "50000"}),
+        (V1, Limits(cpu_cores=0.000001), {"cpu.cfs_quota_us": "1000"}),
+        (V1, Limits(processes=20), {"pids.max": "20"}),
     ],
 )
-def test_limits_in_version_2(tmp_path: Path, limits: Limits, written: dict[str, str]) -> None:
-    directory = v2(tmp_path)
-    Group(dict.fromkeys(("memory", "cpu", "processes"), str(directory))).limit(limits)
-    assert {name: (directory / name).read_text() for name in written} == written
+def test_each_limit_is_written_as_its_version_has_it(
+    files: dict[str, str], limits: Limits, written: dict[str, str], tmp_path: Path
+) -> None:
+    a_group(tmp_path / "run", files).limit(limits)
+    unlimited = {"max", "-1", "max 100000"}
+    found = changed(tmp_path / "run", files)
+    assert {name: text for name, text in found.items() if text not in unlimited} == written
 
 
-@pytest.mark.parametrize(
-    ("limits", "memory", "quota", "pids"), [(LIMITS, "100000000", "50000", "64"), (NONE, "-1", "-1", "max")]
-)
-def test_limits_in_version_1(tmp_path: Path, limits: Limits, memory: str, quota: str, pids: str) -> None:
-    group = Group(
-        {
-            "memory": str(tree(tmp_path / "memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")),
-            "cpu": str(tree(tmp_path / "cpu", "cpu.cfs_quota_us")),
-            "processes": str(tree(tmp_path / "pids", "pids.max")),
-        }
-    )
-    group.limit(limits)
-    assert (tmp_path / "memory/memory.limit_in_bytes").read_text() == memory
-    assert (tmp_path / "memory/memory.memsw.limit_in_bytes").read_text() == memory
-    assert (tmp_path / "cpu/cpu.cfs_quota_us").read_text() == quota
-    assert (tmp_path / "pids/pids.max").read_text() == pids
+@pytest.mark.parametrize(("files", "swap"), [(V2, "memory.swap.max"), (V1, "memory.memsw.limit_in_bytes")])
+def test_a_kernel_that_does_not_count_swap_limits_memory_alone(
+    files: dict[str, str], swap: str, tmp_path: Path
+) -> None:
+    fewer = {name: text for name, text in files.items() if name != swap}
+    a_group(tmp_path / "run", fewer).limit(Limits(memory_bytes=5_000_000))
+    assert "5000000" in changed(tmp_path / "run", fewer).values()
 
 
-def test_swap_is_left_alone_where_the_kernel_does_not_account_for_it(tmp_path: Path) -> None:
-    Group({"memory": str(tree(tmp_path, "memory.limit_in_bytes"))}).limit(LIMITS)
-    assert [path.name for path in tmp_path.iterdir()] == ["memory.limit_in_bytes"]
+def test_counters_of_version_2(tmp_path: Path) -> None:
+    group = a_group(tmp_path / "run", V2)
+    assert (group.oom_kills(), group.cpu_s()) == (0, 0.0)
+    (tmp_path / "run/memory.events").write_text("low 0\nhigh 9\nmax 8\noom 7\noom_kill 3\noom_group_kill 0\n")
+    (tmp_path / "run/cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    assert (group.oom_kills(), group.cpu_s()) == (3, 2.5)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "kills"),
-    [
-        ("memory.events", "low 0\nhigh 0\nmax 7\noom 2\noom_kill 3\noom_group_kill 0\n", 3),
-        ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n", 4),
-        ("memory.oom_control", "oom_kill_disable 0\n", 0),
-        ("memory.events", "oom_kill x\n", 0),
-    ],
-)
-def test_what_was_ended_for_want_of_memory(tmp_path: Path, name: str, text: str, kills: int) -> None:
-    (tmp_path / name).write_text(text)
-    assert Group({"memory": str(tmp_path)}).oom_kills() == kills
-    assert Group({}).oom_kills() == 0
+def test_counters_of_version_1(tmp_path: Path) -> None:
+    group = a_group(tmp_path / "run", V1)
+    (tmp_path / "run/memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 1\noom_kill 4\n")
+    (tmp_path / "run/cpuacct.usage").write_text("1500000000\n")
+    assert (group.oom_kills(), group.cpu_s()) == (4, 1.5)
 
 
-def test_processor_time_of_both_versions(tmp_path: Path) -> None:
-    (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
-    assert Group({"account": str(tmp_path)}).cpu_s() == 2.5
-    (tmp_path / "cpu.stat").unlink()
-    (tmp_path / "cpuacct.usage").write_text("1500000000\n")
-    assert Group({"account": str(tmp_path)}).cpu_s() == 1.5
-    assert Group({}).cpu_s() is None
-
-
-def proc(directory: Path, cgroup: str, mountinfo: str) -> Path:
-    (directory / "cgroup").write_text(cgroup)
-    (directory / "mountinfo").write_text(mountinfo)
-    return directory
-
-
-def test_both_versions_side_by_side(tmp_path: Path) -> None:
-    unified = tree(tmp_path / "unified")
-    (unified / "cgroup.controllers").write_text("hugetlb\n")
-    found = cgroups.mounts(
-        proc(
-            tmp_path,
-            "4:memory:/hub\n3:cpu,cpuacct:/\n1:name=systemd:/x\n0::/hub.slice/a b\n",
-            "32 31 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-            "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
-            "23 1 0:20 / / rw - ext4 /dev/root rw\n"
-            f"41 31 0:38 /hub.slice {unified} rw shared:5 - cgroup2 cgroup2 rw,nsdelegate\n",
-        )
-    )
-    assert Mount(1, frozenset({"memory"}), Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup/memory/hub")) in found
-    cpu = Path("/sys/fs/cgroup/cpu,cpuacct")
-    assert Mount(1, frozenset({"cpu", "cpuacct"}), cpu, cpu) in found
-    assert Mount(2, frozenset({"hugetlb"}), unified, unified / "a b") in found
-    assert len(found) == 3
-
-
-def test_a_mount_of_another_part_of_the_tree_does_not_hold_our_group(tmp_path: Path) -> None:
-    unified = tree(tmp_path / "unified")
-    (unified / "cgroup.controllers").write_text("memory pids\n")
-    mountinfo = f"41 31 0:38 /docker/abc {unified} rw - cgroup2 cgroup2 rw\n"
-    (found,) = cgroups.mounts(proc(tmp_path, "0::/docker/abcdef\n", mountinfo))
-    assert found.own is None
-
-
-def test_trees_name_their_versions_and_groups(tmp_path: Path) -> None:
-    new, old = v2(tmp_path / "new"), tree(tmp_path / "old", "cgroup.procs")
-    trees = Trees(memory=str(new), track=str(new), account=str(new), processes=str(old))
-    assert [trees.version(purpose) for purpose in ("memory", "processes", "cpu")] == [2, 1, None]
-    assert trees.all() == [new, old]
-    group = trees.group("run")
-    group.make()
-    assert trees.names() == {"run"}
-    with pytest.raises(FileExistsError):
-        trees.group("run").make()
-    assert trees.names() == set()  # what could not be made as a whole is not left in part
-    group.make()
+def test_what_is_gone_counts_nothing(tmp_path: Path) -> None:
+    group = Group(dict.fromkeys(PURPOSES, str(tmp_path / "gone")))
+    assert (group.oom_kills(), group.cpu_s(), group.pids()) == (0, None, [])
     assert group.remove()
-    assert trees.names() == set()
+    assert (Group({}).oom_kills(), Group({}).cpu_s()) == (0, None)
 
 
-def test_what_a_group_offers_is_what_its_own_file_says(tmp_path: Path) -> None:
-    base = v2(tmp_path)
-    (base / "cgroup.controllers").write_text("memory pids\n")
-    mount = Mount(2, frozenset({"memory", "pids", "cpu"}), Path("/sys/fs/cgroup"), base)
-    assert cgroups._offered(mount, base) == {"memory", "processes", "track", "account"}
-    assert cgroups._offered(mount, base / "missing") == set()
+@pytest.mark.anyio
+async def test_a_group_of_version_2_is_killed_by_one_word(tmp_path: Path) -> None:
+    group = a_group(tmp_path / "run", V2)
+    # Pids that no machine has: were they signalled one by one, that would be seen by the word that is missing.
+    (tmp_path / "run/cgroup.procs").write_text("4194305\n4194306\n")
+    assert group.pids() == [4194305, 4194306]
+    group._kill_all(group.pids())
+    assert (tmp_path / "run/cgroup.kill").read_text() == "1"
 
 
-def test_controllers_are_handed_down_once(tmp_path: Path) -> None:
-    (tmp_path / "cgroup.subtree_control").write_text("memory\n")
-    cgroups._hand_down(tmp_path, ["memory"])
-    assert (tmp_path / "cgroup.subtree_control").read_text() == "memory\n"
-    cgroups._hand_down(tmp_path, ["memory", "pids"])
-    assert (tmp_path / "cgroup.subtree_control").read_text() == "+pids"
+def test_trees_are_found_where_they_are_mounted(tmp_path: Path) -> None:
+    unified = tmp_path / "unified"
+    unified.mkdir()
+    (unified / "cgroup.controllers").write_text("cpu io memory pids\n")
+    (tmp_path / "mountinfo").write_text(MOUNTINFO + f"30 25 0:28 / {unified} rw - cgroup2 cgroup2 rw,nsdelegate\n")
+    (tmp_path / "cgroup").write_text(CGROUP)
+    top = Path("/sys/fs/cgroup")
+    assert cgroups.mounts(tmp_path) == [
+        Mount(1, frozenset({"memory"}), top / "memory", top / "memory/user/hub"),
+        Mount(1, frozenset({"cpu", "cpuacct"}), top / "cpu,cpuacct", top / "cpu,cpuacct/inner"),
+        Mount(1, frozenset({"pids"}), top / "the pids", top / "the pids"),
+        Mount(1, frozenset({"name=systemd"}), top / "systemd", top / "systemd"),
+        Mount(2, frozenset({"cpu", "io", "memory", "pids"}), unified, unified / "user.slice"),
+    ]
+
+
+def test_a_mount_of_another_part_of_a_tree_does_not_show_our_group(tmp_path: Path) -> None:
+    (tmp_path / "mountinfo").write_text("26 25 0:24 /docker/abc /mnt rw - cgroup cgroup rw,memory\n")
+    (tmp_path / "cgroup").write_text("4:memory:/docker/abcdef\n")
+    assert [mount.own for mount in cgroups.mounts(tmp_path)] == [None]
+
+
+def test_a_machine_without_control_groups_has_no_trees(tmp_path: Path) -> None:
+    (tmp_path / "mountinfo").write_text("22 1 0:20 / /sys rw,relatime - sysfs sysfs rw\n")
+    (tmp_path / "cgroup").write_text("")
+    assert cgroups.mounts(tmp_path) == []
+    assert (Trees().all(), Trees().group().directories, Trees().version("memory")) == ([], {}, None)
+
+
+def test_a_version_is_told_by_the_files_of_a_tree(tmp_path: Path) -> None:
+    a_group(tmp_path / "new", V2)
+    a_group(tmp_path / "old", V1)
+    trees = Trees(memory=str(tmp_path / "old"), track=str(tmp_path / "new"))
+    assert (trees.version("memory"), trees.version("track"), trees.version("cpu")) == (1, 2, None)
+    assert trees.group("run").directories == {
+        "memory": str(tmp_path / "old/run"),
+        "track": str(tmp_path / "new/run"),
+    }

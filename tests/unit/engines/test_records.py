@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -86,6 +87,15 @@ def test_a_run_is_alive_by_boot_pid_and_start_time_together(record: Record) -> N
     assert not replace(record, boot_id="another").is_alive()
     assert not replace(record, init=Process(record.init.pid, record.init.started + 1)).is_alive()
     assert not replace(record, init=Process(2**22 + 1, 1)).is_alive()
+
+
+def test_a_run_from_before_there_were_groups_is_known(record: Record, tmp_path: Path) -> None:
+    record.save(tmp_path)
+    for name in RECORD_FILES:
+        values = json.loads((tmp_path / name).read_text())
+        del values["groups"]
+        (tmp_path / name).write_text(json.dumps(values))
+    assert Record.load(tmp_path) == replace(record, groups={})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -48,6 +49,32 @@ async def test_another_run_refuses(server: httpx2.AsyncClient) -> None:
     message = {"name": "system.ping", "args": [], "session_id": "run-2"}
     assert (await server.post("/call", content=json.dumps(message))).status_code == 409
     assert "ok" in await answer(server, {**message, "session_id": "run-1"})
+
+
+async def test_a_call_that_comes_in_at_the_end_is_told_so() -> None:
+    """What is under way when the server's loop ends is cancelled; its caller gets a reply all the same."""
+    sent: list[Any] = []
+    asked = asyncio.Event()
+
+    async def receive() -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/call"}
+    app = make_app(IDENTITY)
+
+    async def handle() -> None:
+        await app(scope, receive, send)
+
+    call = asyncio.create_task(handle())
+    await asked.wait()
+    call.cancel()
+    await call
+    assert sent[0]["status"] == 503
+    assert json.loads(sent[1]["body"]) == {"error": "the project server is shutting down"}
 
 
 @pytest.mark.parametrize(

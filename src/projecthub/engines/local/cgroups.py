@@ -270,18 +270,20 @@ def _below(top: str, root: str, path: str | None) -> Path | None:
     return Path(top, path.removeprefix(root.rstrip("/")).lstrip("/"))
 
 
-def name_of(runtime_dir: Path) -> str:
-    """What stands for a runtime directory in the trees."""
-    return f"projecthub-{hashlib.sha256(os.fsencode(runtime_dir.resolve())).hexdigest()[:12]}"
+def tree_name(runtime_dir: Path) -> str:
+    """What the directory is called in every tree below which an engine makes the groups of its runs."""
+    # A container may share our trees and call a directory of its own the same, but its processes are not ours.
+    place = f"{Path('/proc/self/ns/pid').readlink()} {runtime_dir.resolve()}"
+    return f"projecthub-{hashlib.sha256(os.fsencode(place)).hexdigest()[:12]}"
 
 
 def find(runtime_dir: Path) -> Trees:
     """What can be used here, tried with groups that are removed again. Makes the directories for the runs.
 
     Args:
-        runtime_dir: The engine's; its name stands for it in the trees.
+        runtime_dir: The engine's; a name that follows from its path stands for it in the trees.
     """
-    name = name_of(runtime_dir)
+    name = tree_name(runtime_dir)
     found: dict[str, str] = {}
     for mount in sorted(mounts(), key=lambda each: -each.version):
         for base in _bases(mount):

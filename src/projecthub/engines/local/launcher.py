@@ -248,6 +248,7 @@ class Launcher:
             uid=uid,
             environment_file=environment_file,
             network=reach,
+            memory_bytes=limits.memory_bytes,
             max_address_space_bytes=limits.memory_bytes if self._trees.memory is None else None,
             max_processes=limits.processes if self._trees.processes is None else None,
         )

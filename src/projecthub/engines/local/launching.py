@@ -155,7 +155,8 @@ class Launching:
     async def launch(self, spec: StartSpec, session_id: str) -> Record:
         """Start a project's processes; their identity is saved when this returns.
 
-        If the call is cancelled, the start is undone or complete when the cancellation comes out.
+        If the call is cancelled, the start is undone or complete when the cancellation comes out. One that hangs is
+        undone after 20 s; a launcher that does not even do that is ended.
 
         Raises:
             StartFailed: It did not work; nothing of it is left.
@@ -182,14 +183,11 @@ class Launching:
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 return await asyncio.shield(answer)
-        except TimeoutError:
-            del self._answers[number]
-            self._process.kill()
-            await asyncio.wait([self._listener], timeout=_ABORT_TIMEOUT_S)
-            raise LauncherLost("the launcher does not answer") from None
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, TimeoutError) as given_up:
             self._ask({"id": number})
             await to_the_end(self._settle(answer))
+            if isinstance(given_up, TimeoutError):
+                raise _hung(answer) from given_up
             raise
         finally:
             self._answers.pop(number, None)
@@ -244,6 +242,16 @@ class Launching:
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+
+
+def _hung(answer: asyncio.Future[Record]) -> Exception:
+    """What to say of a start that took too long, by what became of the request to undo it."""
+    if isinstance(answer.exception(), LauncherLost):
+        return LauncherLost("the launcher does not answer")
+    return StartFailed(
+        f"the project could not be started: it has not come up within {_ANSWER_TIMEOUT_S:g} seconds, and was ended; "
+        "start it again, and if that does not help, ask the operator what keeps this machine so busy"
+    )
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -94,7 +94,8 @@ class Record:
             init=Process(**values["init"]),
             server=Process(**values["server"]),
             started_at=datetime.fromisoformat(values["started_at"]),
-            groups={str(purpose): str(path) for purpose, path in values["groups"].items()},
+            # Runs that were started before there were groups go on without.
+            groups={str(purpose): str(path) for purpose, path in values.get("groups", {}).items()},
         )
 
     @classmethod

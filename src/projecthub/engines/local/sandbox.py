@@ -49,6 +49,8 @@ _OWN_DIRECTORIES = {
     "/dev/shm": "size=25%,mode=1777",  # noqa: S108
     "/run": "size=64m,mode=0755",
 }
+_LIMITED_SHARES = {"/tmp": 4, "/dev/shm": 4, "/run": 8}  # noqa: S108
+"""Which part of its memory limit a project's files in memory may fill: they count as memory, and cannot be ended."""
 _CLEAN = kernel.MS_NOSUID | kernel.MS_NODEV
 _MAX_OPEN_FILES = 65536
 _MAX_PROCESSES = 4096
@@ -265,6 +267,23 @@ def prepare_project(root: str, covered: Sequence[str], hidden: Sequence[Path]) -
     for path in covered:
         with _step("read-only system"):
             kernel.restrict(root + path, kernel.MS_RDONLY | kernel.MS_NOSUID)
+
+
+def limit_files_in_memory(root: str, memory_bytes: int) -> None:
+    """Keep what `prepare_project` has mounted below a project's memory limit: a full ``/tmp`` must leave room to work.
+
+    Args:
+        root: Where `prepare` built the skeleton.
+        memory_bytes: The limit.
+
+    Raises:
+        StartFailed: The kernel refuses.
+    """
+    with _step("size of private directories"):
+        for path, share in _LIMITED_SHARES.items():
+            found = os.statvfs(root + path)
+            size = min(memory_bytes // share, found.f_blocks * found.f_frsize)
+            kernel.mount("project", root + path, "tmpfs", kernel.MS_REMOUNT | _CLEAN, f"size={size}")
 
 
 def enter(*, root: str, home: str, uid: int | None, user: str, resolver: str) -> None:

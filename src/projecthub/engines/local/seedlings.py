@@ -37,6 +37,7 @@ class Task:
         environment_file: Where the variables are that the project's people have set. The launcher never reads it: what
             it has once held, every later project can find in its own memory.
         network: What the project reaches.
+        memory_bytes: The project's limit, below which its files in memory stay; None: it has none.
         max_address_space_bytes: Of each process; set where no control group limits memory.
         max_processes: Of the project's uid; set where no control group limits them.
     """
@@ -46,6 +47,7 @@ class Task:
     uid: int | None
     environment_file: str | None
     network: Network
+    memory_bytes: int | None
     max_address_space_bytes: int | None
     max_processes: int | None
 
@@ -114,6 +116,8 @@ def grow(
         own_uid = isolation is Isolation.FULL
         sandbox.limit_resources(task.max_address_space_bytes, task.max_processes if own_uid else None)
         if isolated:
+            if task.memory_bytes is not None:
+                sandbox.limit_files_in_memory(str(skeleton), task.memory_bytes)
             resolver = network.resolver_configuration(task.network)
             sandbox.enter(root=str(skeleton), home=task.home, uid=task.uid, user=task.identity.user, resolver=resolver)
         else:
