@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from projecthub.engines.local import cgroups, kernel, network, processes, sandbox
+from projecthub.engines.local import cgroups, kernel, network, processes, sandbox, seccomp
 from projecthub.engines.local.records import SKELETON, Record, project_dir
 from projecthub.engines.local.seedlings import FAILED, GO, INIT_IS_UP, SERVER_IS_UP, Task, grow
 from projecthub.engines.local.sockets import receive_with_sender
@@ -196,6 +196,7 @@ class Launcher:
         kernel.adopt_orphans()
         kernel.set_process_name("project-launch")
         rehearse()
+        seccomp.is_offered()  # makes the filter, once for all
         gc.collect()
         gc.freeze()
 

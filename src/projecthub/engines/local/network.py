@@ -43,8 +43,8 @@ def enter_own() -> None:
     """
     kernel.unshare(kernel.CLONE_NEWNET)
     _raise_loopback()
-    for addresses in _UNREACHABLE:
-        _refuse_route(ipaddress.IPv4Network(addresses))
+    for request in _REFUSALS:
+        _ask_kernel(request)
 
 
 def _raise_loopback() -> None:
@@ -54,7 +54,8 @@ def _raise_loopback() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _REQUEST.pack(b"lo", flags | _IFF_UP))
 
 
-def _refuse_route(addresses: ipaddress.IPv4Network) -> None:
+def _refusal_of_route(addresses: ipaddress.IPv4Network) -> bytes:
+    """The request that makes addresses unreachable."""
     destination = addresses.network_address.packed
     body = (
         _ROUTE.pack(
@@ -68,8 +69,16 @@ def _refuse_route(addresses: ipaddress.IPv4Network) -> None:
         + destination
     )
     flags = _NLM_F_REQUEST | _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL
+    return _MESSAGE.pack(_MESSAGE.size + len(body), _RTM_NEWROUTE, flags, 1, 0) + body
+
+
+_REFUSALS = [_refusal_of_route(ipaddress.IPv4Network(addresses)) for addresses in _UNREACHABLE]
+"""Made once: what a project's first process works out by itself is memory that it shares with nobody."""
+
+
+def _ask_kernel(request: bytes) -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.send(_MESSAGE.pack(_MESSAGE.size + len(body), _RTM_NEWROUTE, flags, 1, 0) + body)
+        netlink.send(request)
         answer = netlink.recv(4096)
     _, kind, _, _, _ = _MESSAGE.unpack_from(answer)
     code = -struct.unpack_from("=i", answer, _MESSAGE.size)[0] if kind == _NLMSG_ERROR else errno.EPROTO
