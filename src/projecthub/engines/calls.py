@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import struct
+from collections import deque
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -32,6 +33,7 @@ from projecthub.errors import (
 MAX_REPLY_BYTES = 128 * 1024 * 1024
 """Two outputs of 10 Mi characters, each character an escape of six bytes, and a little more."""
 
+_LARGE_BYTES = 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BUSY_WAIT_S = 0.01
@@ -49,10 +51,44 @@ _ERRORS: dict[str, type[HubError]] = {
 }
 
 
+class _LargeReplies:
+    """Lets the servers of one project send one large reply at a time: the hub holds each of them several times over."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Path, deque[_Exchange]] = {}
+
+    def take(self, place: Path, exchange: _Exchange) -> bool:
+        """Whether this one may go on; if not, it is resumed when its turn comes."""
+        if place not in self._waiting:
+            self._waiting[place] = deque()
+            return True
+        self._waiting[place].append(exchange)
+        return False
+
+    def leave(self, place: Path, exchange: _Exchange, *, held: bool) -> None:
+        """This one has ended."""
+        waiting = self._waiting.get(place)
+        if waiting is None:
+            return
+        if not held:
+            with contextlib.suppress(ValueError):
+                waiting.remove(exchange)
+        elif waiting:
+            waiting.popleft().resume()
+        else:
+            del self._waiting[place]
+
+
+_large_replies = _LargeReplies()
+
+
 class _Exchange(asyncio.Protocol):
     """One request and its reply on a connection of its own: nothing to keep alive, nothing stale."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, place: Path, request: bytes) -> None:
+        self._place = place
+        self._may_be_large = False
+        self._waits = False
         self._request = request
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
@@ -61,6 +97,7 @@ class _Exchange(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
         # uvloop's transports are none of asyncio's classes: only their methods are the same.
+        self._transport: Any = transport
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -71,6 +108,11 @@ class _Exchange(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
+        if self._size > _LARGE_BYTES and not self._may_be_large and not self._waits:
+            self._may_be_large = _large_replies.take(self._place, self)
+            if not self._may_be_large:
+                self._waits = True
+                self._transport.pause_reading()
         if self._size > MAX_REPLY_BYTES:
             self._body.clear()
             self._fail(f"the project server's reply is larger than {MAX_REPLY_BYTES} bytes")
@@ -80,6 +122,17 @@ class _Exchange(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if not self.reply.done():
             self.reply.set_result((self._parser.get_status_code(), b"".join(self._body)))
+
+    def resume(self) -> None:
+        """Its turn to be large has come."""
+        self._waits, self._may_be_large = False, True
+        self._transport.resume_reading()
+
+    def leave(self) -> None:
+        """It is over, however it ended."""
+        if self._may_be_large or self._waits:
+            _large_replies.leave(self._place, self, held=self._may_be_large)
+            self._may_be_large = self._waits = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail("the project server ended before it answered")
@@ -133,13 +186,14 @@ async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
     request = f"{line} HTTP/1.1\r\nhost: project\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
     connection = await _connect(path)
     transport, exchange = await asyncio.get_running_loop().create_unix_connection(
-        lambda: _Exchange(request), sock=connection
+        lambda: _Exchange(path, request), sock=connection
     )
     try:
         status, reply = await exchange.reply
     finally:
         transport.abort()
         exchange.reply.cancel()
+        exchange.leave()
     if status != HTTPStatus.OK:
         raise ServerLost(_REFUSALS.get(status, f"the project server answered with status {status}"))
     return parse_reply(reply)

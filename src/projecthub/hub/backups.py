@@ -268,7 +268,8 @@ def _read_manifest(source: Path) -> dict[str, Any]:
             store["kind"] in FILES
             and isinstance(store["revision"], str)
             and isinstance(manifest["compressed"], bool)
-            and all(is_uuid(project_id) and isinstance(slot, int) for project_id, slot in projects.items())
+            and all(is_uuid(project_id) and type(slot) is int and slot >= 0 for project_id, slot in projects.items())
+            and len(set(projects.values())) == len(projects)
             and all(_PART.fullmatch(name) and isinstance(part["bytes"], int) for name, part in parts.items())
             and FILES[store["kind"]] in parts
         )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
+
+from projecthub.errors import Conflict
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
@@ -55,6 +58,7 @@ class Housekeeping:
         since_sweep = SWEEP_EVERY_S
         while True:
             try:
+                await self._keep_claim()
                 await self._keys.flush()
                 if since_sweep >= SWEEP_EVERY_S:
                     since_sweep = 0.0
@@ -63,6 +67,14 @@ class Housekeeping:
                 _log.exception("housekeeping.failed")
             await asyncio.sleep(FLUSH_EVERY_S)
             since_sweep += FLUSH_EVERY_S
+
+    async def _keep_claim(self) -> None:
+        try:
+            await self._store.keep_claim()
+        except Conflict as error:
+            # Two hubs would each run every project. This one ends, as if it had been asked to; projects run on.
+            _log.critical("hub.store_taken", error=error.message)
+            signal.raise_signal(signal.SIGTERM)
 
     async def sweep(self) -> None:
         """Do what is done once a minute. What fails keeps nothing else from being done."""

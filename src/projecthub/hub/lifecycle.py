@@ -158,7 +158,7 @@ class Lifecycle:
         """
         not_deleted(project)
         actor = self._actors.get(project.project_id)
-        if actor and actor.instance and not actor.wishes and project.state is State.RUNNING:
+        if actor and actor.instance and not actor.wishes and self._is_settled(project.project_id, project):
             return project
         return await self._ask(project.project_id, Want.START, by)
 

@@ -7,6 +7,7 @@ lock of a connection that is kept for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections.abc import AsyncIterator
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from projecthub.errors import Conflict, InternalError
 
@@ -50,22 +52,44 @@ async def claimed_file(store_file: Path) -> AsyncIterator[None]:
         os.close(descriptor)
 
 
-@asynccontextmanager
-async def claimed_database(engine: AsyncEngine) -> AsyncIterator[None]:
-    """Hold the store of a database.
+class DatabaseClaim:
+    """Holds the store of a database, on a connection that is kept for it."""
 
-    Raises:
-        Conflict: Another hub holds it.
-    """
-    async with engine.connect() as opened:
-        connection = await opened.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Make a claim that is not held yet."""
+        self._engine = engine
+        self._connection: AsyncConnection | None = None
+
+    async def hold(self) -> None:
+        """Take the store, or see that it still is ours; a database that was restarted has forgotten it.
+
+        Raises:
+            Conflict: Another hub holds it.
+            SQLAlchemyError: The database does not answer.
+        """
+        if self._connection is not None:
+            try:
+                await self._connection.execute(text("SELECT 1"))
+                return
+            except SQLAlchemyError:
+                await self.drop()
+        self._connection = await self._connect()
         for left in reversed(range(_TRIES)):
-            if (await connection.execute(text("SELECT pg_try_advisory_lock(:number)"), {"number": _NUMBER})).scalar():
-                break
+            taken = await self._connection.execute(text("SELECT pg_try_advisory_lock(:number)"), {"number": _NUMBER})
+            if taken.scalar():
+                return
             if not left:
+                await self.drop()
                 raise Conflict(_TAKEN)
             await asyncio.sleep(_BETWEEN_S)
-        try:
-            yield
-        finally:
-            await connection.invalidate()  # not back to the pool: the lock is the connection's
+
+    async def _connect(self) -> AsyncConnection:
+        return await (await self._engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
+
+    async def drop(self) -> None:
+        """Let go of the store. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                await connection.invalidate()  # not back to the pool: the lock is the connection's
+            await connection.close()

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from projecthub.errors import InvalidArgument, StoreUnavailable
-from projecthub.store._claim import claimed_database, claimed_file
+from projecthub.store._claim import DatabaseClaim, claimed_file
 from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
@@ -68,6 +68,7 @@ class Store:
         self._writers = writers
         self._clock = clock
         self._claims = contextlib.AsyncExitStack()
+        self._claim = DatabaseClaim(writers)
         # In SQLite there is one writer at a time; waiting here is fair, and costs no thread.
         self._turn = None if shared else asyncio.Lock()
 
@@ -121,7 +122,8 @@ class Store:
         """
         with translated():
             if self.shared:
-                await self._claims.enter_async_context(claimed_database(self._writers))
+                self._claims.push_async_callback(self._claim.drop)
+                await self._claim.hold()
             else:
                 path = self._writers.url.database
                 assert path is not None
@@ -141,6 +143,17 @@ class Store:
             yield
         finally:
             self._turn.release()
+
+    async def keep_claim(self) -> None:
+        """See that this still is the only hub of the store: a database that was restarted has forgotten it.
+
+        Raises:
+            Conflict: Another hub has taken it meanwhile.
+            InternalError: The database failed.
+        """
+        if self.shared:
+            with translated():
+                await self._claim.hold()
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

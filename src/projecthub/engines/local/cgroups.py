@@ -39,6 +39,7 @@ _WITHOUT_CONTROLLERS: Final = frozenset({"track", "account"})
 
 # The files that are written, by version: for memory the second keeps swap from being used on top.
 _MEMORY: Final = {1: ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), 2: ("memory.max", "memory.swap.max")}
+_SOCKETS: Final = "memory.kmem.tcp.limit_in_bytes"
 _CPU: Final = {1: "cpu.cfs_quota_us", 2: "cpu.max"}
 _UNLIMITED_BYTES: Final = {1: "-1", 2: "max"}
 
@@ -135,6 +136,12 @@ class Group:
         for directory in self._all():
             (directory / "cgroup.procs").write_text("0")
 
+    def add(self, pid: int) -> None:
+        """Move another process into it, as far as the kernel lets us."""
+        for directory in self._all():
+            with contextlib.suppress(OSError):
+                (directory / "cgroup.procs").write_text(str(pid))
+
     def limit(self, limits: Limits) -> None:
         """Set the limits, those that can be set.
 
@@ -216,6 +223,8 @@ def _limit_memory(directory: Path, version: int, limits: Limits) -> None:
     if (directory / with_swap).exists():  # a kernel that accounts for swap
         swap = "0" if version == 2 and limits.memory_bytes is not None else value
         (directory / with_swap).write_text(swap)
+    if (directory / _SOCKETS).exists():  # version 1 counts what waits in sockets by itself, if it is told to
+        (directory / _SOCKETS).write_text(value)
 
 
 def _limit_cpu(directory: Path, version: int, limits: Limits) -> None:

@@ -33,7 +33,7 @@ from projecthub.errors import ServerLost, StartFailed
 from projecthub.wire.ids import ProjectId, is_uuid
 
 _START_TIMEOUT_S = 30.0
-_FIND_TIMEOUT_S = 5.0
+_FIND_TIMEOUT_S = 1.0
 _LAUNCHERS = 3
 """How many launchers may be lost in a row before it is given up."""
 _REMEMBERED_EXITS = 1024
@@ -269,7 +269,8 @@ class LocalEngine:
         try:
             record = await launcher.launch(spec, session_id)
             if spec.network is Network.INTERNET:
-                await uplink.attach(project_dir(self._runtime_dir, spec.project_id), record.init, record.server)
+                directory, group = project_dir(self._runtime_dir, spec.project_id), Group(record.groups)
+                await uplink.attach(directory, record.init, record.server, group)
             await self._confirm(record, _START_TIMEOUT_S)
         except BaseException as error:
             await to_the_end(self._undo(spec.project_id, session_id))
@@ -325,7 +326,10 @@ class LocalEngine:
             await self._end(record, grace_s=0.0)
 
     async def find(self, project_id: ProjectId) -> Instance | None:
-        """The instance of a project that runs now and answers, whoever started it; None if none does."""
+        """The instance of a project that runs now, whoever started it; None if none does.
+
+        It is asked who it is; one that takes its time is known by its record.
+        """
         record = self._load(project_id) if is_uuid(project_id) else None
         if record is None or not record.is_alive():
             return None
@@ -333,8 +337,13 @@ class LocalEngine:
             return None  # its start was never completed
         try:
             await self._confirm(record, _FIND_TIMEOUT_S)
-        except (ServerLost, TimeoutError):
+        except ServerLost:
             return None
+        except TimeoutError:
+            if not record.is_alive():
+                return (
+                    None  # one that is alive and busy, or that its own people have stopped, is not to be ended for it
+                )
         self._records[project_id] = record
         return record.instance()
 

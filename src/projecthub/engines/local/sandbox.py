@@ -52,7 +52,8 @@ _OWN_DIRECTORIES = {
 _LIMITED_SHARES = {"/tmp": 4, "/dev/shm": 4, "/run": 8}  # noqa: S108
 """Which part of its memory limit a project's files in memory may fill: they count as memory, and cannot be ended."""
 _CLEAN = kernel.MS_NOSUID | kernel.MS_NODEV
-_MAX_OPEN_FILES = 65536
+_MAX_OPEN_FILES = 4096
+"""Of each process. What the kernel keeps for a socket is not all counted as the project's memory."""
 _MAX_PROCESSES = 4096
 
 
@@ -260,7 +261,9 @@ def prepare_project(root: str, covered: Sequence[str], hidden: Sequence[Path]) -
         kernel.mount("proc", root + "/proc", "proc", _CLEAN | kernel.MS_NOEXEC)
         for path, options in _OWN_DIRECTORIES.items():
             kernel.mount("project", root + path, "tmpfs", _CLEAN, options)
-        kernel.mount("devpts", root + "/dev/pts", "devpts", kernel.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
+        kernel.mount(
+            "devpts", root + "/dev/pts", "devpts", kernel.MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620,max=256"
+        )
         kernel.set_host_name(HOST_NAME)
     if covered:
         _show(root, covered, hidden)

@@ -90,6 +90,7 @@ _CLONE3 = _Call(435, 435)
 _UNSHARE = _Call(272, 97)
 _IOCTL = _Call(16, 29)
 _PERSONALITY = _Call(135, 92)
+_IO_SETUP = _Call(206, 0)
 _SOCKET = _Call(41, 198)
 _SOCKETPAIR = _Call(53, 199)
 
@@ -100,7 +101,8 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 """Typing into another's terminal, and the console's own."""
 _PERSONALITIES = (0, 0x0040000, 0xFFFFFFFF)
 """Plain; without random addresses, for debuggers; and the question which one is in force."""
-_FAMILIES = (1, 2, 10, 16)
+_NETLINK, _NETLINK_ROUTE = 16, 0
+_FAMILIES = (1, 2, 10, _NETLINK)
 """Unix, IPv4, IPv6, netlink. Others are rare, or, as vsock, know nothing of namespaces and reach past the sandbox."""
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -149,6 +151,18 @@ def _if_any_bit(index: int, bits: int) -> list[bytes]:
     return [_argument(index), test, _returns(_refuse(errno.EPERM)), _returns(_ALLOW)]
 
 
+def _unless_family(allowed: tuple[int, ...], refusal: int) -> list[bytes]:
+    """As `_unless_one_of` for the family of a socket; of netlink only routes, which tell what a network is like.
+
+    Other protocols of netlink carry messages between processes, in the kernel's memory and beyond every limit.
+    """
+    others = tuple(family for family in allowed if family != _NETLINK)
+    judged = [_argument(2), _instruction(_JUMP_EQUAL, _NETLINK_ROUTE, 1), _returns(_refuse(refusal)), _returns(_ALLOW)]
+    is_netlink = _instruction(_JUMP_EQUAL, _NETLINK, 0, len(judged))
+    tests = [_instruction(_JUMP_EQUAL, value, len(others) - i) for i, value in enumerate(others)]
+    return [_argument(0), is_netlink, *judged, *tests, _returns(_refuse(refusal)), _returns(_ALLOW)]
+
+
 _REFUSED_BY_ARGUMENT = (
     (_CLONE, _if_any_bit(0, _NEW_NAMESPACES)),
     # Its arguments are out of a filter's sight. A libc that is told that there is none uses clone.
@@ -156,7 +170,9 @@ _REFUSED_BY_ARGUMENT = (
     (_UNSHARE, _if_any_bit(0, _NEW_NAMESPACES | _NEW_TIME_NAMESPACE)),
     (_IOCTL, _if_one_of(1, (_TIOCSTI, _TIOCLINUX))),
     (_PERSONALITY, _unless_one_of(0, _PERSONALITIES, errno.EPERM)),
-    (_SOCKET, _unless_one_of(0, _FAMILIES, errno.EAFNOSUPPORT)),
+    # Asynchronous input and output of old: its contexts are counted for the whole machine, and are soon used up.
+    (_IO_SETUP, [_returns(_refuse(errno.ENOSYS))]),
+    (_SOCKET, _unless_family(_FAMILIES, errno.EAFNOSUPPORT)),
     (_SOCKETPAIR, _unless_one_of(0, _FAMILIES, errno.EAFNOSUPPORT)),
 )
 

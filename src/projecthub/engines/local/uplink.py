@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from projecthub.engines.local import processes
+from projecthub.engines.local.cgroups import Group
 from projecthub.engines.local.launching import to_the_end
 from projecthub.engines.local.processes import Process
 from projecthub.engines.local.records import LIFELINE_FILE, UPLINK_FILE
@@ -31,13 +32,14 @@ _DEVICE = "tap0"
 _SEARCHED = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
-async def attach(directory: Path, init: Process, server: Process) -> None:
+async def attach(directory: Path, init: Process, server: Process, group: Group) -> None:
     """Give a running project its way out, and wait until it is there.
 
     Args:
         directory: The project's runtime directory; what `end` needs is saved there.
         init: The project's first process, which holds the lifeline.
         server: A process in the project's network whose namespaces may be opened.
+        group: The run's control group: what the uplink uses counts as the project's.
 
     Raises:
         StartFailed: It did not work; the text is for people.
@@ -54,6 +56,7 @@ async def attach(directory: Path, init: Process, server: Process) -> None:
         process, _ = await _spawn(opened, lifeline, namespaces)
     if process is None:
         raise StartFailed(f"the project's network could not be connected: {PROGRAM} failed; run 'projecthub doctor'")
+    group.add(process.pid)
     (directory / UPLINK_FILE).write_text(json.dumps(asdict(process)))
 
 
