@@ -46,6 +46,7 @@ class HubProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PROJECTHUB_", "COCALC_"))}
         with (self.data_dir / "stderr.log").open("ab") as errors:
+            self._errors_before = len(self.errors())
             command = [sys.executable, "-m", "projecthub", "serve", "--bind=127.0.0.1:0", f"--data-dir={self.data_dir}"]
             process = subprocess.Popen(
                 [*self._within, *command],
@@ -67,12 +68,19 @@ class HubProcess:
         assert process.stdout is not None
         deadline = time.monotonic() + START_S
         while "projects list\n" not in self.output:
-            ready, _, _ = select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))
+            if self._environment.get("PROJECTHUB_LOG_FORMAT") == "json" and '"hub.serving"' in self._new_errors():
+                self.url = (self.data_dir / "url").read_text().strip()
+                return
+            ready, _, _ = select.select([process.stdout], [], [], 0.05)
             chunk = os.read(process.stdout.fileno(), 65536).decode() if ready else ""
-            if not chunk:
+            if (ready and not chunk) or time.monotonic() > deadline:
                 raise AssertionError(f"the hub did not start:\n{self.output}\n{self.errors()}")
             self.output += chunk
         self.url = self.output.split()[2]
+
+    def _new_errors(self) -> str:
+        """What it wrote to stderr since it was started last."""
+        return self.errors()[self._errors_before :]
 
     def errors(self) -> str:
         """What it wrote to stderr."""

@@ -112,6 +112,7 @@ def check_restored(own_hub: HubProcess, place: Path, name: str, before: list[str
         assert restored.admin_key == own_hub.admin_key
         with restored.hub() as hub:
             rows = {row["project_id"]: row for row in hub.projects.get(all=True)}
+            assert {row["state"]["state"] for row in rows.values()} == {"opened"}
             assert {*before, known["steady"], known["busy"], known["never"]} <= rows.keys()
             row = hub.projects.get(fields=["title", "description", "env"], project_id=known["steady"])[0]
             assert (row["title"], row["description"], row["env"]) == ("Steady", "d", {"NAME": "value"})

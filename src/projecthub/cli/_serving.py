@@ -145,6 +145,10 @@ def _announce(settings: Settings, hub: RunningHub, listener: socket.socket) -> N
     key_file = settings.data_dir / ADMIN_KEY_FILE
     # Where clients on this machine find the hub, whatever its port; the key lies beside it.
     (settings.data_dir / URL_FILE).write_text(url.replace("//0.0.0.0:", "//127.0.0.1:").replace("[::]", "[::1]") + "\n")
+    if settings.log_format == "json":  # for a service: every line is one object, and the key stays in its file
+        told = {"isolation": hub.isolation, "network": hub.network, "admin_key_file": str(key_file)}
+        _log.warning("hub.serving", url=url, data_dir=str(settings.data_dir), **told)
+        return
     lines = [
         f"projecthub serves {url}",
         f"  data directory  {settings.data_dir}",

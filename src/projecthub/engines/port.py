@@ -120,7 +120,8 @@ class Exit:
     Attributes:
         code: Exit code of the project server.
         signal: Number of the signal that ended it.
-        out_of_memory: Whether processes of the project had been ended for want of memory, the server perhaps too.
+        out_of_memory: Whether the server seems to have been ended for want of memory.
+        oom_kills: How many processes were ended for want of memory since its activity was asked for last.
         log: The last lines that the server wrote, at most 2,000 characters; not to be trusted.
         rebooted: Whether the machine was booted since; then nothing else is known.
     """
@@ -128,6 +129,7 @@ class Exit:
     code: int | None = None
     signal: int | None = None
     out_of_memory: bool = False
+    oom_kills: int = 0
     log: str = ""
     rebooted: bool = False
 

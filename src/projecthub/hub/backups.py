@@ -28,7 +28,7 @@ from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound
 from projecthub.files import Homes
 from projecthub.files.archives import COMPRESSED_SUFFIX, SUFFIX, archive, has_zstd, require_tools, unpack
 from projecthub.files.failures import unwritable
-from projecthub.store.snapshots import FILES, Kind, is_known, put_back, require_empty, take_snapshot
+from projecthub.store.snapshots import FILES, Kind, bring_to_rest, is_known, put_back, require_empty, take_snapshot
 from projecthub.wire.ids import ProjectId, is_uuid
 from projecthub.wire.units import to_iso
 
@@ -207,7 +207,9 @@ async def restore(
         await _unpack_homes(source, unfinished, manifest, uids, summary, watch)
         if ADMIN_KEY in manifest["parts"]:
             _write(unfinished / ADMIN_KEY, (source / ADMIN_KEY).read_bytes())
-        await put_back(kind, source / FILES[kind], _url_within(store_url, data_dir, unfinished))
+        restored_url = _url_within(store_url, data_dir, unfinished)
+        await put_back(kind, source / FILES[kind], restored_url)
+        await bring_to_rest(restored_url)
         os.sync()  # thousands of small files: one wait for all of them
         for name in ("projects", ADMIN_KEY, *(path.name for path in unfinished.glob("*.sqlite3"))):
             if (unfinished / name).exists():  # the store last: with it the directory is a hub's

@@ -141,8 +141,7 @@ class Chronicle:
                 return None
             await tx.log.append(instance.project_id, None, {"event": "project_died", "error": why}, at=now)
         figures.crashed()
-        if ended.out_of_memory:
-            figures.oom_killed()  # the last one, which no look at its activity sees
+        figures.oom_killed(ended.oom_kills)  # those that no look at its activity has seen
         _log.warning("project.died", project_id=instance.project_id, code=ended.code, signal=ended.signal)
         retry_at: datetime | None = columns["retry_at"]
         return retry_at

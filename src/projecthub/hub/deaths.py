@@ -74,8 +74,17 @@ def after_death(
     return columns | {"state_error": f"{why}{remedy}{last_words}"}
 
 
-def describe(ended: Exit) -> str:
-    """How a project server ended, in words for the project's people."""
+def describe(ended: Exit, *, unwatched: bool = False) -> str:
+    """How a project server ended, in words for the project's people.
+
+    Args:
+        ended: What is known of it.
+        unwatched: Whether no hub was running then.
+    """
+    if unwatched:
+        known = ended.code is not None or ended.signal is not None or ended.out_of_memory
+        how = describe(ended) if known else "the project server ended"
+        return f"{how} while no hub was running" + ("" if known else ", and how is not known")
     if ended.rebooted:
         return "the machine was restarted"
     if ended.out_of_memory:

@@ -113,8 +113,11 @@ class Idle:
             return False
         watched = self._watched.get(instance.project_id)
         if watched is None or watched.session_id != instance.session_id:
+            # Of a run that began while this hub was there all of its time counts.
+            known = self._opened_at <= instance.started_at < now
+            cpu_s, looked_at = (0.0, instance.started_at) if known else (activity.cpu_s, now)
             self._watched[instance.project_id] = _Watched(
-                instance.session_id, activity.cpu_s, now, min(instance.started_at, now)
+                instance.session_id, cpu_s, looked_at, min(instance.started_at, now)
             )
             watched = self._watched[instance.project_id]
         watched.new_oom_kills = max(activity.oom_kills - watched.oom_kills, 0)
@@ -203,6 +206,10 @@ class Idle:
             return None
         # A hub that was away for long leaves time to come back to what it still remembers.
         return max(since + timedelta(seconds=timeout_s), self._opened_at + WARNED_BEFORE)
+
+    async def look_at(self, instance: Instance) -> None:
+        """Look at one project now, so that `report` tells of this moment."""
+        await self._see(instance, self._clock.now())
 
     def report(self, project: Project) -> shapes.Idle:
         """Since when a project that runs is not used, why, and when it would be stopped."""

@@ -13,6 +13,7 @@ not at rest, `tick` those that are due: what failed on the way, and projects tha
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -395,7 +396,7 @@ class Lifecycle:
             ended = await self._ended(seen)
             await self._engine.stop(seen)
             if project.state is State.RUNNING and seen.epoch == project.epoch and not (ended and ended.rebooted):
-                why = f"{describe(ended)} while no hub watched it" if ended else "the project server did not answer"
+                why = describe(ended, unwatched=True) if ended else "the project server did not answer"
                 self._settle_at(project.project_id, await self._chronicle.died(seen, ended or Exit(), why))
                 return await self._chronicle.read(project.project_id)
         if project.state is State.RUNNING:
@@ -445,7 +446,10 @@ class Lifecycle:
 
     def _watch(self, actor: Actor, instance: Instance) -> None:
         actor.instance = instance
-        actor.watch = asyncio.create_task(self._await_end(actor, instance), name=f"watch-{instance.project_id}")
+        # What happens to it later has nothing to do with the request that started it.
+        actor.watch = asyncio.create_task(
+            self._await_end(actor, instance), name=f"watch-{instance.project_id}", context=contextvars.Context()
+        )
         self._watches.add(actor.watch)
         actor.watch.add_done_callback(self._watches.discard)
 

@@ -102,8 +102,10 @@ class Projects:
             Conflict: It does not run; with how it was stopped.
         """
         project = await self._of_member(caller, project_id, "must be collaborator on project to get status")
-        if self._lifecycle.instance(project.project_id) is None:
+        instance = self._lifecycle.instance(project.project_id)
+        if instance is None:
             raise Conflict(f"project '{project.project_id}' does not run{await self._last_stop(project)}")
+        await self._idle.look_at(instance)
         return self._idle.report(project)
 
     async def _last_stop(self, project: Project) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from sqlalchemy import inspect, make_url, select, text
+from sqlalchemy import inspect, make_url, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -100,6 +100,18 @@ async def put_back(kind: Kind, source: Path, url: str) -> None:
         await asyncio.to_thread(copy_sqlite, source, Path(parsed.database or ""))
     except (OSError, sqlite3.Error) as error:
         raise InternalError(f"the store cannot be written: {_reason(error)}") from error
+
+
+async def bring_to_rest(url: str) -> None:
+    """Have no project of a store wished to run: for a store that was put back, where none of them does.
+
+    Raises:
+        InternalError: The store cannot be written.
+    """
+    at_rest = {"state": "stopped", "desired": "stopped", "instance": None, "state_error": None}
+    async with _connected(url, writes=True) as connection:
+        await connection.execute(update(projects).where(projects.c.desired == "running").values(at_rest))
+        await connection.execute(update(projects).where(projects.c.state == "stopping").values(at_rest))
 
 
 async def require_empty(kind: Kind, url: str) -> None:
@@ -198,12 +210,12 @@ def _kind(url: str) -> tuple[Kind, URL]:
 
 
 @contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
-    """A connection that only reads, and sees one moment."""
+async def _connected(url: str, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
+    """A connection that sees one moment; it only reads, unless it ``writes``: what is written is kept at the end."""
     readers, writers = _engines(url)
     try:
         with translated():
-            async with readers.connect() as connection:
+            async with writers.begin() if writes else readers.connect() as connection:
                 yield connection
     finally:
         await readers.dispose()

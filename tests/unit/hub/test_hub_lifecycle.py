@@ -205,7 +205,10 @@ async def test_a_hub_that_comes_back_tells_of_what_is_gone(house: House, ann: Pr
     house.engine.end(house.engine.live[project_id], Exit())
     house.join()
     await house.lifecycle.open()
-    assert "while no hub watched it; start it again" in (await house.projects.state(ann, project_id))["error"]
+    assert (
+        "the project server ended while no hub was running, and how is not known; start it again"
+        in (await house.projects.state(ann, project_id))["error"]
+    )
 
 
 async def test_what_runs_and_does_not_answer_is_ended_by_the_hub_that_comes_back(house: House, ann: Principal) -> None:

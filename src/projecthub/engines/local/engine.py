@@ -72,6 +72,7 @@ class LocalEngine:
         self._networks = frozenset({Network.HOST})
         self._trees = Trees()
         self._before_boot: set[str] = set()
+        self._oom_kills: dict[str, int] = {}  # by session, as of the last look at its activity
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -427,8 +428,10 @@ class LocalEngine:
             await processes.end_of(record.init)
             await uplink.end(project_dir(self._runtime_dir, record.project_id))
         known = read_exit(project_dir(self._runtime_dir, record.project_id))
-        if known.code is None and Group(record.groups).oom_kills():
-            known = replace(known, out_of_memory=True)
+        kills = Group(record.groups).oom_kills() - self._oom_kills.pop(record.session_id, 0)
+        if kills > 0:
+            killed = known.code is None and known.signal in (None, signal.SIGKILL)
+            known = replace(known, out_of_memory=killed, oom_kills=kills)
         self._exits[record.session_id] = known
         if len(self._exits) > _REMEMBERED_EXITS:
             self._exits.popitem(last=False)
@@ -452,7 +455,8 @@ class LocalEngine:
         group = Group(record.groups)
         pids = group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
         activity = processes.activity_of(pids, own=(record.init.pid, record.server.pid))
-        return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s, oom_kills=group.oom_kills())
+        kills = self._oom_kills[record.session_id] = group.oom_kills()
+        return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s, oom_kills=kills)
 
     async def call(
         self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None
