@@ -435,6 +435,19 @@ async def test_a_server_that_was_ended_for_want_of_memory_says_so(bench: Bench) 
     await bench.engine.stop(instance)
 
 
+async def test_a_death_that_has_nothing_to_do_with_memory_says_so(bench: Bench) -> None:
+    needs(bench, "memory")
+    for number, seen in ((signal.SIGKILL, True), (signal.SIGABRT, False)):
+        instance = await bench.engine.start(with_limits(bench, memory_bytes=100_000_000))
+        await bench.bash(instance, f"{HOG}; true")
+        if seen:  # what was told of already does not count once more
+            await bench.engine.activity(instance)
+        os.kill(instance.pid, number)
+        exit = await bench.engine.wait(instance)
+        assert (exit.signal, exit.out_of_memory, exit.oom_kills) == (number, False, 0 if seen else 1)
+        await bench.engine.stop(instance)
+
+
 async def test_a_full_tmp_leaves_room_to_work(bench: Bench) -> None:
     needs(bench, "memory")
     instance = await bench.engine.start(with_limits(bench, memory_bytes=100_000_000))

@@ -43,6 +43,8 @@ NUMBERS = {
     "fanotify_init": (300, 262),
     "fsopen": (430, 430),
     "init_module": (175, 105),
+    "io_destroy": (207, 1),
+    "io_setup": (206, 0),
     "io_uring_setup": (425, 425),
     "keyctl": (250, 219),
     "mount_setattr": (442, 442),
@@ -745,6 +747,30 @@ def read_all_packets() -> object:
 @attempt
 def reach_the_host_of_a_virtual_machine() -> object:
     return socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+
+
+@attempt
+def keep_messages_in_memory_of_the_kernel() -> object:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 2).close()  # netlink for users: counted as nobody's
+
+
+@attempt
+def use_up_what_the_machine_counts_of_old_aio() -> object:
+    context = ctypes.c_ulong(0)
+    call("io_setup", 1, ctypes.byref(context))
+    return call("io_destroy", context.value)
+
+
+@attempt
+def use_up_the_terminals_of_the_machine() -> object:
+    masters = []
+    try:
+        for _ in range(300):
+            masters.append(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY))
+    finally:
+        for master in masters:
+            os.close(master)
+    return "300 terminals"
 
 
 @attempt
