@@ -11,6 +11,7 @@
     |  |  `- OwnershipDenied  an owner's matter
     |  |- NotFound            no such account, project, path, share, license, key
     |  |- Conflict            the thing is not in a state that allows it
+    |  |  `- StoppedMeanwhile    a start is void
     |  `- QueryRefused        a user query breaks the rules of its table
     |- LimitError       wait, or ask for more
     |- ProjectError     the project's side failed
@@ -97,6 +98,12 @@ class Conflict(CallerError):
     """The thing is not in a state that allows it."""
 
     code = "conflict"
+
+
+class StoppedMeanwhile(Conflict):
+    """The start is void, because somebody has stopped the project meanwhile."""
+
+    code = "stopped_meanwhile"
 
 
 class QueryRefused(CallerError):

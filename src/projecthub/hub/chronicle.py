@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from projecthub.engines.port import Exit, Instance
-from projecthub.errors import Conflict, HubError, NotFound
+from projecthub.errors import Conflict, HubError, NotFound, StoppedMeanwhile
 from projecthub.hub import figures
 from projecthub.hub.deaths import after_death, last_words
 from projecthub.hub.permissions import not_deleted
-from projecthub.hub.wishes import StoppedMeanwhile
 from projecthub.store.records import Project, State
 from projecthub.wire.units import from_ms, to_ms
 

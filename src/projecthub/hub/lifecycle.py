@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from projecthub.engines.port import Exit, Instance, StartSpec
-from projecthub.errors import Conflict, HubError, InternalError, LimitError, NotFound
+from projecthub.errors import Conflict, HubError, InternalError, LimitError, NotFound, StoppedMeanwhile
 from projecthub.hub import figures
 from projecthub.hub.chronicle import Chronicle, last_seen
 from projecthub.hub.deaths import LONGEST_DELAY, describe
 from projecthub.hub.permissions import not_deleted
-from projecthub.hub.wishes import Actor, StoppedMeanwhile, Want, Wish
+from projecthub.hub.wishes import Actor, Want, Wish
 from projecthub.store.records import Project, State
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from projecthub.errors import Conflict
+from projecthub.errors import StoppedMeanwhile
 
 if TYPE_CHECKING:
     from projecthub.engines.port import Instance
@@ -25,10 +25,6 @@ class Want(StrEnum):
     RESTART = "restart"
     SETTLE = "settle"
     """Whatever the store says is wished: the hub's own, for when something went wrong on the way."""
-
-
-class StoppedMeanwhile(Conflict):
-    """A start is void, because somebody has stopped the project meanwhile."""
 
 
 _LEADS_TO_RUNNING = (Want.START, Want.RESTART)
