@@ -154,13 +154,15 @@ async def test_a_copy_that_waits_for_its_turn_is_bounded_too(homes: Homes) -> No
 # Quotas
 
 
-async def copy_within(homes: Homes, quota_bytes: int, path: str = "src", **options: Any) -> CopySummary:
+async def copy_within(
+    homes: Homes, quota_bytes: int, path: str = "src", target_path: str = "dst", **options: Any
+) -> CopySummary:
     """Copy between two projects, the target being held to a quota."""
     return await homes.copy(
         src_project_id=ONE,
         src_path=path,
         target_project_id=OTHER,
-        target_path="dst",
+        target_path=target_path,
         options=CopyOptions(**options),
         uid=None,
         quota_bytes=quota_bytes,
@@ -209,7 +211,7 @@ async def test_copies_at_the_same_time_do_not_exceed_it_together(homes: Homes) -
     await homes.ensure(OTHER, uid=None)
     for number in range(6):
         write(source / f"{number}", os.urandom(1_000_000))
-    copies = (copy_within(homes, 3_500_000, f"{number}") for number in range(6))
+    copies = (copy_within(homes, 3_500_000, f"{number}", f"{number}") for number in range(6))
     outcomes = await asyncio.gather(*copies, return_exceptions=True)
     assert sum(isinstance(outcome, LimitError) for outcome in outcomes) == 3
     assert (await homes.disk_use(OTHER)).used_bytes <= 3_500_000
