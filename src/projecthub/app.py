@@ -89,8 +89,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
     """
     isolation = _isolation(settings)
     async with AsyncExitStack() as stack:
-        _make_private(settings.data_dir)
-        stack.callback(os.close, _lock(settings.data_dir))
+        stack.enter_context(own_data_dir(settings.data_dir))
         clock = SystemClock()
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)

@@ -44,8 +44,6 @@ def _failure(error: OSError, what: str) -> HubError:
         return LimitError(f"{what}: the hub's disk takes no writes at present; ask the hub's operator to look at it")
     if code in _SHORT:
         return LimitError(f"{what}: the hub has too much to do; try again later")
-    if code == errno.EROFS:
-        return LimitError(f"{what}: the hub's disk is read-only; tell the hub's operator")
     if code in _CHANGED:
         return Conflict(f"{what}: it, or a directory that holds it, was changed meanwhile; copy again")
     if code == errno.EXDEV:

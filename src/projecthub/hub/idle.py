@@ -10,7 +10,7 @@ Source: Wire contract 7.2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -50,12 +50,12 @@ class _Watched:
     Attributes:
         session_id: Which run.
         cpu_s: Its processor time at the last look.
-        oom_kills: How many of its processes had been ended for want of memory by then.
-        new_oom_kills: How many of these since the look before.
         looked_at: When that was.
         active_at: When it last showed a sign of use other than a call that came.
         sign: Which.
-        blocked_by: What kept it from being idle at the last look.
+        terminals: How many were open at the last look.
+        oom_kills: How many of its processes had been ended for want of memory by then.
+        told_oom_kills: How many of these the log tells of.
         warned: Since when it had been idle when it was warned.
     """
 
@@ -64,9 +64,9 @@ class _Watched:
     looked_at: datetime
     active_at: datetime
     sign: str = "it was started"
+    terminals: int = 0
     oom_kills: int = 0
-    new_oom_kills: int = 0
-    blocked_by: list[str] = field(default_factory=list)
+    told_oom_kills: int = 0
     warned: datetime | None = None
 
 
@@ -120,10 +120,9 @@ class Idle:
                 instance.session_id, cpu_s, looked_at, min(instance.started_at, now)
             )
             watched = self._watched[instance.project_id]
-        watched.new_oom_kills = max(activity.oom_kills - watched.oom_kills, 0)
-        watched.oom_kills = activity.oom_kills
-        watched.blocked_by = self._blocks(instance.project_id, activity)
-        sign = watched.blocked_by[0] if watched.blocked_by else _busy(watched, activity, now)
+        watched.oom_kills, watched.terminals = activity.oom_kills, activity.terminals
+        blocks = self._blocks(instance.project_id)
+        sign = blocks[0] if blocks else _busy(watched, activity, now)
         watched.cpu_s, watched.looked_at = activity.cpu_s, now
         if sign is None:
             return False
@@ -132,22 +131,27 @@ class Idle:
 
     async def _tell_oom_kills(self, now: datetime) -> None:
         """Note in the log of projects that processes of theirs were ended for want of memory."""
-        hit = {each: seen.new_oom_kills for each, seen in self._watched.items() if seen.new_oom_kills}
-        if not hit:
+        seen = {each: watched.oom_kills for each, watched in self._watched.items()}
+        new = {each: kills - self._watched[each].told_oom_kills for each, kills in seen.items()}
+        new = {each: kills for each, kills in new.items() if kills > 0}
+        if not new:
             return
         async with self._store.write() as tx:
-            for project_id, processes in hit.items():
-                await tx.log.append(
-                    project_id, None, {"event": "project_out_of_memory", "processes": processes}, at=now
-                )
-        figures.oom_killed(sum(hit.values()))
+            for project_id, kills in new.items():
+                await tx.log.append(project_id, None, {"event": "project_out_of_memory", "processes": kills}, at=now)
+        figures.oom_killed(sum(new.values()))
+        for project_id in new:
+            if watched := self._watched.get(project_id):
+                watched.told_oom_kills = seen[project_id]
 
-    def _blocks(self, project_id: ProjectId, activity: Activity) -> list[str]:
+    def _blocks(self, project_id: ProjectId) -> list[str]:
+        """What keeps a project from being idle now: calls under way, and terminals that were open at the last look."""
         calls = self._calls.under_way(project_id)
         blocks = [f"{calls} calls are under way" if calls > 1 else "a call is under way"] if calls else []
-        if activity.terminals:
-            several = activity.terminals > 1
-            blocks.append(f"{activity.terminals} terminals are open" if several else "a terminal is open")
+        watched = self._watched.get(project_id)
+        if watched is not None and watched.terminals:
+            several = watched.terminals > 1
+            blocks.append(f"{watched.terminals} terminals are open" if several else "a terminal is open")
         return blocks
 
     async def _judge(self, project: Project, now: datetime) -> bool:
@@ -201,8 +205,7 @@ class Idle:
         timeout_s = self._quotas.idle_timeout_s(project.run_quota)
         if timeout_s is None or self._quotas.always_running(project.run_quota, project.settings):
             return None
-        watched = self._watched.get(project.project_id)
-        if self._calls.under_way(project.project_id) or (watched and watched.blocked_by):
+        if self._blocks(project.project_id):
             return None
         # A hub that was away for long leaves time to come back to what it still remembers.
         return max(since + timedelta(seconds=timeout_s), self._opened_at + WARNED_BEFORE)
@@ -216,10 +219,7 @@ class Idle:
         now = self._clock.now()
         since, sign = self._idle_since(project, now)
         stop_at = self._would_stop_at(project, since)
-        watched = self._watched.get(project.project_id)
-        blocked_by = list(watched.blocked_by) if watched else []
-        if self._calls.under_way(project.project_id) and not any("call" in block for block in blocked_by):
-            blocked_by.append("a call is under way")
+        blocked_by = self._blocks(project.project_id)
         if self._quotas.always_running(project.run_quota, project.settings):
             blocked_by.append("it is to run always")
         timeout_s = self._quotas.idle_timeout_s(project.run_quota)

@@ -110,8 +110,8 @@ async def bring_to_rest(url: str) -> None:
     """
     at_rest = {"state": "stopped", "desired": "stopped", "instance": None, "state_error": None}
     async with _connected(url, writes=True) as connection:
-        await connection.execute(update(projects).where(projects.c.desired == "running").values(at_rest))
-        await connection.execute(update(projects).where(projects.c.state == "stopping").values(at_rest))
+        not_at_rest = (projects.c.desired == "running") | (projects.c.state == "stopping")
+        await connection.execute(update(projects).where(not_at_rest).values(at_rest))
 
 
 async def require_empty(kind: Kind, url: str) -> None:

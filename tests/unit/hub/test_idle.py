@@ -224,6 +224,7 @@ async def test_what_ran_out_of_memory_is_noted(house: House, ann: Principal) -> 
     project_id = await running(house, ann)
     for kills in (2, 2, 3):
         house.engine.signs[project_id] = Activity(cpu_s=0.5, terminals=0, processes=0, oom_kills=kills)
+        await house.projects.idle(ann, project_id)  # who asks in between takes nothing away
         await minutes(house, 1)
     assert [event for event in await events(house, project_id) if event["event"] == "project_out_of_memory"] == [
         {"event": "project_out_of_memory", "processes": 2},

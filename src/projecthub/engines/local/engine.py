@@ -8,9 +8,10 @@ import shutil
 import signal
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import structlog
@@ -41,6 +42,8 @@ _NOTHING = Usage(processes=0, rss=0, pss=0, uss=0, swap=0, cpu_s=0.0)
 # How long an init that has no pid namespace may take to kill and reap everything before it is killed itself.
 _HUNT_S = 5.0
 _REMOVALS, _REMOVAL_S = 100, 0.01
+
+_T = TypeVar("_T")
 
 _log = structlog.get_logger()
 
@@ -134,8 +137,8 @@ class LocalEngine:
         boot_id = processes.boot_id()
         for left in self._runtime_dir.glob(".environment-*"):
             left.unlink(missing_ok=True)
-        records = {project_id: self._load(project_id) for project_id in self._known()}
-        await self._end_unrecorded()
+        records = self._recorded()
+        await self._end_unrecorded(records.values())
         for project_id, record in records.items():
             directory = project_dir(self._runtime_dir, project_id)
             if record is None:
@@ -156,10 +159,9 @@ class LocalEngine:
         if not is_locked_alive(directory):
             shutil.rmtree(directory, ignore_errors=True)
 
-    async def _end_unrecorded(self) -> None:
-        """End all that runs in groups of ours and belongs to no run: what a launcher that is gone had begun."""
-        records = [record for project_id in self._known() if (record := self._load(project_id)) is not None]
-        kept = {Path(directory).name for record in records for directory in record.groups.values()}
+    async def _end_unrecorded(self, records: Iterable[Record | None]) -> None:
+        """End all in groups of ours that belongs to none of these runs: a launcher that is gone had begun it."""
+        kept = {Path(directory).name for record in records if record for directory in record.groups.values()}
         await asyncio.gather(*(self._end_group(self._trees.group(name)) for name in self._trees.names() - kept))
 
     async def _end_group(self, group: Group) -> None:
@@ -173,30 +175,28 @@ class LocalEngine:
     def _known(self) -> list[ProjectId]:
         return [ProjectId(each.name) for each in self._runtime_dir.iterdir() if is_uuid(each.name)]
 
+    def _recorded(self) -> dict[ProjectId, Record | None]:
+        """The record of each known project; None where it cannot be read."""
+        return {project_id: self._load(project_id) for project_id in self._known()}
+
     async def _ready_launcher(self) -> Launching:
         async with self._launcher_lock:
             if self._launcher is None or not self._launcher.is_alive:
                 if self._launcher is not None:
                     await self._launcher.close()
-                    await self._end_unrecorded()
-                self._launcher = await self._begin_launcher()
+                    await self._end_unrecorded(self._recorded().values())
+                self._launcher = await _with_another(self._begin_launcher, "the launcher could not be started: {error}")
                 self._networks, _ = await uplink.networks(self._launcher.trial_pid)
             return self._launcher
 
     async def _begin_launcher(self) -> Launching:
-        for left in reversed(range(_LAUNCHERS)):
-            try:
-                return await Launching.begin(
-                    isolation=self.isolation,
-                    network=self._network,
-                    trees=self._trees,
-                    runtime_dir=self._runtime_dir,
-                    hidden=self._hidden,
-                )
-            except LauncherLost as error:
-                if not left:
-                    raise StartFailed(f"the launcher could not be started: {error}") from error
-        raise AssertionError("the last attempt returns or raises")
+        return await Launching.begin(
+            isolation=self.isolation,
+            network=self._network,
+            trees=self._trees,
+            runtime_dir=self._runtime_dir,
+            hidden=self._hidden,
+        )
 
     async def ready(self) -> None:
         """Return if a project could be started now: if there is a launcher, or a new one can be had.
@@ -215,7 +215,7 @@ class LocalEngine:
             if self._launcher is not None:
                 await self._launcher.close()
                 self._launcher = None
-                await self._end_unrecorded()
+                await self._end_unrecorded(self._recorded().values())
                 self._trees.remove()
 
     def _lock(self, project_id: ProjectId) -> asyncio.Lock:
@@ -250,13 +250,8 @@ class LocalEngine:
                         "the project could not be started: an earlier run of it is alive, and its record is damaged; "
                         "restart the hub, which ends it"
                     )
-            for left in reversed(range(_LAUNCHERS)):
-                try:
-                    return await self._launch(spec)
-                except LauncherLost as error:
-                    if not left:
-                        raise StartFailed(f"the project could not be started: {error}; try again") from error
-        raise AssertionError("the last attempt returns or raises")
+            told = "the project could not be started: {error}; try again"
+            return await _with_another(lambda: self._launch(spec), told)
 
     async def _launch(self, spec: StartSpec) -> Instance:
         """Start a project server with the launcher that there is, and undo all of it if that fails.
@@ -340,11 +335,9 @@ class LocalEngine:
             await self._confirm(record, _FIND_TIMEOUT_S)
         except ServerLost:
             return None
-        except TimeoutError:
+        except TimeoutError:  # it is busy, or was stopped by its own people: not to be ended for that
             if not record.is_alive():
-                return (
-                    None  # one that is alive and busy, or that its own people have stopped, is not to be ended for it
-                )
+                return None
         self._records[project_id] = record
         return record.instance()
 
@@ -377,10 +370,8 @@ class LocalEngine:
             # Its init was killed, and nothing but the parent's end held the rest together.
             killed = processes.kill_tree(record.server.pid)
             await asyncio.gather(*(processes.end_of(process) for process in killed))
-        group = Group(record.groups)
-        await group.kill()
         await asyncio.wait([self._watch(record)])
-        await self._end_group(group)
+        await self._end_group(Group(record.groups))
         if record.isolation is Isolation.NONE:
             # Only here is /tmp the machine's own: the scripts of commands that were killed with their server.
             for left in Path("/tmp").glob(f"exec-{record.session_id}-*"):  # noqa: S108
@@ -437,23 +428,27 @@ class LocalEngine:
             self._exits.popitem(last=False)
         return known
 
+    def _alive(self, instance: Instance) -> Record | None:
+        """The record of an instance that runs."""
+        record = self._load(instance.project_id)
+        ours = record is not None and record.session_id == instance.session_id and record.is_alive()
+        return record if ours else None
+
     async def usage(self, instance: Instance) -> Usage:
         """What the instance uses now; all zero if it has ended."""
-        record = self._load(instance.project_id)
-        if record is None or record.session_id != instance.session_id or not record.is_alive():
+        record = self._alive(instance)
+        if record is None:
             return _NOTHING
-        group = Group(record.groups)
-        pids = group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
+        group, pids = await _processes_of(record)
         usage = await asyncio.to_thread(processes.usage_of, pids)
         return replace(usage, oom_kills=group.oom_kills(), cpu_s=group.cpu_s() or usage.cpu_s)
 
     async def activity(self, instance: Instance) -> Activity | None:
         """What shows that the instance is in use; None if it has ended."""
-        record = self._load(instance.project_id)
-        if record is None or record.session_id != instance.session_id or not record.is_alive():
+        record = self._alive(instance)
+        if record is None:
             return None
-        group = Group(record.groups)
-        pids = group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
+        group, pids = await _processes_of(record)
         activity = processes.activity_of(pids, own=(record.init.pid, record.server.pid))
         kills = self._oom_kills[record.session_id] = group.oom_kills()
         return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s, oom_kills=kills)
@@ -470,3 +465,28 @@ class LocalEngine:
         """
         socket = project_dir(self._runtime_dir, instance.project_id) / SOCKET_FILE
         return await calls.call(socket, instance.session_id, name, arguments, timeout_s=timeout_s)
+
+
+async def _with_another(attempt: Callable[[], Awaitable[_T]], told: str) -> _T:
+    """Try again while launchers are lost, a few times.
+
+    Args:
+        attempt: What needs a launcher.
+        told: What to say when the last one is lost, with ``{error}`` in it.
+
+    Raises:
+        StartFailed: All were lost.
+    """
+    for left in reversed(range(_LAUNCHERS)):
+        try:
+            return await attempt()
+        except LauncherLost as error:
+            if not left:
+                raise StartFailed(told.format(error=error)) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _processes_of(record: Record) -> tuple[Group, list[int]]:
+    """The control group of a run, and its processes: those of the group, or where there is none, of the tree."""
+    group = Group(record.groups)
+    return group, group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
