@@ -18,11 +18,13 @@ from campaign.plan import Fault, FaultKind
 from campaign.rows import project_rows
 from projecthub.engines.local.records import RECORD_FILES
 
-BY_SIGNAL: Final = r"ended by signal SIGKILL|ended, and nobody saw how while no hub watched it"
+_NOBODY: Final = "ended while no hub was running, and how is not known"
+
+BY_SIGNAL: Final = rf"ended by signal SIGKILL|{_NOBODY}"
 """How it ended is known to the hub that saw it. If that was killed before it told, the next one says so."""
-UNSEEN: Final = r"ended by signal SIGKILL|ended, and nobody saw how"
+UNSEEN: Final = rf"ended by signal SIGKILL|ended, and nobody saw how|{_NOBODY}"
 """Its init writes down how a server ended; who kills the init kills the witness."""
-LOST: Final = r"did not answer|ended, and nobody saw how"
+LOST: Final = rf"did not answer|ended, and nobody saw how|{_NOBODY}"
 
 _FROZEN_RESTART_S: Final = 0.2
 
