@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,6 +32,9 @@ from projecthub.errors import (
 
 MAX_REPLY_BYTES = 128 * 1024 * 1024
 """Two outputs of 10 Mi characters, each character an escape of six bytes, and a little more."""
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""Of one value of a stream."""
 
 _LARGE_BYTES = 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
@@ -182,8 +185,12 @@ def listener(path: Path) -> int | None:
     return int(pid)
 
 
+def _request(line: str, body: bytes) -> bytes:
+    return f"{line} HTTP/1.1\r\nhost: project\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
 async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
-    request = f"{line} HTTP/1.1\r\nhost: project\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    request = _request(line, body)
     connection = await _connect(path)
     transport, exchange = await asyncio.get_running_loop().create_unix_connection(
         lambda: _Exchange(path, request), sock=connection
@@ -262,16 +269,126 @@ async def call(
         ServerLost, CallTimeout, UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed, ProjectError: As
             `Engine.call` says.
     """
-    try:
-        body = json.dumps({"name": name, "args": arguments, "session_id": session_id}).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(f"the arguments of {name} must be JSON") from error
+    body = _body(session_id, name, arguments)
     try:
         async with asyncio.timeout(timeout_s):
             answer = await _exchange(path, "POST /call", body)
     except TimeoutError as error:
         raise CallTimeout(f"timeout: {name} has not answered within {timeout_s:g} s; it goes on") from error
     return take_result(answer)
+
+
+def _body(session_id: str, name: str, arguments: Sequence[object]) -> bytes:
+    try:
+        return json.dumps({"name": name, "args": arguments, "session_id": session_id}).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"the arguments of {name} must be JSON") from error
+
+
+class _Lines(asyncio.Protocol):
+    """A reply of many lines: those that have come, and no more than a few that nobody has taken yet."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._parser = httptools.HttpResponseParser(self)
+        self._rest = bytearray()
+        self._lines: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._news = asyncio.Event()
+        self._trouble: ServerLost | None = None
+
+    def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
+        self._transport: Any = transport
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._end("the project server's reply is not HTTP")
+        self._news.set()
+
+    def on_headers_complete(self) -> None:
+        if (status := self._parser.get_status_code()) != HTTPStatus.OK:
+            self._end(_REFUSALS.get(status, f"the project server answered with status {status}"))
+
+    def on_body(self, data: bytes) -> None:
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            self._lines.append(bytes(self._rest) + line)
+            self._rest.clear()
+        self._rest += rest
+        self._waiting_bytes += len(data)
+        if len(self._rest) > MAX_LINE_BYTES:
+            self._rest.clear()
+            self._end(f"the project server's reply has a line of more than {MAX_LINE_BYTES} bytes")
+        elif self._has_enough:
+            self._transport.pause_reading()
+
+    @property
+    def _has_enough(self) -> bool:
+        return bool(self._lines) and self._waiting_bytes > _LARGE_BYTES
+
+    def on_message_complete(self) -> None:
+        if self._rest:  # a reply of one line that does not end with one
+            self._lines.append(bytes(self._rest))
+            self._rest.clear()
+        self._end(_STOPPED)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end("the project server ended before it answered")
+
+    def _end(self, why: str) -> None:
+        if self._trouble is None:
+            self._trouble = ServerLost(why)
+            self._transport.abort()
+        self._news.set()
+
+    async def take(self) -> bytes:
+        """The next line.
+
+        Raises:
+            ServerLost: There is none.
+        """
+        while not self._lines:
+            if self._trouble is not None:
+                raise self._trouble
+            self._news.clear()
+            await self._news.wait()
+        line = self._lines.popleft()
+        self._waiting_bytes -= len(line) + 1
+        if self._trouble is None and not self._has_enough:
+            self._transport.resume_reading()
+        return line
+
+
+async def stream(path: Path, session_id: str, name: str, arguments: Sequence[object]) -> AsyncGenerator[object, None]:
+    """The values of a streaming method of a project server, as `Engine.stream` says.
+
+    Args:
+        path: Its unix socket.
+        session_id: The run that is meant; another one on the same socket refuses.
+        name: The method.
+        arguments: Its arguments.
+
+    Raises:
+        ServerLost, UnknownMethod, InvalidArgument, NotFound, LimitError, ProjectError: As `Engine.stream` says.
+    """
+    request = _request("POST /stream", _body(session_id, name, arguments))
+    connection = await _connect(path)
+    transport, lines = await asyncio.get_running_loop().create_unix_connection(lambda: _Lines(request), sock=connection)
+    try:
+        while True:
+            answer = parse_reply(await lines.take())
+            if isinstance(answer, dict) and "item" in answer:
+                yield answer["item"]
+            elif isinstance(answer, dict) and answer.get("end") is True:
+                return
+            else:
+                take_result(answer)  # an error, of whatever kind
+                raise ServerLost("the project server's reply is neither a value nor an error")
+    finally:
+        transport.abort()
 
 
 def take_result(answer: object) -> object:

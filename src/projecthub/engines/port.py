@@ -9,7 +9,7 @@ Every engine passes the suite in ``tests/contract/test_engines.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -277,5 +277,21 @@ class Engine(Protocol):
             ServerLost: No answer, or not an answer of a project server (whatever runs in there is not trusted).
             CallTimeout: No answer within ``timeout_s``.
             UnknownMethod, InvalidArgument, ExecFailed: As the project server says.
+        """
+        ...
+
+    def stream(self, instance: Instance, name: str, arguments: Sequence[object]) -> AsyncGenerator[object, None]:
+        """Call a method of the project server that has many JSON values to give, and yield them as they come.
+
+        Closing the generator ends the work in the project. What is not taken waits in the project, not here.
+
+        Args:
+            instance: Which server.
+            name: Name of the method.
+            arguments: As for `call`.
+
+        Raises:
+            ServerLost: The server ended, or what came is not of a project server.
+            UnknownMethod, InvalidArgument, NotFound, LimitError, ProjectError: As the project server says.
         """
         ...

@@ -6,6 +6,7 @@ Source: Wire contract 1.4, 1.7.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -15,9 +16,9 @@ from projecthub.errors import InvalidArgument, LimitError, PermissionDenied, Ser
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from projecthub.engines.port import Engine
+    from projecthub.engines.port import Engine, Instance
     from projecthub.hub.clock import Clock
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
@@ -109,12 +110,37 @@ class ProjectCalls:
             ServerLost: It has stopped meanwhile.
             HubError: What the project server refuses; see `Engine.call`.
         """
+        instance = self._instance(project_id)
+        with self._counted(project_id):
+            return await self._engine.call(instance, name, arguments)
+
+    async def stream(
+        self, project_id: ProjectId, name: str, arguments: Sequence[object]
+    ) -> AsyncGenerator[object, None]:
+        """The values of a streaming method of a project that `wake` has started. Close it when no more are wanted.
+
+        Raises:
+            ServerLost: It has stopped meanwhile.
+            HubError: What the project server refuses; see `Engine.stream`.
+        """
+        instance = self._instance(project_id)
+        with self._counted(project_id):
+            async with aclosing(self._engine.stream(instance, name, arguments)) as values:
+                async for value in values:
+                    yield value
+
+    def _instance(self, project_id: ProjectId) -> Instance:
         instance = self._lifecycle.instance(project_id)
         if instance is None:
             raise ServerLost(f"project '{project_id}' was stopped before the call reached it; call again")
+        return instance
+
+    @contextmanager
+    def _counted(self, project_id: ProjectId) -> Iterator[None]:
+        """Count a call as under way."""
         self._under_way[project_id] += 1
         try:
-            return await self._engine.call(instance, name, arguments)
+            yield
         finally:
             self._under_way[project_id] -= 1
             if not self._under_way[project_id]:

@@ -1,8 +1,10 @@
 """The project server over HTTP: an ASGI application on uvicorn, on a socket that is given.
 
 The body of ``/call`` is ``{"name", "args", "session_id"}``; the reply has status 200 and is ``{"ok": value}`` or
-``{"error": text, "code": code}``. A ``session_id``, if given, names the run that the caller means; another run refuses
-with status 409, so that nobody who holds on to an old instance reaches its successor by mistake.
+``{"error": text, "code": code}``. ``/stream`` takes the same and answers with a line of JSON for each value as it
+comes, ``{"item": value}``, and at last with ``{"end": true}`` or the error; it ends when its caller goes away. A
+``session_id``, if given, names the run that the caller means; another run refuses with status 409, so that nobody who
+holds on to an old instance reaches its successor by mistake.
 """
 
 from __future__ import annotations
@@ -12,14 +14,15 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 import uvicorn
 
-from projecthub.errors import HubError, InternalError, InvalidArgument
+from projecthub.errors import HubError, InternalError, InvalidArgument, ServerLost
 from projecthub.projectserver.arguments import show
 from projecthub.projectserver.identity import Identity
 from projecthub.projectserver.methods import Methods
@@ -31,6 +34,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEEP_ALIVE_S = 75
+_STREAM = "stream"
+_ANOTHER_RUN = {"error": "another run of this project"}
 _log = logging.getLogger(__name__)
 
 
@@ -39,18 +44,41 @@ def make_app(identity: Identity) -> App:
     methods = Methods(identity)
     me = {"project_id": identity.project_id, "epoch": identity.epoch, "session_id": identity.session_id}
 
+    def take(body: bytes) -> tuple[str, list[object]] | None:
+        """What is called; None if another run is meant."""
+        message = _parse(body)
+        ours = message.get("session_id", identity.session_id) == identity.session_id
+        return _take_call(message) if ours else None
+
     async def call(body: bytes) -> tuple[int, object]:
         try:
-            message = _parse(body)
-            if message.get("session_id", identity.session_id) != identity.session_id:
-                return HTTPStatus.CONFLICT, {"error": "another run of this project"}
-            name, arguments = _take_call(message)
-            return HTTPStatus.OK, {"ok": await methods.call(name, arguments)}
+            if (called := take(body)) is None:
+                return HTTPStatus.CONFLICT, _ANOTHER_RUN
+            return HTTPStatus.OK, {"ok": await methods.call(*called)}
+        except Exception as error:
+            return HTTPStatus.OK, _told(error)
+
+    async def stream(body: bytes, send: Send) -> None:
+        try:
+            called = take(body)
         except HubError as error:
-            return HTTPStatus.OK, {"error": error.message, "code": error.code}
-        except Exception:
-            _log.exception("a call failed")
-            return HTTPStatus.OK, {"error": "the project server made a mistake", "code": InternalError.code}
+            await _answer(send, HTTPStatus.OK, _told(error))
+            return
+        if called is None:
+            await _answer(send, HTTPStatus.CONFLICT, _ANOTHER_RUN)
+            return
+        await _begin(send, HTTPStatus.OK, b"application/x-ndjson")
+        try:
+            async with aclosing(methods.stream(*called)) as values:
+                async for value in values:
+                    await _send_line(send, {"item": value})
+            last: object = {"end": True}
+        except asyncio.CancelledError:  # if somebody still reads this, it is the end of this server
+            last = {"error": "the project server is shutting down", "code": ServerLost.code}
+        except Exception as error:
+            last = _told(error)
+        await _send_line(send, last)
+        await send({"type": "http.response.body"})
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         match scope["method"], scope["path"]:
@@ -59,17 +87,49 @@ def make_app(identity: Identity) -> App:
                     status, value = await call(await _read(receive))
                 except asyncio.CancelledError:  # it came in just before the end
                     status, value = HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the project server is shutting down"}
+            case "POST", "/stream":
+                await _while_wanted(stream(await _read(receive), send), receive)
+                return
             case "GET", "/identity":
                 status, value = HTTPStatus.OK, me
-            case method, "/call" | "/identity":
+            case method, "/call" | "/stream" | "/identity":
                 status, value = HTTPStatus.METHOD_NOT_ALLOWED, {"error": f"not by {method}"}
             case _, path:
                 status, value = HTTPStatus.NOT_FOUND, {"error": f"there is no {path}"}
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(value).encode()})
+        await _answer(send, status, value)
 
     return app
+
+
+def _told(error: Exception) -> dict[str, str]:
+    """What to say of an error."""
+    if isinstance(error, HubError):
+        return {"error": error.message, "code": error.code}
+    _log.error("a call failed", exc_info=error)
+    return {"error": "the project server made a mistake", "code": InternalError.code}
+
+
+async def _while_wanted(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do some work, and give it up when whoever asked for it goes away, or when this server is to end."""
+    task = asyncio.create_task(work, name=_STREAM)
+    gone = asyncio.ensure_future(receive())  # after the body nothing comes but the end
+    await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+    for each in (task, gone):
+        each.cancel()
+    await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _begin(send: Send, status: int, kind: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+
+
+async def _answer(send: Send, status: int, value: object) -> None:
+    await _begin(send, status, b"application/json")
+    await send({"type": "http.response.body", "body": json.dumps(value).encode()})
+
+
+async def _send_line(send: Send, value: object) -> None:
+    await send({"type": "http.response.body", "body": json.dumps(value).encode() + b"\n", "more_body": True})
 
 
 async def _read(receive: Receive) -> bytes:
@@ -117,6 +177,9 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
+        for task in asyncio.all_tasks():
+            if task.get_name() == _STREAM:
+                task.cancel()
         # Whoever asks us to end asks the commands too, and allows them a time for it that we need not know.
         while self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from projecthub.errors import UnknownMethod
 from projecthub.projectserver.environment import make_environment
@@ -11,6 +11,7 @@ from projecthub.projectserver.execution import Executor
 from projecthub.projectserver.identity import Identity
 
 Method = Callable[[Sequence[object]], Awaitable[object]]
+StreamMethod = Callable[[Sequence[object]], AsyncGenerator[object, None]]
 
 
 class Methods:
@@ -25,6 +26,7 @@ class Methods:
             "system.ping": self._ping,
             "system.test": self._test,
         }
+        self._streams: dict[str, StreamMethod] = {}
 
     async def call(self, name: str, arguments: Sequence[object]) -> object:
         """Call a method by its name and return its JSON value.
@@ -37,6 +39,18 @@ class Methods:
         if method is None:
             raise UnknownMethod(f"unknown function '{name}'")
         return await method(arguments)
+
+    def stream(self, name: str, arguments: Sequence[object]) -> AsyncGenerator[object, None]:
+        """Call a method that has many JSON values to give, by its name. Closing what is returned ends it.
+
+        Raises:
+            UnknownMethod: There is none of that name.
+            HubError: As the method says; while it is iterated.
+        """
+        method = self._streams.get(name)
+        if method is None:
+            raise UnknownMethod(f"unknown stream '{name}'")
+        return method(arguments)
 
     async def _ping(self, _: Sequence[object]) -> object:
         return {"now": _now_ms()}

@@ -105,3 +105,15 @@ async def test_bodies_that_are_not_json(server: httpx2.AsyncClient, body: bytes)
 async def test_other_paths_and_methods(server: httpx2.AsyncClient) -> None:
     assert (await server.get("/call")).status_code == 405
     assert (await server.get("/")).status_code == 404
+
+
+async def test_an_unknown_stream(server: httpx2.AsyncClient) -> None:
+    reply = await server.post("/stream", content=json.dumps({"name": "no.such", "args": []}))
+    assert [json.loads(line) for line in reply.text.splitlines()] == [
+        {"error": "unknown stream 'no.such'", "code": "unknown_method"}
+    ]
+
+
+async def test_a_stream_of_another_run_is_refused(server: httpx2.AsyncClient) -> None:
+    message = {"name": "no.such", "args": [], "session_id": "run-2"}
+    assert (await server.post("/stream", content=json.dumps(message))).status_code == 409

@@ -8,7 +8,7 @@ import shutil
 import signal
 import weakref
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -465,6 +465,15 @@ class LocalEngine:
         """
         socket = project_dir(self._runtime_dir, instance.project_id) / SOCKET_FILE
         return await calls.call(socket, instance.session_id, name, arguments, timeout_s=timeout_s)
+
+    def stream(self, instance: Instance, name: str, arguments: Sequence[object]) -> AsyncGenerator[object, None]:
+        """The values of a streaming method of a project server.
+
+        Raises:
+            ServerLost, UnknownMethod, InvalidArgument, NotFound, LimitError, ProjectError: As `Engine.stream` says.
+        """
+        socket = project_dir(self._runtime_dir, instance.project_id) / SOCKET_FILE
+        return calls.stream(socket, instance.session_id, name, arguments)
 
 
 async def _with_another(attempt: Callable[[], Awaitable[_T]], told: str) -> _T:

@@ -1,0 +1,112 @@
+"""Streams of a project server, from servers that are proper and from such as are not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from projecthub.engines.calls import MAX_LINE_BYTES, stream
+from projecthub.errors import NotFound, ServerLost
+
+pytestmark = pytest.mark.anyio
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n"
+
+
+@asynccontextmanager
+async def serving(socket: Path, serve: Serve) -> AsyncIterator[None]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await serve(reader, writer)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_unix_server(answer, socket)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+def saying(body: bytes, head: bytes = HEAD) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + body)
+        await writer.drain()
+
+    return serve
+
+
+async def taken(socket: Path) -> list[object]:
+    return [value async for value in stream(socket, "run-1", "some.values", [])]
+
+
+async def test_values_come_in_their_order(tmp_path: Path) -> None:
+    lines = b"".join(json.dumps({"item": number}).encode() + b"\n" for number in range(1000))
+    async with serving(tmp_path / "s", saying(lines + b'{"end": true}\n')):
+        assert await taken(tmp_path / "s") == list(range(1000))
+
+
+async def test_an_error_ends_it(tmp_path: Path) -> None:
+    body = b'{"item": 1}\n{"error": "no such thing", "code": "not_found"}\n'
+    async with serving(tmp_path / "s", saying(body)):
+        values = stream(tmp_path / "s", "run-1", "some.values", [])
+        assert await anext(values) == 1
+        with pytest.raises(NotFound, match="no such thing"):
+            await anext(values)
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        *(saying(b""), saying(b'{"item": 1}\n'), saying(b"[]\n"), saying(b'{"end": 1}\n'), saying(b"\xff\n")),
+        saying(b"", b"nonsense\r\n\r\n"),
+        saying(b"{}", b"HTTP/1.1 409 Conflict\r\ncontent-length: 2\r\n\r\n"),
+        saying(b"", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        saying(b'{"item": "' + b"x" * MAX_LINE_BYTES + b'"}\n{"end": true}'),
+    ],
+)
+async def test_what_is_no_stream_is_a_lost_server(tmp_path: Path, serve: Serve) -> None:
+    async with serving(tmp_path / "s", serve):
+        with pytest.raises(ServerLost):
+            await taken(tmp_path / "s")
+
+
+async def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(ServerLost, match="not there"):
+        await taken(tmp_path / "s")
+
+
+async def test_what_is_not_taken_waits_in_the_project(tmp_path: Path) -> None:
+    """And whoever wants no more is gone for the server at once."""
+    line = b'{"item": "' + b"x" * 100_000 + b'"}\n'
+    sent, gone = [0], asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        try:
+            while True:
+                writer.write(line)
+                await writer.drain()
+                sent[0] += len(line)
+        except ConnectionError:
+            gone.set()
+
+    async with serving(tmp_path / "s", serve):
+        async with aclosing(stream(tmp_path / "s", "run-1", "some.values", [])) as values:
+            await anext(values)
+            seen = -1
+            while seen != sent[0]:  # until it is held back
+                seen = sent[0]
+                await asyncio.sleep(0.05)
+            assert seen < 8_000_000
+            assert await anext(values) == "x" * 100_000
+        async with asyncio.timeout(5):
+            await gone.wait()
