@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from projecthub.api.background import Background
 from projecthub.api.endpoints import hub_endpoint, project_endpoint
 from projecthub.api.health import FiguresFor, health_routes
+from projecthub.api.native import PREFIX, make_native_app
 from projecthub.api.request_ids import RequestIds
 from projecthub.wire.methods import Endpoint
 
@@ -32,6 +33,7 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
             Route(Endpoint.HUB, hub_endpoint(services, background)),
             Route(Endpoint.PROJECT, project_endpoint(services, background)),
             *(Route(f"{endpoint}/", _without_slash, methods=_ANY_METHOD) for endpoint in Endpoint),
+            Mount(PREFIX, make_native_app(services, routers=[])),
             *health_routes(services.readiness, services.figures, services.keys, figures_for),
         ],
         middleware=[Middleware(RequestIds)],

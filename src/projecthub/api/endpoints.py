@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from prometheus_client import Counter, Histogram
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
+from projecthub.api.access import tell
 from projecthub.api.arguments import parse
 from projecthub.api.handlers import HANDLERS, Call
 from projecthub.api.request_ids import SCOPE_KEY
@@ -38,19 +37,7 @@ if TYPE_CHECKING:
 _NOT_AN_ACCOUNT: Final = "must be signed in and MUST provide an api key (cookies are not allowed)"
 _NOBODY: Final = "must sign in as project or account"
 
-_CALLS: Final = Counter("projecthub_calls", "Calls by method and outcome.", ["method", "outcome"])
-_SECONDS: Final = Histogram("projecthub_call_seconds", "Time to answer a call.", ["method"])
-
-SLOW_S: Final = 1.0
-"""Calls that take as long are logged at level info, all others at level debug: a line costs a fifth of a ping."""
-
 _log = structlog.get_logger()
-
-
-@cache
-def _figures(label: str, outcome: str) -> tuple[Counter, Histogram]:
-    """The figures of a method and an outcome, of which there are few; looking them up takes a lock each."""
-    return _CALLS.labels(label, outcome), _SECONDS.labels(label)
 
 
 @dataclass(slots=True)
@@ -68,8 +55,6 @@ class RpcEndpoint:
     def __init__(self, serve: Callable[[Request, Parameters, _Progress], Awaitable[Any]]) -> None:
         """Make the endpoint; ``serve`` gives a JSON value or raises a `HubError`."""
         self._serve = serve
-        # Bound once: a logger that has to find out first what it is costs as much as all else that a call is told by.
-        self._access = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -96,13 +81,7 @@ class RpcEndpoint:
             body = to_json({"error": to_text(known) if progress.in_method else known.message})
             outcome = known.code
             headers = {CODE_HEADER: known.code}
-        count, seconds = _figures(progress.label, outcome)
-        took_s = time.perf_counter() - begin
-        count.inc()
-        seconds.observe(took_s)
-        log = self._access.info if took_s >= SLOW_S else self._access.debug
-        ms = round(took_s * 1000, 1)
-        log("call.answered", method=progress.label, outcome=outcome, ms=ms, account_id=progress.account_id)
+        tell(progress.label, outcome, time.perf_counter() - begin, progress.account_id)
         return Response(body, media_type="application/json", headers=headers)
 
 

@@ -1,0 +1,72 @@
+"""The native API as one application, to be mounted at `PREFIX`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+
+from projecthub.api.native import problems
+from projecthub.errors import InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from projecthub.api.services import Services
+
+PREFIX: Final = "/api/v1"
+
+_DESCRIPTION: Final = (
+    "Work inside projects. Whoever is on a project, and the project's own keys, may do everything here. "
+    "Errors are problems of RFC 9457."
+)
+_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of an account or of the project."},
+    "basic": {"type": "http", "scheme": "basic", "description": "The API key as the user name, without a password."},
+}
+
+
+class _Native(FastAPI):
+    """The application, whose document tells how to sign in."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+        document["security"] = [{name: []} for name in _SCHEMES]
+        return document
+
+
+def make_native_app(services: Services, routers: Sequence[APIRouter]) -> FastAPI:
+    """The application.
+
+    Args:
+        services: The hub's; routes find them in their `Member`.
+        routers: One a noun, each made by `make_router`.
+    """
+    app = _Native(
+        title="projecthub",
+        version="1",
+        description=_DESCRIPTION,
+        docs_url=None,  # its pages would load scripts of others
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={HTTPException: _unrouted},
+    )
+    app.state.services = services
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+async def _unrouted(request: Request, error: HTTPException) -> Response:
+    """What no route takes."""
+    if error.status_code == 404:
+        return problems.answer(NotFound(f"there is nothing at {request.url.path}; see {PREFIX}/openapi.json"))
+    return problems.answer(
+        InvalidArgument(f"{request.method} is not for {request.url.path}; see {PREFIX}/openapi.json"),
+        status=error.status_code,
+    )

@@ -1,0 +1,74 @@
+"""Who asks, for the routes of a project: dependencies that every route takes one of."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path
+from starlette.requests import Request
+
+from projecthub.api.requests import read_key
+from projecthub.api.services import Services
+from projecthub.errors import NotSignedIn
+from projecthub.hub.principals import Principal
+from projecthub.store.records import Project
+from projecthub.wire.ids import ProjectId
+
+_NOBODY = "must be signed in: give an API key of an account or of the project as 'Authorization: Bearer <key>'"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody who may do what the project's people may.
+
+    Attributes:
+        caller: Who: an account, or the project's own key.
+        project: The project as it was when the request came.
+        services: The hub's services.
+    """
+
+    caller: Principal
+    project: Project
+    services: Services
+
+    @property
+    def project_id(self) -> ProjectId:
+        """Which project."""
+        return self.project.project_id
+
+
+async def _member(
+    request: Request, project_id: Annotated[str, Path(description="The project's id, a uuid.")]
+) -> Member:
+    """Whoever asks, if they may.
+
+    Raises:
+        NotSignedIn: No key, or one that is not valid.
+        InvalidArgument: No uuid.
+        PermissionDenied: The caller is not on the project, or the key is of another one.
+        Conflict: The project is deleted.
+    """
+    services: Services = request.app.state.services
+    caller = await services.keys.check(read_key(request))
+    if caller is None:
+        raise NotSignedIn(_NOBODY)
+    request.state.account_id = caller.account_id
+    project = await services.calls.access(caller, services.calls.target(caller, project_id))
+    return Member(caller, project, services)
+
+
+AnyMember = Annotated[Member, Depends(_member)]
+"""For routes that need no running project."""
+
+
+async def _awake(member: AnyMember) -> Member:
+    """Have the project running, and mark it as used.
+
+    Raises:
+        Conflict, StartFailed: See `Lifecycle.start`.
+    """
+    await member.services.calls.wake(member.caller, member.project)
+    return member
+
+
+AwakeMember = Annotated[Member, Depends(_awake)]
+"""For routes that need the project to run: it is started first."""

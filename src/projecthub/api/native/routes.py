@@ -1,0 +1,97 @@
+"""Routes of the native API: errors become problems, and every answer is counted and told of like that of a call."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from projecthub.api.access import tell
+from projecthub.api.native import problems
+from projecthub.api.request_ids import SCOPE_KEY
+from projecthub.errors import HubError, InternalError, InvalidArgument, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": problems.Problem, "description": description, "content": {problems.MEDIA_TYPE: {}}}
+    for status, description in (("4XX", "The request has to be changed."), ("5XX", "The hub or the project failed."))
+}
+
+_log = structlog.get_logger()
+
+
+class NativeRoute(APIRoute):
+    """One route."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with what all routes have in common around it."""
+        handle = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            begin = time.perf_counter()
+            outcome = "ok"
+            try:
+                response = await handle(request)
+            except Exception as error:
+                response, outcome = _problem(request, error)
+            label = f"{request.method} {self.path_format}"
+            tell(label, outcome, time.perf_counter() - begin, getattr(request.state, "account_id", None))
+            return response
+
+        return told
+
+
+def make_router(noun: str) -> APIRouter:
+    """A router for a noun: what every route of a project has in common.
+
+    Args:
+        noun: Such as ``files``; the routes' place and their tag in the documentation.
+    """
+    # 422 is what FastAPI would document for itself; a request that breaks its rules is answered like any other bad one.
+    return APIRouter(
+        prefix="/projects/{project_id}",
+        tags=[noun],
+        route_class=NativeRoute,
+        responses={**PROBLEMS, 422: PROBLEMS["4XX"]},
+    )
+
+
+def _problem(request: Request, error: Exception) -> tuple[Response, str]:
+    """The answer for an error, and its outcome for the figures."""
+    if isinstance(error, StoreUnavailable):
+        _log.error("store.unavailable", path=request.url.path, error=error.message)
+    if isinstance(error, RequestValidationError):
+        known: HubError = InvalidArgument(_sentence(error))
+        return problems.answer(known, status=422), known.code
+    if isinstance(error, HTTPException):
+        known = InvalidArgument(str(error.detail))
+        return problems.answer(known, status=error.status_code), known.code
+    if isinstance(error, ClientDisconnect):
+        known = InvalidArgument("the request was not read to its end")
+        return problems.answer(known), known.code
+    if isinstance(error, HubError) and (not isinstance(error, InternalError) or isinstance(error, StoreUnavailable)):
+        return problems.answer(error), error.code
+    _log.error("call.failed", path=request.url.path, exc_info=error)
+    request_id = request.scope[SCOPE_KEY]
+    known = InternalError(
+        f"the hub made a mistake, which its log holds under request_id {request_id}; tell its operator"
+    )
+    return problems.answer(known, request_id=request_id), known.code
+
+
+def _sentence(error: RequestValidationError) -> str:
+    """The first of the values that do not fit, and why."""
+    problem = error.errors()[0]
+    place, *names = (str(part) for part in problem["loc"])
+    return f"{place} '{'.'.join(names)}' does not fit: {problem['msg']}" if names else f"{place}: {problem['msg']}"

@@ -1,0 +1,34 @@
+"""The native API: its document, and how it tells of what goes wrong."""
+
+from __future__ import annotations
+
+import httpx2
+
+from tests.hubs import HubProcess
+
+
+def test_the_document_tells_how_to_sign_in(hub_process: HubProcess) -> None:
+    document = httpx2.get(f"{hub_process.url}/api/v1/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert document["servers"] == [{"url": "/api/v1"}]
+    assert document["security"] == [{"bearer": []}, {"basic": []}]
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "basic"}
+
+
+def test_what_is_not_there_is_a_problem(hub_process: HubProcess) -> None:
+    reply = httpx2.get(f"{hub_process.url}/api/v1/no/such")
+    assert reply.status_code == 404
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json() == {
+        "type": "urn:projecthub:error:not_found",
+        "title": "There is no such thing",
+        "status": 404,
+        "detail": "there is nothing at /api/v1/no/such; see /api/v1/openapi.json",
+        "code": "not_found",
+    }
+    assert reply.headers["x-projecthub-error"] == "not_found"
+
+
+def test_other_methods_are_told_so(hub_process: HubProcess) -> None:
+    reply = httpx2.post(f"{hub_process.url}/api/v1/openapi.json")
+    assert (reply.status_code, reply.json()["code"]) == (405, "invalid_argument")
