@@ -126,6 +126,36 @@ async def test_what_a_launcher_leaves_goes_when_it_is_replaced(bench: Bench) -> 
     assert await bench.engine.find(instance.project_id) == instance
 
 
+async def test_what_a_launcher_leaves_goes_though_nobody_asks_for_another(bench: Bench) -> None:
+    if not bench.engine._trees.all():
+        pytest.skip("this user has no control groups on this machine")
+    [launcher] = bench.launchers()
+    instance = await bench.engine.start(bench.spec())
+    own = {Path(directory) for directory in bench.engine._records[instance.project_id].groups.values()}
+    async with asyncio.timeout(10):
+        while not spares(launcher):
+            await asyncio.sleep(0.01)
+        assert set(bench.groups()) > own  # the spare's
+        launcher.kill()
+        while set(bench.groups()) != own:
+            await asyncio.sleep(0.01)
+    assert await bench.engine.find(instance.project_id) == instance
+
+
+async def test_a_spare_that_was_killed_leaves_no_group(bench: Bench) -> None:
+    if not bench.engine._trees.all():
+        pytest.skip("this user has no control groups on this machine")
+    [launcher] = bench.launchers()
+    async with asyncio.timeout(10):
+        for _ in range(5):
+            while not (waiting := spares(launcher)):
+                await asyncio.sleep(0.01)
+            before = set(bench.groups())
+            waiting[-1].kill()
+            while before & set(bench.groups()):
+                await asyncio.sleep(0.01)
+
+
 async def test_a_start_that_loses_every_launcher_fails_in_words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def kill_all() -> None:
         while True:

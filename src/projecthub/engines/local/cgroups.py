@@ -195,6 +195,11 @@ class Group:
             await asyncio.sleep(_LOOK_S)
         return True
 
+    def kill_once(self) -> None:
+        """Kill what is in it now, and do not wait."""
+        if pids := self.pids():
+            self._kill_all(pids)
+
     def _kill_all(self, pids: Sequence[int]) -> None:
         with contextlib.suppress(KeyError, OSError):
             Path(self.directories["track"], "cgroup.kill").write_text("1")

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -78,6 +78,7 @@ class LocalEngine:
         self._oom_kills: dict[str, int] = {}  # by session, as of the last look at its activity
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
+        self._launcher_watch: asyncio.Task[None] | None = None
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
         self._records: dict[ProjectId, Record] = {}  # of runs that were started or found here: files can be spoiled
         self._watches: dict[str, asyncio.Task[Exit]] = {}
@@ -181,13 +182,25 @@ class LocalEngine:
 
     async def _ready_launcher(self) -> Launching:
         async with self._launcher_lock:
-            if self._launcher is None or not self._launcher.is_alive:
-                if self._launcher is not None:
-                    await self._launcher.close()
-                    await self._end_unrecorded(self._recorded().values())
+            await self._sweep_up()
+            if self._launcher is None:
                 self._launcher = await _with_another(self._begin_launcher, "the launcher could not be started: {error}")
                 self._networks, _ = await uplink.networks(self._launcher.trial_pid)
+                self._launcher_watch = asyncio.create_task(self._watch_launcher(self._launcher))
             return self._launcher
+
+    async def _watch_launcher(self, launcher: Launching) -> None:
+        """When a launcher has ended, end what it leaves behind, even if no start ever asks for another."""
+        await launcher.end()
+        async with self._launcher_lock:
+            await self._sweep_up()
+
+    async def _sweep_up(self) -> None:
+        """Let go of a launcher that has ended, and end what it had begun."""
+        if self._launcher is not None and not self._launcher.is_alive:
+            await self._launcher.close()
+            self._launcher = None
+            await self._end_unrecorded(self._recorded().values())
 
     async def _begin_launcher(self) -> Launching:
         return await Launching.begin(
@@ -208,9 +221,12 @@ class LocalEngine:
 
     async def close(self) -> None:
         """Let go of everything but the projects, which run on."""
-        for watch in self._watches.values():
+        watches: list[asyncio.Task[Any]] = [*self._watches.values()]
+        if self._launcher_watch is not None:
+            watches.append(self._launcher_watch)
+        for watch in watches:
             watch.cancel()
-        await asyncio.gather(*self._watches.values(), return_exceptions=True)
+        await asyncio.gather(*watches, return_exceptions=True)
         async with self._launcher_lock:
             if self._launcher is not None:
                 await self._launcher.close()

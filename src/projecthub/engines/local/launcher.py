@@ -69,10 +69,11 @@ class _Seedling:
             return self.is_good()
         return True
 
-    def discard(self) -> None:
-        """Let go of it. A group with processes in it stays, and goes when the engine is opened again."""
+    def discard(self) -> bool:
+        """End what is left of it; whether nothing is. To be called again when a process of it has ended."""
         self.control.close()
-        self.group.remove()
+        self.group.kill_once()
+        return self.group.remove()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,6 +118,7 @@ class Launcher:
         self._trees = cgroups.Trees()
         self._starts: dict[int, _Start] = {}
         self._spare: _Seedling | None = None
+        self._withered: list[_Seedling] = []
         self._is_barren = False
         self._selector = selectors.DefaultSelector()
 
@@ -227,7 +229,7 @@ class Launcher:
         if own_network is (self._network is not Network.HOST):  # what spares are made for
             seedling, self._spare = self._spare, None
         if seedling is not None and not seedling.is_good():
-            seedling.discard()
+            self._discard(seedling)
             seedling = None
         if seedling is None:
             seedling = self._plant(own_network=own_network)
@@ -356,7 +358,7 @@ class Launcher:
                     for start in starts:
                         self._advance(start)
                     if self._spare is not None and not self._spare.is_good():
-                        self._spare.discard()
+                        self._discard(self._spare)
                         self._spare = None
                 os.waitpid(ended.si_pid, 0)
                 if self._spare is not None:
@@ -365,6 +367,11 @@ class Launcher:
                     start.pids.discard(ended.si_pid)
         for start in [each for each in self._starts.values() if each.failure is not None]:
             self._undo(start)
+        self._withered = [each for each in self._withered if not each.discard()]
+
+    def _discard(self, seedling: _Seedling) -> None:
+        if not seedling.discard():
+            self._withered.append(seedling)
 
 
 def main() -> None:

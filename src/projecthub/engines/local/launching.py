@@ -152,6 +152,10 @@ class Launching:
         """Whether it can still be asked."""
         return not self._listener.done()
 
+    async def end(self) -> None:
+        """Wait until it cannot be asked any more."""
+        await asyncio.wait([self._listener])
+
     async def launch(self, spec: StartSpec, session_id: str) -> Record:
         """Start a project's processes; their identity is saved when this returns.
 
