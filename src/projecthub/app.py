@@ -42,7 +42,7 @@ from projecthub.hub.shares import Shares
 from projecthub.store import Store, open_store
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from projecthub.settings import Settings
 
@@ -67,7 +67,7 @@ class RunningHub:
         stop_projects: Whether closing the hub stops all projects; otherwise they run on and are found again.
     """
 
-    app: Starlette
+    app: ASGIApp
     isolation: Isolation
     network: Network
     admin_key: str | None

@@ -23,7 +23,7 @@ from projecthub.settings import Settings
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 URL: Final = "http://embedded"
 
@@ -38,7 +38,7 @@ class EmbeddedHub:
         data_dir: Where it keeps everything.
     """
 
-    app: Starlette
+    app: ASGIApp
     admin_key: str
     url: str = URL
     data_dir: Path
@@ -96,7 +96,7 @@ class EmbeddedThread:
         self._thread: threading.Thread | None = None
 
     @property
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """The ASGI application."""
         return self.hub.app
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
@@ -17,30 +16,46 @@ from projecthub.api.request_ids import RequestIds
 from projecthub.wire.methods import Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from projecthub.api.services import Services
 
 _ANY_METHOD: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[Starlette, Background]:
+class _Front:
+    """Hands calls to their endpoints at once, and all else to the routes: most requests are calls."""
+
+    def __init__(self, endpoints: Mapping[str, ASGIApp], others: ASGIApp) -> None:
+        self._endpoints = endpoints
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._endpoints.get(scope["path"], self._others) if scope["type"] == "http" else self._others
+        await app(scope, receive, send)
+
+
+def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[ASGIApp, Background]:
     """The application, and the owner of the calls that nobody waits for any more: close it before the services."""
     background = Background()
     services.figures.queue("background_calls", "Calls whose time is over and that go on.", lambda: len(background))
-    app = Starlette(
+    routes = Starlette(
         routes=[
-            Route(Endpoint.HUB, hub_endpoint(services, background)),
-            Route(Endpoint.PROJECT, project_endpoint(services, background)),
             *(Route(f"{endpoint}/", _without_slash, methods=_ANY_METHOD) for endpoint in Endpoint),
             Mount(PREFIX, make_native_app(services, routers=[])),
             *health_routes(services.readiness, services.figures, services.keys, figures_for),
         ],
-        middleware=[Middleware(RequestIds)],
         exception_handlers={404: _not_found},
     )
-    app.router.redirect_slashes = False
-    return app, background
+    routes.router.redirect_slashes = False
+    endpoints: dict[str, ASGIApp] = {
+        Endpoint.HUB: hub_endpoint(services, background),
+        Endpoint.PROJECT: project_endpoint(services, background),
+    }
+    return RequestIds(_Front(endpoints, routes)), background
 
 
 async def _without_slash(request: Request) -> Response:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from pydantic_core import to_json
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 
 from projecthub.api.access import tell
 from projecthub.api.arguments import parse
 from projecthub.api.handlers import HANDLERS, Call
 from projecthub.api.request_ids import SCOPE_KEY
-from projecthub.api.requests import BadBody, Parameters, read_key, read_parameters
+from projecthub.api.requests import BadBody, Parameters, RpcRequest, read_key, read_parameters
 from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, StoreUnavailable, UnknownMethod
 from projecthub.wire.errors import CODE_HEADER, to_text
 from projecthub.wire.methods import METHODS, Endpoint
@@ -28,13 +28,14 @@ from projecthub.wire.methods import METHODS, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from projecthub.api.background import Background
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
 
 _NOT_AN_ACCOUNT: Final = "must be signed in and MUST provide an api key (cookies are not allowed)"
+_CODE_HEADER: Final = CODE_HEADER.encode()
 _NOBODY: Final = "must sign in as project or account"
 
 _log = structlog.get_logger()
@@ -52,19 +53,19 @@ class _Progress:
 class RpcEndpoint:
     """An ASGI application that reads a call, has it served, and answers."""
 
-    def __init__(self, serve: Callable[[Request, Parameters, _Progress], Awaitable[Any]]) -> None:
+    def __init__(self, serve: Callable[[RpcRequest, Parameters, _Progress], Awaitable[Any]]) -> None:
         """Make the endpoint; ``serve`` gives a JSON value or raises a `HubError`."""
         self._serve = serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        response = await self._answer(Request(scope, receive))
+        response = await self._answer(RpcRequest(scope, receive))
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: RpcRequest) -> ASGIApp:
         begin = time.perf_counter()
         progress = _Progress()
-        headers: dict[str, str] | None = None
+        code: str | None = None
         try:
             body = to_json(await self._serve(request, await read_parameters(request), progress))
             outcome = "ok"
@@ -79,13 +80,28 @@ class RpcEndpoint:
             elif isinstance(known, InternalError):
                 known = _internal(request, progress)  # the text is for the log: it may tell how the store is made
             body = to_json({"error": to_text(known) if progress.in_method else known.message})
-            outcome = known.code
-            headers = {CODE_HEADER: known.code}
+            outcome = code = known.code
         tell(progress.label, outcome, time.perf_counter() - begin, progress.account_id)
-        return Response(body, media_type="application/json", headers=headers)
+        return _Json(body, code)
 
 
-def _internal(request: Request, progress: _Progress) -> InternalError:
+class _Json:
+    """An answer of JSON, with the code of the error if it tells of one."""
+
+    __slots__ = ("_body", "_headers")
+
+    def __init__(self, body: bytes, code: str | None) -> None:
+        self._body = body
+        self._headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+        if code is not None:
+            self._headers.append((_CODE_HEADER, code.encode()))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body})
+
+
+def _internal(request: RpcRequest, progress: _Progress) -> InternalError:
     """An error that we did not foresee: told by the request's id only, for its text may hold anything."""
     _log.exception("call.failed", method=progress.label, account_id=progress.account_id)
     return InternalError(
@@ -96,7 +112,7 @@ def _internal(request: Request, progress: _Progress) -> InternalError:
 def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
     """Calls of the hub's own methods, by account keys."""
 
-    async def serve(request: Request, parameters: Parameters, progress: _Progress) -> Any:
+    async def serve(request: RpcRequest, parameters: Parameters, progress: _Progress) -> Any:
         caller = await _sign_in(services, request, _NOT_AN_ACCOUNT)
         progress.account_id = caller.account_id
         if caller.project_id is not None:
@@ -119,7 +135,7 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
 def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
     """Calls of methods inside projects, by account keys and by project keys."""
 
-    async def serve(request: Request, parameters: Parameters, progress: _Progress) -> Any:
+    async def serve(request: RpcRequest, parameters: Parameters, progress: _Progress) -> Any:
         caller = await _sign_in(services, request, _NOBODY)
         progress.account_id = caller.account_id
         project_id = services.calls.target(caller, parameters.values.get("project_id"))
@@ -140,7 +156,7 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
     return RpcEndpoint(serve)
 
 
-async def _sign_in(services: Services, request: Request, message: str) -> Principal:
+async def _sign_in(services: Services, request: RpcRequest, message: str) -> Principal:
     caller = await services.keys.check(read_key(request))
     if caller is None:
         raise NotSignedIn(message)

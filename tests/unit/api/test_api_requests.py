@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
 
-from projecthub.api.requests import MAX_BODY_BYTES, BadBody, Parameters, read_key, read_parameters
+from projecthub.api.requests import MAX_BODY_BYTES, BadBody, Parameters, RpcRequest, read_key, read_parameters
 from projecthub.errors import InvalidArgument, NotSignedIn
 
 
 def request(
     body: bytes = b"", *, method: str = "POST", kind: str | None = "application/json", chunks: int = 1, **headers: str
-) -> Request:
+) -> RpcRequest:
     given_headers = {"content-type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
     raw = [(name.encode(), value.encode("latin-1")) for name, value in given_headers.items() if value is not None]
     size = len(body) // chunks + 1
@@ -27,7 +27,7 @@ def request(
         return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
 
     scope = {"type": "http", "method": method, "path": "/", "query_string": b"", "headers": raw}
-    return Request(scope, receive)
+    return RpcRequest(scope, receive)
 
 
 # -- keys ------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ async def test_a_body(chunks: int) -> None:
         request(b"null"),
     ],
 )
-async def test_a_body_that_says_nothing(other: Request) -> None:
+async def test_a_body_that_says_nothing(other: RpcRequest) -> None:
     read = await read_parameters(other)
     assert read.values == {}
     with pytest.raises(InvalidArgument, match="names no method"):
@@ -167,3 +167,17 @@ def test_a_timeout_is_never_no_time(timeout: float) -> None:
     seconds = Parameters({"timeout": timeout}).timeout_s("s")
     assert seconds is not None
     assert 0 <= seconds <= 86_400
+
+
+async def test_a_client_that_goes_away_has_sent_nothing() -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+    with pytest.raises(ClientDisconnect):
+        await read_parameters(RpcRequest(scope, receive))
+
+
+def test_of_headers_that_come_twice_the_first_counts() -> None:
+    headers = [(b"authorization", b"Bearer one"), (b"authorization", b"Bearer two")]
+    assert read_key(RpcRequest({"headers": headers}, None)) == "one"  # type: ignore[arg-type]
