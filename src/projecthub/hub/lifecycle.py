@@ -45,6 +45,9 @@ TICK_S: Final = 1.0
 SETTLE_AGAIN: Final = timedelta(seconds=5)
 
 _LOOK_S: Final = 1.0
+QUOTA_CHANGED: Final = "its quota was changed"
+"""Why a restart is promised that nobody waits for."""
+
 _NOT_AT_REST: Final = (State.STARTING, State.RUNNING, State.STOPPING, State.RESTARTING)
 
 _log = structlog.get_logger()
@@ -382,6 +385,10 @@ class Lifecycle:
             if project.state is State.RUNNING:
                 return project
             again = project.state is State.RESTARTING
+            seen = last_seen(project)
+            if again and seen is not None and seen.session_id == instance.session_id:  # the restart has not begun yet
+                self.restart_soon(project_id, reason=QUOTA_CHANGED)
+                return project
             return await self._chronicle.running(project, instance, wish, again=again)
         if project.desired == "running" and not project.deleted:
             return await self._settle_wished(project, wish)

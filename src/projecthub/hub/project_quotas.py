@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, NotFound
+from projecthub.hub.lifecycle import QUOTA_CHANGED
 from projecthub.hub.permissions import may_set_quotas, project_id_of
+from projecthub.store.records import State
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
@@ -68,11 +70,17 @@ class ProjectQuotas:
             after = await self._quotas.foreseen(tx, project, settings)
             # To run always begins now, unlike with a license: it is the operator who says so.
             begins = after["always_running"] and not before["always_running"] and not project.deleted
-            await tx.projects.update(project_id, {"settings": settings, **({"desired": "running"} if begins else {})})
+            changes: dict[str, Any] = {"settings": settings}
+            if begins:
+                changes["desired"] = "running"
+            if before != after and project.state is State.RUNNING:
+                # With this the restart is promised, also if it is another hub that keeps it.
+                changes |= {"state": State.RESTARTING, "state_at": self._clock.now()}
+            await tx.projects.update(project_id, changes)
             event = {"event": "quotas_set", "quotas": given}
             await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
         if before != after and project.desired == "running":
-            self._lifecycle.restart_soon(project_id, by=caller.account_id, reason="its quota was changed")
+            self._lifecycle.restart_soon(project_id, by=caller.account_id, reason=QUOTA_CHANGED)
         elif begins:
             self._lifecycle.start_soon(project_id, by=caller.account_id)
 

@@ -14,6 +14,7 @@ from projecthub.hub.deaths import LIVED, MOST_CRASHES, delay
 from projecthub.hub.principals import Principal
 from projecthub.store.records import State
 from projecthub.wire.ids import ProjectId
+from projecthub.wire.shapes import SetQuotas
 
 pytestmark = pytest.mark.anyio
 
@@ -125,6 +126,25 @@ async def test_a_hub_killed_in_a_restart_ends_the_older_server_and_starts_anothe
     await asyncio.gather(*house.lifecycle._promised)
     assert house.engine.live[project_id].epoch == row.epoch + 2
     assert (await house.row(project_id)).state is State.RUNNING
+
+
+async def test_a_restart_that_a_quota_asks_for_outlives_the_hub(house: House, ann: Principal) -> None:
+    admin = await house.person("Root", admin=True)
+    project_id = await house.project(ann)
+    await house.projects.start(ann, project_id)
+    await house.project_quotas.set(admin, SetQuotas(project_id=project_id, memory=2000))
+    for promise in house.lifecycle._promised:  # before the restart has had its turn
+        promise.cancel()
+    await house.lifecycle.close(stop_projects=False)
+    assert (await house.row(project_id)).state is State.RESTARTING
+    assert house.engine.live[project_id].epoch == 1
+    house.join()
+    await house.lifecycle.open()
+    await asyncio.gather(*house.lifecycle._promised)
+    assert house.engine.live[project_id].epoch == 2
+    row = await house.row(project_id)
+    assert (row.state, (row.run_quota or {})["memory_limit"]) == (State.RUNNING, 2000)
+    assert (await events(house, project_id))[-1] == {"event": "project_restarted", "reason": "its quota was changed"}
 
 
 async def test_a_promised_start_is_void_after_a_stop_that_came_before_its_turn(house: House, ann: Principal) -> None:
