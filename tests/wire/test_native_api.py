@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import httpx2
 
 from tests.hubs import HubProcess
@@ -32,3 +37,32 @@ def test_what_is_not_there_is_a_problem(hub_process: HubProcess) -> None:
 def test_other_methods_are_told_so(hub_process: HubProcess) -> None:
     reply = httpx2.post(f"{hub_process.url}/api/v1/openapi.json")
     assert (reply.status_code, reply.json()["code"]) == (405, "invalid_argument")
+    assert "GET" in reply.headers["allow"]
+
+
+def test_every_route_does_what_the_document_says(hub_process: HubProcess, tmp_path: Path) -> None:
+    with hub_process.hub() as admin:
+        project_id = admin.projects.create_project(title="for every route")
+    settings = tmp_path / "schemathesis.toml"
+    settings.write_text(f'[parameters]\n"path.project_id" = {json.dumps(project_id)}\n')
+    program = Path(sys.executable).with_name("schemathesis")
+    document = f"{hub_process.url}/api/v1/openapi.json"
+    options = ("--phases=examples,coverage,fuzzing", "--max-examples=20", "--seed=1", "--request-timeout=30")
+    key = ("--header", f"Authorization: Bearer {hub_process.admin_key}")
+    ran = subprocess.run(
+        [
+            program,
+            "--no-color",
+            "--config-file",
+            settings,
+            "run",
+            document,
+            *options,
+            *key,
+            "--suppress-health-check=all",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr

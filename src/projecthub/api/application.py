@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from projecthub.api.background import Background
 from projecthub.api.endpoints import hub_endpoint, project_endpoint
@@ -23,18 +23,26 @@ if TYPE_CHECKING:
 
     from projecthub.api.services import Services
 
+_NATIVE: Final = f"{PREFIX}/"
 _ANY_METHOD: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class _Front:
     """Hands calls to their endpoints at once, and all else to the routes: most requests are calls."""
 
-    def __init__(self, endpoints: Mapping[str, ASGIApp], others: ASGIApp) -> None:
+    def __init__(self, endpoints: Mapping[str, ASGIApp], native: ASGIApp, others: ASGIApp) -> None:
         self._endpoints = endpoints
+        self._native = native
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._endpoints.get(scope["path"], self._others) if scope["type"] == "http" else self._others
+        app = self._others
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if path.startswith(_NATIVE):  # not by a route: those take no path with a line break
+                app, scope = self._native, {**scope, "root_path": scope.get("root_path", "") + PREFIX}
+            else:
+                app = self._endpoints.get(path, app)
         await app(scope, receive, send)
 
 
@@ -45,7 +53,6 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
     routes = Starlette(
         routes=[
             *(Route(f"{endpoint}/", _without_slash, methods=_ANY_METHOD) for endpoint in Endpoint),
-            Mount(PREFIX, make_native_app(services, routers=[])),
             *health_routes(services.readiness, services.figures, services.keys, figures_for),
         ],
         exception_handlers={404: _not_found},
@@ -55,7 +62,7 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
         Endpoint.HUB: hub_endpoint(services, background),
         Endpoint.PROJECT: project_endpoint(services, background),
     }
-    return RequestIds(_Front(endpoints, routes)), background
+    return RequestIds(_Front(endpoints, make_native_app(services, routers=[]), routes)), background
 
 
 async def _without_slash(request: Request) -> Response:

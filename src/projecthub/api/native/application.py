@@ -35,7 +35,9 @@ class _Native(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
-        document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = _SCHEMES
+        components.setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
         document["security"] = [{name: []} for name in _SCHEMES]
         return document
 
@@ -69,4 +71,5 @@ async def _unrouted(request: Request, error: HTTPException) -> Response:
     return problems.answer(
         InvalidArgument(f"{request.method} is not for {request.url.path}; see {PREFIX}/openapi.json"),
         status=error.status_code,
+        headers=error.headers,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi.responses import JSONResponse
@@ -11,6 +12,7 @@ from projecthub import errors as e
 from projecthub.wire.errors import CODE_HEADER
 
 MEDIA_TYPE: Final = "application/problem+json"
+SCHEMA: Final = "#/components/schemas/Problem"
 
 _STATUS: Final[dict[type[e.HubError], int]] = {
     e.UnknownMethod: 404,
@@ -45,19 +47,22 @@ def status_of(error: e.HubError) -> int:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
-def answer(error: e.HubError, *, status: int | None = None, **members: Any) -> JSONResponse:
+def answer(
+    error: e.HubError, *, status: int | None = None, headers: Mapping[str, str] | None = None, **members: Any
+) -> JSONResponse:
     """The answer that tells of an error.
 
     Args:
         error: Which.
         status: HTTP status, unless it is the one of the error's class.
+        headers: Further headers.
         members: Further members of the body.
     """
     status = status or status_of(error)
     title = (type(error).__doc__ or "").splitlines()[0].rstrip(".")
     body = {"type": f"urn:projecthub:error:{error.code}", "title": title, "status": status}
-    headers = {CODE_HEADER: error.code}
+    own = {CODE_HEADER: error.code}
     if status == 401:
-        headers["www-authenticate"] = 'Bearer realm="projecthub"'
+        own["www-authenticate"] = 'Bearer realm="projecthub"'
     body |= {"detail": error.message, "code": error.code, **members}
-    return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(body, status, headers={**own, **(headers or {})}, media_type=MEDIA_TYPE)

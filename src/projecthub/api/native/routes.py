@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": problems.Problem, "description": description, "content": {problems.MEDIA_TYPE: {}}}
+    status: {"description": description, "content": {problems.MEDIA_TYPE: {"schema": {"$ref": problems.SCHEMA}}}}
     for status, description in (("4XX", "The request has to be changed."), ("5XX", "The hub or the project failed."))
 }
 
@@ -76,7 +76,7 @@ def _problem(request: Request, error: Exception) -> tuple[Response, str]:
         return problems.answer(known, status=422), known.code
     if isinstance(error, HTTPException):
         known = InvalidArgument(str(error.detail))
-        return problems.answer(known, status=error.status_code), known.code
+        return problems.answer(known, status=error.status_code, headers=error.headers), known.code
     if isinstance(error, ClientDisconnect):
         known = InvalidArgument("the request was not read to its end")
         return problems.answer(known), known.code
