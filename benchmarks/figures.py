@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hubs import HubProcess
 
-from benchmarks import hub, survival
+from benchmarks import hub, jobs, survival
 from benchmarks.table import Table
 
 FIGURES = {
@@ -15,6 +15,7 @@ FIGURES = {
     "rate": hub.rate,
     "copies": hub.copies,
     "exec": hub.execution,
+    "jobs": jobs.output,
     "adoption": survival.adoption,
     "neighbours": survival.neighbours,
     "waiting": survival.waiting,

@@ -23,7 +23,8 @@ WORDS = [
         (r"\bAsync(?=[A-Z])", ""),
         (r"(?<=client\.)_async\b", "_sync"),
         (r"\basyncio\b", "time"),
-        (r"\baclose\b", "close"),
+        (r"\ba(close|read|iter_bytes)\b", r"\1"),
+        (r"\basynccontextmanager\b", "contextmanager"),
         (r"\b__a(enter|exit)__\b", r"__\1__"),
     )
 ]

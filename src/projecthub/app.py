@@ -22,12 +22,14 @@ from projecthub.hub.accounts import Accounts
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
+from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
 from projecthub.hub.figures import Figures
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
+from projecthub.hub.jobs import Jobs
 from projecthub.hub.keys import Keys, digest
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
@@ -107,6 +109,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         keys = Keys(store, clock)
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
+        commands = CommandLog(store, clock)
+        jobs = Jobs(calls, lifecycle, homes, commands)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
@@ -128,6 +132,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
                 ShareFields(store, clock),
             ),
             calls=calls,
+            jobs=jobs,
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             figures=Figures(store, clock),
@@ -142,8 +147,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle)
+        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands)
         housekeeping.open()
+        stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)
         stack.push_async_callback(background.close)
         stack.push_async_callback(services.readiness.close)

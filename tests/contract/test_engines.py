@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -331,6 +332,30 @@ async def test_work_goes_on_when_a_wait_ends(bench: Bench) -> None:
     with pytest.raises(CallTimeout, match="timeout"):
         await bench.engine.call(instance, "system.exec", call, timeout_s=0.2)
     await bench.bash(instance, "touch go; until [ -e done ]; do sleep 0.01; done")
+
+
+async def test_work_ends_when_its_caller_leaves(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    call = [{"command": "echo $$ > begun; sleep 1000", "bash": True, "timeout": 1000}]
+    waiting = asyncio.create_task(bench.engine.call(instance, "system.exec", call))
+    await bench.bash(instance, "until [ -s begun ]; do sleep 0.01; done")
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    await bench.bash(instance, "while kill -0 $(cat begun) 2>/dev/null; do sleep 0.01; done")
+
+
+async def test_a_stop_notes_how_jobs_end(bench: Bench) -> None:
+    spec = bench.spec()
+    instance = await bench.engine.start(spec)
+    options = {"command": "echo begun; sleep 1000", "bash": True}
+    job: Any = await bench.engine.call(instance, "jobs.start", [options, {"by": str(uuid4())}])
+    directory = spec.home / ".projecthub/jobs" / job["id"]
+    while (directory / "output").read_text() != "begun\n":
+        await asyncio.sleep(0.01)
+    await bench.engine.stop(instance)
+    state = json.loads((directory / "job.json").read_text())
+    assert (state["state"], state["signal"], state["output_bytes"]) == ("killed", "SIGTERM", 6)
 
 
 async def test_files_of_an_earlier_boot_are_removed(bench: Bench) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from projecthub.errors import ExecFailed
+from projecthub.errors import ExecFailed, NotFound
 from projecthub.projectserver.environment import make_environment
 from projecthub.projectserver.execution import Executor
 from projecthub.projectserver.identity import Identity
+from projecthub.projectserver.jobs import Jobs
 from projecthub.wire.ids import ProjectId
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,8 @@ class Runner:
     def __init__(self, home: Path) -> None:
         self.home = home
         identity = Identity(project_id=PROJECT_ID, epoch=1, session_id="s", home=str(home))
-        self._executor = Executor(home=str(home), environment=make_environment(identity), session_id="s")
+        place = {"home": str(home), "environment": make_environment(identity), "session_id": "s"}
+        self._executor = Executor(**place, jobs=Jobs(**place))
 
     async def run(self, command: str, **options: object) -> dict[str, Any]:
         return await self._executor.execute([{"command": command, **options}])
@@ -230,3 +232,58 @@ async def test_many_commands_at_once_leave_no_open_files(runner: Runner) -> None
 
 async def test_results_are_json(runner: Runner) -> None:
     assert json.loads(json.dumps(await runner.run("head -c 1000 /dev/urandom", err_on_exit=False)))
+
+
+async def ended(runner: Runner, job_id: object) -> dict[str, Any]:
+    return await runner.run("", async_get=job_id, async_await=True)
+
+
+async def test_an_asynchronous_call(runner: Runner) -> None:
+    os.mkfifo(runner.home / "go")
+    begun = await runner.run("echo out; read x < go; echo $x; echo err >&2", bash=True, async_call=True)
+    assert begun["type"] == "async" and begun["status"] == "running" and begun["exit_code"] == 0
+    assert begun["pid"] > 0 and abs(begun["start"] / 1000 - time.time()) < 60
+    while (await runner.run("", async_get=begun["job_id"]))["stdout"] != "out\n":
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread((runner.home / "go").write_text, "went\n")
+    end = await ended(runner, begun["job_id"])
+    assert {key: end[key] for key in ("status", "stdout", "stderr", "exit_code", "job_id")} == {
+        "status": "completed", "stdout": "out\nwent\n", "stderr": "err\n", "exit_code": 0, "job_id": begun["job_id"],
+    }  # fmt: skip
+    assert 0 <= end["elapsed_s"] < 60 and "stats" not in end
+    assert (await runner.run("", async_get=begun["job_id"], async_stats=True))["stats"] == []
+
+
+async def test_asynchronous_failures(runner: Runner) -> None:
+    def told(end: dict[str, Any]) -> tuple[object, ...]:
+        return tuple(end[key] for key in ("status", "stdout", "stderr", "exit_code"))
+
+    async def outcome(command: str, **options: object) -> tuple[object, ...]:
+        begun = await runner.run(command, async_call=True, **options)
+        return told(await ended(runner, begun["job_id"]))
+
+    assert await outcome("echo out; exit 3") == ("error", "", "No result", 1)
+    assert await outcome("echo out; echo err >&2; exit 3") == ("error", "", "err\n", 1)
+    assert await outcome("echo out; exit 3", err_on_exit=False) == ("completed", "out\n", "", 3)
+    assert await outcome("seq 10 99", max_output=5) == ("completed", "10\n11 (truncated at 5 characters)", "", 0)
+    assert await outcome("sleep 100", timeout=0.1, err_on_exit=False) == ("error", "", "No result", 1)
+    status, stdout, stderr, code = await outcome("no-such-program-xyz", args=["x"])
+    assert (status, stdout, code) == ("error", "", 1) and "No such file" in str(stderr)
+
+
+async def test_an_asynchronous_call_that_is_not_there(runner: Runner) -> None:
+    for job_id in ("nope", "../../etc", "01234567-89ab-cdef-0123-456789abcdef"):
+        with pytest.raises(NotFound, match=r"^Async operation '.*' does not exist\.$"):
+            await runner.run("", async_get=job_id)
+
+
+async def test_a_shared_run_ends_when_all_have_left(runner: Runner) -> None:
+    command = "echo $$ > pid; sleep 1000"
+    calls = [asyncio.create_task(runner.out(command, aggregate="x")) for _ in range(2)]
+    while not (runner.home / "pid").exists() or not (runner.home / "pid").read_text():
+        await asyncio.sleep(0.01)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    while Path(f"/proc/{(runner.home / 'pid').read_text().strip()}").exists():
+        await asyncio.sleep(0.01)

@@ -260,6 +260,17 @@ def test_exec(project: Project) -> None:
     assert project.system.exec("uname -s", timeout=30)["stdout"] == "Linux\n"
 
 
+def test_exec_that_is_not_waited_for(project: Project) -> None:
+    begun: Any = project.system.exec("echo first; sleep 0.2; echo last", bash=True, async_call=True)
+    assert (begun["type"], begun["status"], begun["exit_code"]) == ("async", "running", 0)
+    ask = {"async_get": begun["job_id"], "async_await": True, "async_stats": True}
+    ended: Any = project.call("system.exec", [ask])
+    assert (ended["status"], ended["stdout"], ended["stderr"]) == ("completed", "first\nlast\n", "")
+    assert ended["start"] == begun["start"] and ended["elapsed_s"] >= 0.2 and ended["stats"] == []
+    with pytest.raises(RuntimeError, match=r"^Error: Async operation 'nope' does not exist\.$"):
+        project.call("system.exec", [{"async_get": "nope"}])
+
+
 def test_exec_failures(project: Project) -> None:
     with pytest.raises(RuntimeError, match=r"^command 'exit 42' exited with nonzero code 42 -- stderr=''$"):
         project.system.exec("exit 42", bash=True)

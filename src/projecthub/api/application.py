@@ -11,7 +11,7 @@ from starlette.routing import Route
 from projecthub.api.background import Background
 from projecthub.api.endpoints import hub_endpoint, project_endpoint
 from projecthub.api.health import FiguresFor, health_routes
-from projecthub.api.native import PREFIX, make_native_app
+from projecthub.api.native import PREFIX, jobs, make_native_app
 from projecthub.api.request_ids import RequestIds
 from projecthub.wire.methods import Endpoint
 
@@ -58,11 +58,12 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
         exception_handlers={404: _not_found},
     )
     routes.router.redirect_slashes = False
+    routers = [jobs.make_router()]
     endpoints: dict[str, ASGIApp] = {
         Endpoint.HUB: hub_endpoint(services, background),
         Endpoint.PROJECT: project_endpoint(services, background),
     }
-    return RequestIds(_Front(endpoints, make_native_app(services, routers=[]), routes)), background
+    return RequestIds(_Front(endpoints, make_native_app(services, routers), routes)), background
 
 
 async def _without_slash(request: Request) -> Response:

@@ -22,8 +22,10 @@ class Background:
         """How many calls are here, whether somebody still waits for them or not."""
         return len(self._tasks)
 
-    async def run(self, work: Coroutine[Any, Any, T], timeout_s: float, message: str) -> T:
+    async def run(self, work: Coroutine[Any, Any, T], timeout_s: float, message: str, *, held: bool = False) -> T:
         """Wait for ``work`` for at most ``timeout_s`` seconds; after that it goes on here.
+
+        If the waiting task is cancelled before, the work goes on as well, unless it is ``held``: then it is cancelled.
 
         Raises:
             CallTimeout: The time is over; with ``message``.
@@ -32,7 +34,12 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_look_at)
-        done, _ = await asyncio.wait({task}, timeout=timeout_s)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=timeout_s)
+        except asyncio.CancelledError:
+            if held:
+                task.cancel()
+            raise
         if not done:
             raise CallTimeout(message)
         return task.result()

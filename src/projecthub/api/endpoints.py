@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse
 
 from projecthub.api.access import tell
 from projecthub.api.arguments import parse
+from projecthub.api.departures import unless_left
 from projecthub.api.handlers import HANDLERS, Call
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import BadBody, Parameters, RpcRequest, read_key, read_parameters
@@ -151,7 +152,13 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         progress.label = f"project {name}"
         args = parameters.args
         await services.calls.wake(caller, project)
-        return await _bounded(background, services.calls.call(project_id, name, args), timeout_s, subject, name)
+        if name == "system.exec":
+            work = services.jobs.execute(caller, project_id, args)
+        else:
+            work = services.calls.call(project_id, name, args)
+        # What is bounded goes on in the background when its time is over, but not when its caller leaves before.
+        bounded = _bounded(background, work, timeout_s, subject, name, held=True)
+        return await unless_left(bounded, request.receive)
 
     return RpcEndpoint(serve)
 
@@ -164,9 +171,15 @@ async def _sign_in(services: Services, request: RpcRequest, message: str) -> Pri
 
 
 async def _bounded(
-    background: Background, work: Coroutine[Any, Any, Any], timeout_s: float | None, subject: str, name: str
+    background: Background,
+    work: Coroutine[Any, Any, Any],
+    timeout_s: float | None,
+    subject: str,
+    name: str,
+    *,
+    held: bool = False,
 ) -> Any:
     if timeout_s is None:
         return await work
     message = f"timeout - callHub: subject='{subject}', name='{name}', code='408' -- the operation goes on"
-    return await background.run(work, timeout_s, message)
+    return await background.run(work, timeout_s, message, held=held)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from projecthub.hub.copies import Copies
     from projecthub.hub.creation import Creation
     from projecthub.hub.figures import Figures
+    from projecthub.hub.jobs import Jobs
     from projecthub.hub.keys import Keys
     from projecthub.hub.licenses import Licenses
     from projecthub.hub.project_quotas import ProjectQuotas
@@ -36,5 +37,6 @@ class Services:
     licenses: Licenses
     project_quotas: ProjectQuotas
     calls: ProjectCalls
+    jobs: Jobs
     figures: Figures
     readiness: Readiness

@@ -16,6 +16,8 @@ from projecthub.cli.backups import backup, restore
 from projecthub.cli.collaborators import add_collaborator, remove_collaborator
 from projecthub.cli.copies import copy
 from projecthub.cli.doctor import doctor
+from projecthub.cli.exec import exec
+from projecthub.cli.jobs import jobs
 from projecthub.cli.keys import keys
 from projecthub.cli.licenses import licenses
 from projecthub.cli.lifecycle import delete, restart, start, stop, touch, undelete
@@ -57,7 +59,7 @@ _HINTS: Final[dict[type[HubError], str]] = {
 
 _EPILOG: Final = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no such thing; 4 not permitted or not signed in; "
-    "5 no answer from the hub; 130 interrupted."
+    "5 no answer from the hub; 130 interrupted. Of exec and jobs wait: the command's own."
 )
 
 app = typer.Typer(
@@ -119,6 +121,8 @@ app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
+app.add_typer(jobs, name="jobs")
+app.command()(exec)
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)

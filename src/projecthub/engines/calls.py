@@ -20,6 +20,7 @@ import httptools
 
 from projecthub.errors import (
     CallTimeout,
+    Conflict,
     ExecFailed,
     HubError,
     InvalidArgument,
@@ -50,7 +51,7 @@ _REFUSALS: dict[int, str] = {
     HTTPStatus.SERVICE_UNAVAILABLE: _STOPPED,
 }
 _ERRORS: dict[str, type[HubError]] = {
-    kind.code: kind for kind in (UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed)
+    kind.code: kind for kind in (UnknownMethod, InvalidArgument, NotFound, Conflict, LimitError, ExecFailed)
 }
 
 
@@ -270,9 +271,11 @@ async def call(
             `Engine.call` says.
     """
     body = _body(session_id, name, arguments)
+    # A call ends with whoever waits for it, unless that is who has said for how long.
+    line = "POST /call" if timeout_s is None else "POST /call?goes_on"
     try:
         async with asyncio.timeout(timeout_s):
-            answer = await _exchange(path, "POST /call", body)
+            answer = await _exchange(path, line, body)
     except TimeoutError as error:
         raise CallTimeout(f"timeout: {name} has not answered within {timeout_s:g} s; it goes on") from error
     return take_result(answer)

@@ -52,6 +52,10 @@ class ProjectHomes:
             )
         return self._uids[unix_slot]
 
+    def path(self, project_id: ProjectId) -> Path:
+        """Where the home of a project is, or would be."""
+        return self._homes.path(project_id)
+
     async def ensure(self, project_id: ProjectId, unix_slot: int) -> Path:
         """Make the home if it is not there yet, for a project that is to be started.
 

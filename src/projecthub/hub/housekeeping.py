@@ -14,7 +14,9 @@ from projecthub.errors import Conflict
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
+    from projecthub.hub.command_log import CommandLog
     from projecthub.hub.idle import Idle
+    from projecthub.hub.jobs import Jobs
     from projecthub.hub.keys import Keys
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.projects import Projects
@@ -28,12 +30,22 @@ _log = structlog.get_logger()
 
 
 class Housekeeping:
-    """Writes the times of last use, stops idle projects, deletes those whose lifetime is over, forgets old keys."""
+    """Writes what was used and run, stops idle projects, deletes those whose lifetime is over, forgets old keys."""
 
     def __init__(
-        self, store: Store, clock: Clock, keys: Keys, projects: Projects, lifecycle: Lifecycle, idle: Idle
+        self,
+        store: Store,
+        clock: Clock,
+        keys: Keys,
+        projects: Projects,
+        lifecycle: Lifecycle,
+        idle: Idle,
+        jobs: Jobs,
+        commands: CommandLog,
     ) -> None:
         """Make the service."""
+        self._jobs = jobs
+        self._commands = commands
         self._store = store
         self._clock = clock
         self._keys = keys
@@ -53,6 +65,7 @@ class Housekeeping:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         await self._keys.flush()
+        await self._commands.flush()
 
     async def _run(self) -> None:
         since_sweep = SWEEP_EVERY_S
@@ -60,6 +73,8 @@ class Housekeeping:
             try:
                 await self._keep_claim()
                 await self._keys.flush()
+                await self._commands.flush()
+                await self._jobs.note_ends()
                 if since_sweep >= SWEEP_EVERY_S:
                     since_sweep = 0.0
                     await self.sweep()

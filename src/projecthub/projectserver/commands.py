@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import functools
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -97,12 +98,52 @@ def _badness() -> str:
     return str(min(max(own, 0) + _FIRST_TO_GO, _MOST_TO_GO))
 
 
-def _spawn(
-    argv: Sequence[str], directory: str, environment: Mapping[str, str]
+def make_script(command: str, args: Sequence[str], cpu_limit_s: int | None) -> str:
+    """The text of a script file. Its first line is ours in any case, so that line numbers do not depend on options."""
+    limit = "" if cpu_limit_s is None else f"ulimit -t {cpu_limit_s} 2>/dev/null"
+    return f"{limit}\n{' '.join([command, *(shlex.quote(arg) for arg in args)])}"
+
+
+def cut(text: str, max_characters: int) -> str:
+    """The beginning of an output, with a word about it if there is more.
+
+    Source: Wire contract 5.6.
+    """
+    if len(text) <= max_characters:
+        return text
+    return f"{text[:max_characters]} (truncated at {max_characters} characters)"
+
+
+def spawn(
+    argv: Sequence[str], directory: str, environment: Mapping[str, str], *, has_stdin: bool = False
+) -> tuple[subprocess.Popen[bytes], tuple[int, int]]:
+    """Start a program as the leader of a session of its own.
+
+    Args:
+        argv: The program and its arguments; looked up in the ``PATH`` of ``environment``.
+        directory: Working directory.
+        environment: All its variables.
+        has_stdin: Whether there is to be a pipe to its standard input, which is empty otherwise.
+
+    Returns:
+        The process, and the reading ends of its standard output and error, which the caller closes.
+
+    Raises:
+        OSError: It could not be started.
+    """
+    process, pipes = _open(argv, directory, environment, subprocess.PIPE if has_stdin else subprocess.DEVNULL)
+    fds = os.dup(pipes[0].fileno()), os.dup(pipes[1].fileno())
+    for pipe in pipes:
+        pipe.close()
+    return process, fds
+
+
+def _open(
+    argv: Sequence[str], directory: str, environment: Mapping[str, str], stdin: int = subprocess.DEVNULL
 ) -> tuple[subprocess.Popen[bytes], tuple[IO[bytes], IO[bytes]]]:
     process = subprocess.Popen(
         argv,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=directory,
@@ -137,7 +178,7 @@ async def run(
     Raises:
         OSError: It could not be started.
     """
-    process, pipes = _spawn(argv, directory, environment)
+    process, pipes = _open(argv, directory, environment)
     all_read = asyncio.Event()
 
     def note_end() -> None:
@@ -146,7 +187,7 @@ async def run(
 
     outputs = [_Output(pipe, max_characters, note_end) for pipe in pipes]
     try:
-        timed_out = not await _ends_within(timeout_s, process.pid)
+        timed_out = not await ends_within(timeout_s, process.pid)
         if not timed_out:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LINGER_S):
@@ -163,8 +204,8 @@ async def run(
     )
 
 
-async def _ends_within(timeout_s: float, pid: int) -> bool:
-    """Wait for the end of a child, without taking its exit code; False if it has not come in time."""
+async def ends_within(timeout_s: float | None, pid: int) -> bool:
+    """Wait for the end of a child, without taking its exit code; False if it has not come in time (None: no bound)."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     pidfd = os.pidfd_open(pid)
@@ -184,5 +225,5 @@ async def _reap(process: subprocess.Popen[bytes]) -> int:
     """The exit code of a process; one that runs on is killed with its group first."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-        await _ends_within(_DEATH_S, process.pid)
+        await ends_within(_DEATH_S, process.pid)
     return process.wait()

@@ -9,21 +9,23 @@ import asyncio
 import errno
 import json
 import math
-import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from projecthub.errors import ExecFailed, InvalidArgument
+from projecthub.errors import ExecFailed
 from projecthub.projectserver import commands
 from projecthub.projectserver.arguments import Options
+from projecthub.projectserver.async_calls import AsyncCalls
+from projecthub.projectserver.job_options import JobOptions
+from projecthub.projectserver.jobs import Jobs, starter_of
 
 _METHOD = "system.exec"
-_ASYNC_OPTIONS = ("async_call", "async_get", "async_await", "async_stats")
 _TIMEOUT_S = 60.0
 _MAX_TIMEOUT_S = 1e9
 _MAX_OUTPUT = 10 * 1024 * 1024
+_ASYNC_MAX_OUTPUT = 1024 * 1024
 _SHOWN_STDERR = 1024
 # What the system says when a program cannot be run at all; the wire has a result for these, an error for others.
 _NO_PROGRAM = (errno.ENOENT, errno.EACCES, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
@@ -63,13 +65,11 @@ def parse(arguments: Sequence[object], *, home: str) -> ExecOptions:
         InvalidArgument: An option is not of its type or out of its range.
     """
     options = Options.of(_METHOD, arguments)
-    for name in _ASYNC_OPTIONS:
-        if options.values.get(name):
-            raise InvalidArgument(f"option '{name}' of {_METHOD} is not offered: call without it and wait for the end")
     command = options.text("command")
     if not command or not command.strip():
         raise options.refuse("command", "the program or the script to run, as a string")
     args = options.texts("args")
+    usual_output = _ASYNC_MAX_OUTPUT if options.flag("async_call", False) else _MAX_OUTPUT
     timeout_s = options.number("timeout", _TIMEOUT_S, at_most=_MAX_TIMEOUT_S)
     limited = options.flag("ulimit_timeout", True)
     return ExecOptions(
@@ -80,15 +80,32 @@ def parse(arguments: Sequence[object], *, home: str) -> ExecOptions:
         timeout_s=timeout_s,
         cpu_limit_s=math.ceil(timeout_s) if limited else None,
         err_on_exit=options.flag("err_on_exit", True),
-        max_output=int(min(max(options.number("max_output", _MAX_OUTPUT, at_most=math.inf), 1), _MAX_OUTPUT)),
+        max_output=int(min(max(options.number("max_output", usual_output, at_most=math.inf), 1), _MAX_OUTPUT)),
         environment=options.variables("env"),
     )
+
+
+@dataclass(slots=True)
+class _SharedRun:
+    """A run that several calls wait for. It ends when all of them have gone away."""
+
+    task: asyncio.Task[dict[str, object]]
+    waiting: int = 0
+
+    async def outcome(self) -> dict[str, object]:
+        self.waiting += 1
+        try:
+            return await asyncio.shield(self.task)
+        finally:
+            self.waiting -= 1
+            if not self.waiting:
+                self.task.cancel()
 
 
 class Executor:
     """Runs the commands of a project."""
 
-    def __init__(self, *, home: str, environment: Mapping[str, str], session_id: str) -> None:
+    def __init__(self, *, home: str, environment: Mapping[str, str], session_id: str, jobs: Jobs) -> None:
         """Make one.
 
         Args:
@@ -96,32 +113,45 @@ class Executor:
             environment: The variables that every command gets.
             session_id: Stands in the names of temporary files, so that an engine that shares ``/tmp`` with us can
                 remove what a killed server has left.
+            jobs: What does what is not waited for.
         """
         self._scratch_prefix = f"exec-{session_id}-"
         self._home = home
         self._environment = environment
-        self._shared: dict[str, asyncio.Task[dict[str, object]]] = {}
+        self._jobs = AsyncCalls(jobs)
+        self._shared: dict[str, _SharedRun] = {}
 
     async def execute(self, arguments: Sequence[object]) -> dict[str, object]:
-        """Run a command. Calls with the same ``aggregate`` and the same options share one run.
+        """Run a command, or ask after one. Calls with the same ``aggregate`` and the same options share one run.
 
         Returns:
-            ``{"type": "blocking", "stdout", "stderr", "exit_code"}``.
+            ``{"type": "blocking", "stdout", "stderr", "exit_code"}``, or for an asynchronous call what `AsyncCalls`
+            says.
 
         Raises:
             InvalidArgument: An option is wrong.
             ExecFailed: The command could not run, was killed, or failed while ``err_on_exit`` is on.
+            NotFound: There is no asynchronous call of this id.
         """
+        given = Options.of(_METHOD, arguments)
+        if (job_id := given.text("async_get")) is not None:
+            return await self._jobs.get(
+                job_id, wait=given.flag("async_await", False), stats=given.flag("async_stats", False)
+            )
         options = parse(arguments, home=self._home)
-        given = Options.of(_METHOD, arguments).values
-        if given.get("aggregate") in (None, False):
-            return await self._run(options)
-        key = json.dumps(given, sort_keys=True)
-        task = self._shared.get(key)
-        if task is None:
-            task = self._shared[key] = asyncio.create_task(self._run(options))
-            task.add_done_callback(lambda _: self._shared.pop(key))
-        return await asyncio.shield(task)
+        if given.values.get("aggregate") in (None, False):
+            return await self._do(options, given, arguments)
+        key = json.dumps(given.values, sort_keys=True)
+        run = self._shared.get(key)
+        if run is None:
+            run = self._shared[key] = _SharedRun(asyncio.create_task(self._do(options, given, arguments)))
+            run.task.add_done_callback(lambda _: self._shared.pop(key))
+        return await run.outcome()
+
+    async def _do(self, options: ExecOptions, given: Options, arguments: Sequence[object]) -> dict[str, object]:
+        if given.flag("async_call", False):
+            return await self._jobs.start(_as_job(options), starter_of(arguments))
+        return await self._run(options)
 
     async def _run(self, options: ExecOptions) -> dict[str, object]:
         if not options.bash:
@@ -130,7 +160,7 @@ class Executor:
             return await self._spawn([options.command, *options.args], line, name, options)
         with tempfile.TemporaryDirectory(dir="/tmp", prefix=self._scratch_prefix) as directory:
             script = Path(directory, "a.sh")
-            script.write_text(_script(options))
+            script.write_text(commands.make_script(options.command, options.args, options.cpu_limit_s))
             return await self._spawn(["bash", str(script)], f"bash {script}", options.command, options)
 
     async def _spawn(self, argv: list[str], line: str, name: str, options: ExecOptions) -> dict[str, object]:
@@ -163,11 +193,18 @@ class Executor:
         }
 
 
-def _script(options: ExecOptions) -> str:
-    """The script file. Its first line is ours in any case, so that line numbers do not depend on options."""
-    limit = "" if options.cpu_limit_s is None else f"ulimit -t {options.cpu_limit_s} 2>/dev/null"
-    command = " ".join([options.command, *(shlex.quote(arg) for arg in options.args)])
-    return f"{limit}\n{command}"
+def _as_job(options: ExecOptions) -> JobOptions:
+    return JobOptions(
+        command=options.command,
+        args=options.args,
+        bash=options.bash,
+        directory=options.directory,
+        timeout_s=options.timeout_s,
+        cpu_limit_s=options.cpu_limit_s,
+        environment=options.environment,
+        err_on_exit=options.err_on_exit,
+        max_output=options.max_output,
+    )
 
 
 def _code(error: OSError) -> str:

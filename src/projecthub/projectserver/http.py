@@ -2,7 +2,8 @@
 
 The body of ``/call`` is ``{"name", "args", "session_id"}``; the reply has status 200 and is ``{"ok": value}`` or
 ``{"error": text, "code": code}``. ``/stream`` takes the same and answers with a line of JSON for each value as it
-comes, ``{"item": value}``, and at last with ``{"end": true}`` or the error; it ends when its caller goes away. A
+comes, ``{"item": value}``, and at last with ``{"end": true}`` or the error. Both end when their caller goes away, but
+for ``/call?goes_on``. A
 ``session_id``, if given, names the run that the caller means; another run refuses with status 409, so that nobody who
 holds on to an old instance reaches its successor by mistake.
 """
@@ -35,13 +36,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEEP_ALIVE_S = 75
 _STREAM = "stream"
+_UNWATCHED_S = 0.1
 _ANOTHER_RUN = {"error": "another run of this project"}
 _log = logging.getLogger(__name__)
 
 
-def make_app(identity: Identity) -> App:
-    """The ASGI application of a project server."""
-    methods = Methods(identity)
+def make_app(identity: Identity, methods: Methods | None = None) -> App:
+    """The ASGI application of a project server, over its methods, or new ones."""
+    methods = methods or Methods(identity)
     me = {"project_id": identity.project_id, "epoch": identity.epoch, "session_id": identity.session_id}
 
     def take(body: bytes) -> tuple[str, list[object]] | None:
@@ -50,11 +52,12 @@ def make_app(identity: Identity) -> App:
         ours = message.get("session_id", identity.session_id) == identity.session_id
         return _take_call(message) if ours else None
 
-    async def call(body: bytes) -> tuple[int, object]:
+    async def call(body: bytes, receive: Receive | None) -> tuple[int, object]:
         try:
             if (called := take(body)) is None:
                 return HTTPStatus.CONFLICT, _ANOTHER_RUN
-            return HTTPStatus.OK, {"ok": await methods.call(*called)}
+            work = methods.call(*called)
+            return HTTPStatus.OK, {"ok": await (work if receive is None else _unless_left(work, receive))}
         except Exception as error:
             return HTTPStatus.OK, _told(error)
 
@@ -84,7 +87,8 @@ def make_app(identity: Identity) -> App:
         match scope["method"], scope["path"]:
             case "POST", "/call":
                 try:
-                    status, value = await call(await _read(receive))
+                    goes_on = scope.get("query_string") == b"goes_on"
+                    status, value = await call(await _read(receive), None if goes_on else receive)
                 except asyncio.CancelledError:  # it came in just before the end
                     status, value = HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the project server is shutting down"}
             case "POST", "/stream":
@@ -117,6 +121,29 @@ async def _while_wanted(work: Coroutine[Any, Any, None], receive: Receive) -> No
     for each in (task, gone):
         each.cancel()
     await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _unless_left(work: Coroutine[Any, Any, object], receive: Receive) -> object:
+    """Do some work, and give it up when whoever asked for it goes away; short work is not watched over.
+
+    Raises:
+        ServerLost: It was given up.
+    """
+    task = asyncio.ensure_future(work)
+    gone: asyncio.Future[Any] | None = None
+    try:
+        await asyncio.wait({task}, timeout=_UNWATCHED_S)
+        if not task.done():
+            gone = asyncio.ensure_future(receive())  # after the body nothing comes but the end
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ServerLost("the caller went away")
+        return task.result()
+    finally:
+        left = [each for each in (task, gone) if each is not None and not each.done()]
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _begin(send: Send, status: int, kind: bytes) -> None:
@@ -167,8 +194,9 @@ def _take_call(message: dict[str, Any]) -> tuple[str, list[object]]:
 class _Server(uvicorn.Server):
     """uvicorn without its ticks: an idle project server never wakes up, and ends at once."""
 
-    def __init__(self, config: uvicorn.Config, until: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(config)
+    def __init__(self, identity: Identity, until: Callable[[], Awaitable[None]]) -> None:
+        self._methods = Methods(identity)
+        super().__init__(_configure(make_app(identity, self._methods)))
         self._until = until
 
     async def main_loop(self) -> None:
@@ -180,6 +208,7 @@ class _Server(uvicorn.Server):
         for task in asyncio.all_tasks():
             if task.get_name() == _STREAM:
                 task.cancel()
+        await self._methods.close()
         # Whoever asks us to end asks the commands too, and allows them a time for it that we need not know.
         while self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks)
@@ -187,7 +216,7 @@ class _Server(uvicorn.Server):
 
 def make_server(identity: Identity) -> uvicorn.Server:
     """A project server that is ready to serve until it gets SIGTERM."""
-    return _Server(_configure(identity), _termination)
+    return _Server(identity, _termination)
 
 
 def serve(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -212,7 +241,7 @@ def rehearse() -> None:
                 line, _, name = request.partition(" system")
                 await _request(address, line, {"name": f"system{name}", "args": [{"command": "true"}]})
 
-        serve(_Server(_configure(identity), until_called), listener)
+        serve(_Server(identity, until_called), listener)
 
 
 async def _request(address: str, line: str, body: object) -> None:
@@ -231,9 +260,9 @@ async def _termination() -> None:
     await asked_to_end.wait()
 
 
-def _configure(identity: Identity) -> uvicorn.Config:
+def _configure(app: App) -> uvicorn.Config:
     config = uvicorn.Config(
-        make_app(identity),
+        app,
         loop="asyncio",
         http="httptools",
         ws="none",

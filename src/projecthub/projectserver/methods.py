@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import TypedDict
 
 from projecthub.errors import UnknownMethod
 from projecthub.projectserver.environment import make_environment
 from projecthub.projectserver.execution import Executor
 from projecthub.projectserver.identity import Identity
+from projecthub.projectserver.jobs import Jobs
 
 Method = Callable[[Sequence[object]], Awaitable[object]]
 StreamMethod = Callable[[Sequence[object]], AsyncGenerator[object, None]]
+
+
+class _Place(TypedDict):
+    """Where and as whom things are done."""
+
+    home: str
+    environment: Mapping[str, str]
+    session_id: str
 
 
 class Methods:
@@ -20,13 +30,23 @@ class Methods:
     def __init__(self, identity: Identity) -> None:
         """Make the methods of one project server."""
         self._identity = identity
-        executor = Executor(home=identity.home, environment=make_environment(identity), session_id=identity.session_id)
+        place: _Place = {
+            "home": identity.home,
+            "environment": make_environment(identity),
+            "session_id": identity.session_id,
+        }
+        self._jobs = jobs = Jobs(**place)
+        executor = Executor(**place, jobs=jobs)
         self._table: dict[str, Method] = {
             "system.exec": executor.execute,
             "system.ping": self._ping,
             "system.test": self._test,
+            "jobs.start": jobs.start,
+            "jobs.write": jobs.write,
+            "jobs.signal": jobs.signal,
+            "jobs.remove": jobs.remove,
         }
-        self._streams: dict[str, StreamMethod] = {}
+        self._streams: dict[str, StreamMethod] = {"jobs.follow": jobs.follow}
 
     async def call(self, name: str, arguments: Sequence[object]) -> object:
         """Call a method by its name and return its JSON value.
@@ -51,6 +71,10 @@ class Methods:
         if method is None:
             raise UnknownMethod(f"unknown stream '{name}'")
         return method(arguments)
+
+    async def close(self) -> None:
+        """The server ends: note how what it has begun ends with it."""
+        await self._jobs.close()
 
     async def _ping(self, _: Sequence[object]) -> object:
         return {"now": _now_ms()}

@@ -24,6 +24,7 @@ from projecthub.store.idempotency import Idempotency
 from projecthub.store.keys import Keys
 from projecthub.store.licenses import Licenses
 from projecthub.store.log import Log
+from projecthub.store.open_jobs import OpenJobs
 from projecthub.store.projects import Projects
 from projecthub.store.shares import Shares
 
@@ -42,7 +43,17 @@ class Clock(Protocol):
 class Transaction:
     """The nouns of the store, as one transaction sees them. Good until its ``async with`` block ends."""
 
-    __slots__ = ("accounts", "collaborators", "idempotency", "keys", "licenses", "log", "projects", "shares")
+    __slots__ = (
+        "accounts",
+        "collaborators",
+        "idempotency",
+        "keys",
+        "licenses",
+        "log",
+        "open_jobs",
+        "projects",
+        "shares",
+    )
 
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
         self.accounts = Accounts(connection)
@@ -51,6 +62,7 @@ class Transaction:
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
         self.log = Log(connection)
+        self.open_jobs = OpenJobs(connection)
         self.projects = Projects(connection)
         self.shares = Shares(connection)
 

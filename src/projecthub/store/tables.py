@@ -258,6 +258,17 @@ license_uses = Table(
 )
 """Which licenses a project was last started with; they are in use as long as it runs."""
 
+open_jobs = Table(
+    "open_jobs",
+    metadata,
+    _reference("project_id", "projects.project_id", primary_key=True),
+    Column("job_id", KEY, primary_key=True),
+    _reference("account_id", "accounts.account_id", nullable=False),
+    Column("started_at", Moment, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Jobs whose end is still to be noted in their project's log."""
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -243,6 +243,9 @@ class Exec:
     err_on_exit: bool | None = None
     aggregate: str | int | None = None
     async_call: bool | None = None
+    async_get: str | None = None
+    async_await: bool | None = None
+    async_stats: bool | None = None
     compute_server_id: int | None = None
 
 
@@ -521,12 +524,21 @@ class CopySummary(TypedDict):
 
 
 class ExecResult(TypedDict):
-    """Reply of `system.exec`."""
+    """Reply of `system.exec`; of an asynchronous call with its id, and how it stands with it now.
 
-    type: Literal["blocking"]
+    `start` in milliseconds since the epoch; `status` is `running`, `completed` or `error`.
+    """
+
+    type: Literal["blocking", "async"]
     stdout: str
     stderr: str
     exit_code: int
+    job_id: NotRequired[str]
+    start: NotRequired[int]
+    status: NotRequired[str]
+    pid: NotRequired[int]
+    elapsed_s: NotRequired[float]
+    stats: NotRequired[list[dict[str, Any]]]
 
 
 class Revoked(TypedDict):

@@ -15,11 +15,13 @@ from projecthub.hub.account_fields import AccountFields
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.collaborators import Collaborators
+from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
+from projecthub.hub.jobs import Jobs
 from projecthub.hub.keys import Keys
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
@@ -75,7 +77,11 @@ class House:
         self.projects = Projects(
             self.store, self.clock, self.lifecycle, self.engine, self.homes, self.quotas, self.idle
         )
-        self.housekeeping = Housekeeping(self.store, self.clock, self.keys, self.projects, self.lifecycle, self.idle)
+        self.commands = CommandLog(self.store, self.clock)
+        self.jobs = Jobs(self.calls, self.lifecycle, self.homes, self.commands)
+        self.housekeeping = Housekeeping(
+            self.store, self.clock, self.keys, self.projects, self.lifecycle, self.idle, self.jobs, self.commands
+        )
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
         self.copies = Copies(self.store, self.homes, self.clock)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from projecthub.api.native import problems
 from projecthub.errors import InvalidArgument, NotFound
@@ -60,7 +61,7 @@ def make_native_app(services: Services, routers: Sequence[APIRouter]) -> FastAPI
     )
     app.state.services = services
     for router in routers:
-        app.include_router(router)
+        app.router.routes += router.routes  # as they are: what is included another way does not tell its methods
     return app
 
 
@@ -68,8 +69,12 @@ async def _unrouted(request: Request, error: HTTPException) -> Response:
     """What no route takes."""
     if error.status_code == 404:
         return problems.answer(NotFound(f"there is nothing at {request.url.path}; see {PREFIX}/openapi.json"))
-    return problems.answer(
-        InvalidArgument(f"{request.method} is not for {request.url.path}; see {PREFIX}/openapi.json"),
-        status=error.status_code,
-        headers=error.headers,
-    )
+    told = InvalidArgument(f"{request.method} is not for {request.url.path}; see {PREFIX}/openapi.json")
+    return problems.answer(told, status=error.status_code, headers={**(error.headers or {}), **_allowed(request)})
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """Which methods a path takes: several routes may share it, and the first alone was asked."""
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+    return {"allow": ", ".join(sorted(methods))} if methods else {}

@@ -56,6 +56,17 @@ class AsyncConnection:
         target = self.target if api_key is None else Target(self.target.host, api_key)
         return type(self)(target, client=self._client, timeout_s=self._timeout_s, retries=self._retries)
 
+    @property
+    def client(self) -> httpx2.AsyncClient:
+        """The HTTP client, for requests that are no calls.
+
+        Raises:
+            ClientError: The connection is closed.
+        """
+        if self._client.is_closed:
+            raise replies.closed(self.target.host)
+        return self._client
+
     async def open(self) -> None:
         """Start what has to run before the first call: the embedded hub, if there is one."""
         if self._embedded is not None:

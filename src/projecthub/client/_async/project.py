@@ -9,6 +9,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.jobs import AsyncJobs
 from projecthub.client._async.system import AsyncProjectSystem
 from projecthub.client.requests import USUAL_WAIT_S
 from projecthub.client.retries import DEFAULT_RETRIES
@@ -20,6 +21,7 @@ class AsyncProject:
 
     Attributes:
         system: Commands in the project.
+        jobs: Commands that run on when nobody waits for them.
         project_id: Which project; None: the one that a project's own key belongs to.
 
     Example:
@@ -30,6 +32,7 @@ class AsyncProject:
     """
 
     system: AsyncProjectSystem
+    jobs: AsyncJobs
     project_id: str | None
 
     def __init__(
@@ -112,3 +115,4 @@ class AsyncProject:
         self._connection = connection
         self.project_id = project_id
         self.system = AsyncProjectSystem(connection, project_id or None)
+        self.jobs = AsyncJobs(connection, project_id or None)

@@ -10,6 +10,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.jobs import Jobs
 from projecthub.client._sync.system import ProjectSystem
 from projecthub.client.requests import USUAL_WAIT_S
 from projecthub.client.retries import DEFAULT_RETRIES
@@ -21,6 +22,7 @@ class Project:
 
     Attributes:
         system: Commands in the project.
+        jobs: Commands that run on when nobody waits for them.
         project_id: Which project; None: the one that a project's own key belongs to.
 
     Example:
@@ -31,6 +33,7 @@ class Project:
     """
 
     system: ProjectSystem
+    jobs: Jobs
     project_id: str | None
 
     def __init__(
@@ -113,3 +116,4 @@ class Project:
         self._connection = connection
         self.project_id = project_id
         self.system = ProjectSystem(connection, project_id or None)
+        self.jobs = Jobs(connection, project_id or None)

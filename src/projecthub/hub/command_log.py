@@ -1,0 +1,164 @@
+"""Who ran what in a project, in the project's log.
+
+Jobs are noted when they begin, and when a hub learns of their end: that is remembered in the store, so that each end is
+told once, whatever hub sees it. Blocking commands are gathered and written every few seconds, for a write at each would
+double what they cost: of those a hub that is killed loses the last seconds. `flush` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from projecthub.errors import ExecFailed, HubError, InvalidArgument, LimitError, StoreUnavailable
+from projecthub.wire.ids import is_uuid
+
+if TYPE_CHECKING:
+    from projecthub.hub.clock import Clock
+    from projecthub.store import Store
+    from projecthub.wire.ids import AccountId, ProjectId
+    from projecthub.wire.jobs import Job
+
+MAX_SHOWN: Final = 300
+"""Characters of a command that the log keeps."""
+
+MAX_LISTED: Final = 100
+"""Different commands in one entry; it counts the others."""
+
+_CODE: Final = re.compile(r"exited with nonzero code (\d{1,4}) -- stderr=")
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Note:
+    """A blocking command, until it has ended; `result` is to be set if it does."""
+
+    result: object = None
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What one account ran in one project since the last entry."""
+
+    runs: dict[tuple[str, object], dict[str, Any]] = field(default_factory=dict)
+    others: int = 0
+
+    def add(self, command: str, outcome: object, written_bytes: int, seconds: float) -> None:
+        if (command, outcome) not in self.runs and len(self.runs) >= MAX_LISTED:
+            self.others += 1
+            return
+        new = {"command": command, "exit_code": outcome, "times": 0, "bytes": 0, "seconds": 0.0}
+        run = self.runs.setdefault((command, outcome), new)
+        run["times"] += 1
+        run["bytes"] += written_bytes
+        run["seconds"] = round(run["seconds"] + seconds, 3)
+
+    def event(self) -> dict[str, Any]:
+        more = {"others": self.others} if self.others else {}
+        return {"event": "commands_run", "commands": list(self.runs.values()), **more}
+
+
+class CommandLog:
+    """Notes what is run in projects."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        """Make the service; somebody has to call `flush` every few seconds and at the end."""
+        self._store = store
+        self._clock = clock
+        self._gathered: dict[tuple[ProjectId, AccountId], _Gathered] = {}
+
+    @contextmanager
+    def command(self, project_id: ProjectId, account_id: AccountId, options: Mapping[str, Any]) -> Iterator[Note]:
+        """Note a blocking command that runs within the block, however it ends. One that never began is not noted."""
+        began, note = time.perf_counter(), Note()
+        outcome: object = None
+        try:
+            yield note
+            result = note.result if isinstance(note.result, dict) else {}
+            outcome = None if result.get("type") == "async" else result.get("exit_code")
+        except (InvalidArgument, LimitError):
+            raise
+        except HubError as error:
+            outcome = _exit_code(error)
+            raise
+        except BaseException:  # its caller went away
+            outcome = "left"
+            raise
+        finally:
+            if isinstance(outcome, int | str):
+                written = 0 if not isinstance(note.result, dict) else _size(note.result)
+                gathered = self._gathered.setdefault((project_id, account_id), _Gathered())
+                gathered.add(_shown(options), outcome, written, time.perf_counter() - began)
+
+    async def flush(self) -> None:
+        """Write what was gathered; what cannot be written now is kept for the next time."""
+        gathered, self._gathered = self._gathered, {}
+        if not gathered:
+            return
+        try:
+            async with self._store.write() as tx:
+                for (project_id, account_id), runs in gathered.items():
+                    await tx.log.append(project_id, account_id, runs.event(), at=self._clock.now())
+        except HubError as error:
+            _log.warning("commands.not_noted", error=error.message)
+            self._gathered = {**gathered, **self._gathered}
+
+    async def job_started(
+        self, project_id: ProjectId, account_id: AccountId, job_id: object, options: Mapping[str, Any]
+    ) -> None:
+        """Note that a job has begun, and remember that its end is still to be noted."""
+        if not is_uuid(job_id):  # whatever answered is no project server
+            return
+        event = {"event": "job_started", "job_id": job_id, "command": _shown(options)}
+        try:
+            async with self._store.write() as tx:
+                await tx.log.append(project_id, account_id, event, at=self._clock.now())
+                await tx.open_jobs.add(project_id, job_id, account_id, at=self._clock.now())
+        except (LimitError, StoreUnavailable) as error:  # it runs all the same, and its caller has to know its id
+            _log.error("job.not_noted", project_id=project_id, job_id=job_id, error=error.message)
+
+    async def jobs_without_end(self) -> list[tuple[ProjectId, str]]:
+        """Jobs whose end is still to be noted, oldest first."""
+        async with self._store.read() as tx:
+            return await tx.open_jobs.all()
+
+    async def job_ended(self, project_id: ProjectId, job_id: str, job: Job | None) -> None:
+        """Note how a job has ended, once; None: it was removed before anybody saw its end."""
+        event: dict[str, Any] = {"event": "job_ended", "job_id": job_id, "state": "removed"}
+        if job is not None:
+            event |= {
+                "state": job["state"],
+                "exit_code": job["exit_code"],
+                "signal": job["signal"],
+                "bytes": job["output_bytes"],
+                "ended_at": job["ended_at"],
+            }
+        async with self._store.write() as tx:
+            by = await tx.open_jobs.end(project_id, job_id)
+            if by is not None:
+                await tx.log.append(project_id, by, event, at=self._clock.now())
+
+
+def _exit_code(error: HubError) -> int | str:
+    """The exit code that the text of a failed command tells, else the error's code."""
+    found = _CODE.search(error.message) if isinstance(error, ExecFailed) else None
+    return int(found[1]) if found else error.code
+
+
+def _size(result: Mapping[str, Any]) -> int:
+    return sum(len(str(result.get(name, ""))) for name in ("stdout", "stderr"))
+
+
+def _shown(options: Mapping[str, Any]) -> str:
+    """The command and its arguments, as one text of bounded length."""
+    args = options.get("args")
+    words = [options.get("command"), *(args[:MAX_SHOWN] if isinstance(args, list) else [])]
+    text = " ".join(str(word)[:MAX_SHOWN] for word in words)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
