@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from projecthub.api.native import job_streams
 from projecthub.api.native.callers import AnyMember, AwakeMember
@@ -41,18 +41,20 @@ _STREAMS: Final[dict[Wanted, frozenset[int]]] = {
 class NewJob(BaseModel):
     """What is to run."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid")
 
     command: str = Field(
         min_length=1, description="A program, or a bash script: with `bash`, or with blanks and no `args`."
     )
     args: list[str] | None = Field(None, description="Its arguments.")
-    bash: bool | None = Field(None, description="Run `command` as a bash script.")
+    bash: StrictBool | None = Field(None, description="Run `command` as a bash script.")
     path: str | None = Field(None, description="Directory to run in, relative to the home. Default: the home.")
     cwd: str | None = Field(None, description="Directory to run in, absolute; wins over `path`.")
     env: dict[str, str] | None = Field(None, description="Variables to add to its environment.")
     timeout: float | None = Field(None, gt=0, le=1e9, description="Seconds after which it is killed. Default: never.")
-    stdin: bool | None = Field(None, description="Whether its standard input is to be written to. Default: empty.")
+    stdin: StrictBool | None = Field(
+        None, description="Whether its standard input is to be written to. Default: empty."
+    )
     max_log_bytes: int | None = Field(
         None, ge=4096, le=10**15, description="What its log may take; what comes after is dropped. Default: 1 GiB."
     )
