@@ -26,6 +26,7 @@ from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
 from projecthub.hub.figures import Figures
+from projecthub.hub.files import Files
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
@@ -41,6 +42,9 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
+from projecthub.hub.trash import Trash
+from projecthub.hub.uploads import Uploads
+from projecthub.hub.workplaces import Workplaces
 from projecthub.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -98,7 +102,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await store.claim()
         uids = _uids(settings) if isolation is Isolation.FULL else None
         quotas = Quotas(quota_defaults(settings), clock)
-        homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids, quotas.disk_quota_bytes)
+        bare = isolation is Isolation.NONE
+        homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids, quotas.disk_quota_bytes, bare=bare)
         data_dir = settings.data_dir
         engine = LocalEngine(
             runtime_dir=data_dir / "run",
@@ -116,6 +121,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
         licenses = Licenses(store, clock)
+        workplaces = Workplaces(store, homes, calls, clock)
+        trash, uploads = Trash(workplaces), Uploads(workplaces)
         services = Services(
             clock=clock,
             keys=keys,
@@ -133,6 +140,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             ),
             calls=calls,
             jobs=jobs,
+            files=Files(workplaces),
+            trash=trash,
+            uploads=uploads,
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             figures=Figures(store, clock),
@@ -147,7 +157,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands)
+        swept = (trash.sweep, uploads.sweep)
+        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)

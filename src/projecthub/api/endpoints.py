@@ -20,6 +20,7 @@ from projecthub.api.access import tell
 from projecthub.api.arguments import parse
 from projecthub.api.departures import unless_left
 from projecthub.api.handlers import HANDLERS, Call
+from projecthub.api.project_handlers import PROJECT_HANDLERS, ProjectCall
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import BadBody, Parameters, RpcRequest, read_key, read_parameters
 from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, StoreUnavailable, UnknownMethod
@@ -147,13 +148,19 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
             raise InvalidArgument("this hub has no compute servers; leave compute_server_id out, or give 0")
         project = await services.calls.access(caller, project_id)
         progress.in_method = True
-        if name not in METHODS[Endpoint.PROJECT]:
+        method = METHODS[Endpoint.PROJECT].get(name)
+        if method is None:
             raise UnknownMethod(f"unknown function '{name[:200]}'")
         progress.label = f"project {name}"
         args = parameters.args
+        handler = PROJECT_HANDLERS.get(name)
+        arguments = parse(method, args) if handler else None
         await services.calls.wake(caller, project)
+        work: Coroutine[Any, Any, Any]
         if name == "system.exec":
             work = services.jobs.execute(caller, project_id, args)
+        elif handler is not None:
+            work = handler(ProjectCall(services, caller, project), arguments)
         else:
             work = services.calls.call(project_id, name, args)
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from projecthub.hub.copies import Copies
     from projecthub.hub.creation import Creation
     from projecthub.hub.figures import Figures
+    from projecthub.hub.files import Files
     from projecthub.hub.jobs import Jobs
     from projecthub.hub.keys import Keys
     from projecthub.hub.licenses import Licenses
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from projecthub.hub.projects import Projects
     from projecthub.hub.queries import Queries
     from projecthub.hub.readiness import Readiness
+    from projecthub.hub.trash import Trash
+    from projecthub.hub.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,5 +41,8 @@ class Services:
     project_quotas: ProjectQuotas
     calls: ProjectCalls
     jobs: Jobs
+    files: Files
+    trash: Trash
+    uploads: Uploads
     figures: Figures
     readiness: Readiness

@@ -17,6 +17,7 @@ from projecthub.cli.collaborators import add_collaborator, remove_collaborator
 from projecthub.cli.copies import copy
 from projecthub.cli.doctor import doctor
 from projecthub.cli.exec import exec
+from projecthub.cli.files import files
 from projecthub.cli.jobs import jobs
 from projecthub.cli.keys import keys
 from projecthub.cli.licenses import licenses
@@ -123,6 +124,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
 app.add_typer(jobs, name="jobs")
 app.command()(exec)
+app.add_typer(files, name="files")
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)

@@ -101,6 +101,21 @@ def counting(text: str, total: int) -> Iterator[Any]:
         yield lambda: progress.advance(task)
 
 
+@contextmanager
+def transferring(text: str) -> Iterator[Any]:
+    """Show, on a terminal, how far a file has come; yields what to call with bytes done and all of them, or None."""
+    if not _is_lively(sys.stderr):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(plain(text), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
 def confirmed(question: str) -> bool:
     """Whether somebody at the terminal says yes; only y and yes are."""
     print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)

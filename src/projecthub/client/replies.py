@@ -53,6 +53,19 @@ def expect(value: Any, method: Method) -> Any:
     return value
 
 
+def problem(response: httpx2.Response, *, host: str, name: str) -> HubError:
+    """The error that a native route answered with."""
+    try:
+        told = json.loads(response.content or b"{}")
+    except (ValueError, RecursionError):
+        told = {}
+    code = response.headers.get(CODE_HEADER)
+    if code is None or not isinstance(told, Mapping):
+        return _not_ok(response, host, name)
+    text = str(told.get("detail") or f"{host} refused {name} with HTTP {response.status_code}")
+    return from_text(text, code)
+
+
 def no_answer(error: httpx2.RequestError, *, host: str, name: str) -> TransportError:
     """The error for a call that no hub has answered."""
     if isinstance(error, httpx2.ReadTimeout):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
@@ -21,6 +20,7 @@ from projecthub.files.paths import DIRECTORY
 from projecthub.files.plans import CopyOptions, CopySummary, Course
 from projecthub.files.space import Allowance, Disk
 from projecthub.files.staging import StagingRun, is_empty
+from projecthub.files.threads import in_thread
 from projecthub.wire.ids import ProjectId, is_uuid
 
 T = TypeVar("T")
@@ -108,14 +108,14 @@ class Homes:
         staging = home.with_name("staging")
         # Two looks at a directory take a tenth of what it takes to wake a thread for them.
         if not home.is_dir():
-            await _in_thread(self._walks, lambda: _make_home(home, staging, uid))
+            await in_thread(self._walks, lambda: _make_home(home, staging, uid))
         elif not is_empty(staging):
-            await _in_thread(self._walks, _told(lambda: StagingRun(staging).close()))
+            await in_thread(self._walks, _told(lambda: StagingRun(staging).close()))
         return home
 
     async def begin(self, project_id: ProjectId) -> None:
         """Note that a home is being made for a project that is not there yet; `finish` or `remove` ends that."""
-        await _in_thread(self._walks, _told(lambda: _note(self._unfinished, project_id)))
+        await in_thread(self._walks, _told(lambda: _note(self._unfinished, project_id)))
 
     async def finish(self, project_id: ProjectId) -> None:
         """The project is there: its home stays."""
@@ -136,7 +136,7 @@ class Homes:
         """
         if not (self._unfinished / project_id).exists():
             raise InvalidArgument(f"the home of '{project_id}' is not one that is being made; it stays")
-        await _in_thread(self._walks, _told(lambda: _remove_home(self.path(project_id))))
+        await in_thread(self._walks, _told(lambda: _remove_home(self.path(project_id))))
         await self.finish(project_id)
 
     async def disk_use(self, project_id: ProjectId, *, wait_s: float = 0.005) -> DiskUse:
@@ -208,11 +208,11 @@ class Homes:
         def work() -> CopySummary:
             return copy_path(**ends, staging=staging, options=options, uid=uid, course=course)
 
-        estimated = await _in_thread(self._copies, estimate, cancel=course.cancel)
+        estimated = await in_thread(self._copies, estimate, cancel=course.cancel)
         allowance = await self._allow(target, estimated, quota_bytes, staging.parent)
         course.take = allowance.take
         try:
-            return await _in_thread(self._copies, work, cancel=course.cancel)
+            return await in_thread(self._copies, work, cancel=course.cancel)
         finally:
             allowance.close()
 
@@ -224,7 +224,7 @@ class Homes:
         Raises:
             LimitError: There is no room for it.
         """
-        if estimate.added > max(0, self.disk.spare_bytes()) and not await _in_thread(
+        if estimate.added > max(0, self.disk.spare_bytes()) and not await in_thread(
             self._copies, lambda: are_cloned(directory)
         ):
             self.disk.require_spare(estimate.added, "this copy")
@@ -234,23 +234,47 @@ class Homes:
             await target.gauge.read_now()  # something may have been deleted since
             return target.space.allow(estimate.added, estimate.freed, quota_bytes)
 
+    async def reserve(
+        self, project_id: ProjectId, added: int, freed: int, quota_bytes: int | None, what: str
+    ) -> Allowance:
+        """Room for what is to be written into a home; to be closed when that has ended.
+
+        Args:
+            project_id: The project.
+            added: Bytes that will be written; more can be taken later.
+            freed: Bytes of what is replaced.
+            quota_bytes: What the home may take; None: there is no limit.
+            what: What is to be written, for people: ``this upload``.
+
+        Raises:
+            LimitError: There is no room for it.
+        """
+        target = self._home(project_id)
+        self.disk.require_spare(added, what)
+        if quota_bytes is not None:
+            await target.gauge.read_recent()
+        try:
+            return target.space.allow(added, freed, quota_bytes)
+        except LimitError:
+            await target.gauge.read_now()  # something may have been deleted since
+            return target.space.allow(added, freed, quota_bytes)
+
+    async def is_over(self, project_id: ProjectId, quota_bytes: int) -> bool:
+        """Whether a home takes more than its quota, as of a look that is less than a minute old."""
+        return (await self._home(project_id).gauge.read_recent()).used_bytes > quota_bytes
+
+    def ids_after(self, last: str, limit: int) -> list[ProjectId]:
+        """Projects that have a home, in the order of their ids, after the given one. Blocks: run it in a thread."""
+        try:
+            names = os.listdir(self._root)  # noqa: PTH208
+        except FileNotFoundError:
+            return []
+        return [ProjectId(name) for name in sorted(names) if name > last and is_uuid(name)][:limit]
+
     def _project(self, project_id: ProjectId) -> Path:
         if not is_uuid(project_id):
             raise InvalidArgument(f"project_id {project_id!a} is invalid: a uuid is expected")
         return self._root / project_id
-
-
-async def _in_thread(executor: Executor, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
-    """Run blocking work. If the waiting task is cancelled, tell the work so and wait for its end."""
-    future = asyncio.get_running_loop().run_in_executor(executor, work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        if cancel is not None:
-            cancel()
-        future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # which nobody waits for now
-        await asyncio.wait([future])
-        raise
 
 
 def _told(work: Callable[[], T]) -> Callable[[], T]:

@@ -84,6 +84,11 @@ class ProjectCalls:
         Raises:
             Conflict, StartFailed: See `Lifecycle.start`.
         """
+        await self.touch(caller, project)
+        await self._lifecycle.start(project, by=caller.account_id)
+
+    async def touch(self, caller: Principal, project: Project) -> None:
+        """Mark a project as used, whether it runs or not."""
         now = self._clock.now()
         touched = (project.project_id, caller.account_id)
         last = self._touched.get(touched)
@@ -101,7 +106,6 @@ class ProjectCalls:
             if len(self._touched) >= _MAX_REMEMBERED:
                 self._touched.clear()
             self._touched[touched] = now
-        await self._lifecycle.start(project, by=caller.account_id)
 
     async def call(self, project_id: ProjectId, name: str, arguments: Sequence[object]) -> object:
         """Call a method of a project that `wake` has started.

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from projecthub.errors import HubError, LimitError
+from projecthub.files import SEEN_HOME, Home
 from projecthub.hub import figures
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from projecthub.files import CopyOptions, CopySummary, DiskUse, Homes
+    from projecthub.files import Allowance, CopyOptions, CopySummary, DiskUse, Homes
+    from projecthub.store.records import Project
     from projecthub.wire.ids import ProjectId
 
 
@@ -25,7 +27,12 @@ class ProjectHomes:
     """
 
     def __init__(
-        self, homes: Homes, uids: range | None, disk_quota_bytes: Callable[[Mapping[str, Any] | None], int]
+        self,
+        homes: Homes,
+        uids: range | None,
+        disk_quota_bytes: Callable[[Mapping[str, Any] | None], int],
+        *,
+        bare: bool = False,
     ) -> None:
         """Make the service.
 
@@ -33,8 +40,10 @@ class ProjectHomes:
             homes: The directories.
             uids: User ids to give to projects, one each; None: all homes belong to the hub's own user.
             disk_quota_bytes: What a home may take, from the run quota of its project's last start; None: never started.
+            bare: Whether projects run without isolation, and see their homes where they are.
         """
         self._homes = homes
+        self._bare = bare
         self._uids = uids
         self.disk_quota_bytes = disk_quota_bytes
 
@@ -64,6 +73,33 @@ class ProjectHomes:
         """
         self._homes.disk.require_least()
         return await self._homes.ensure(project_id, uid=self.uid(unix_slot))
+
+    async def opened(self, project: Project) -> Home:
+        """The home of a project whose files are to be looked at or changed, whether it runs or not.
+
+        Raises:
+            LimitError: It was never started, and the disk is full.
+        """
+        uid = self.uid(project.unix_slot)
+        path = await self._homes.ensure(project.project_id, uid=uid)
+        return Home(path, uid, (SEEN_HOME, str(path)) if self._bare else (SEEN_HOME,))
+
+    def found(self, project_id: ProjectId) -> Home:
+        """The home of a project for what the hub does in it by itself; nothing is made in there."""
+        return Home(self._homes.path(project_id), None, (SEEN_HOME,))
+
+    async def reserve(self, project: Project, added: int, freed: int = 0) -> Allowance:
+        """Room in a home, within its quota. See `Homes.reserve`."""
+        quota_bytes = self.disk_quota_bytes(project.run_quota)
+        return await self._homes.reserve(project.project_id, added, freed, quota_bytes, "this file")
+
+    async def is_over(self, project: Project) -> bool:
+        """Whether a home takes more than its quota. See `Homes.is_over`."""
+        return await self._homes.is_over(project.project_id, self.disk_quota_bytes(project.run_quota))
+
+    def ids_after(self, last: str, limit: int) -> list[ProjectId]:
+        """Projects that have a home. See `Homes.ids_after`."""
+        return self._homes.ids_after(last, limit)
 
     async def begin(self, project_id: ProjectId) -> None:
         """A home is going to be made before its project is there. See `Homes.begin`."""

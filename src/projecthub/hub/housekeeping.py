@@ -13,6 +13,8 @@ import structlog
 from projecthub.errors import Conflict
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from projecthub.hub.clock import Clock
     from projecthub.hub.command_log import CommandLog
     from projecthub.hub.idle import Idle
@@ -42,10 +44,12 @@ class Housekeeping:
         idle: Idle,
         jobs: Jobs,
         commands: CommandLog,
+        also: Sequence[Callable[[], Awaitable[object]]] = (),
     ) -> None:
-        """Make the service."""
+        """Make the service; ``also`` is done once a minute, too."""
         self._jobs = jobs
         self._commands = commands
+        self._also = also
         self._store = store
         self._clock = clock
         self._keys = keys
@@ -93,11 +97,12 @@ class Housekeeping:
 
     async def sweep(self) -> None:
         """Do what is done once a minute. What fails keeps nothing else from being done."""
-        for work in (self._idle.look, self._projects.delete_expired, self._lifecycle.settle_all, self._prune):
+        own = (self._idle.look, self._projects.delete_expired, self._lifecycle.settle_all, self._prune)
+        for work in (*own, *self._also):
             try:
                 await work()
             except Exception:
-                _log.exception("housekeeping.failed", work=work.__name__)
+                _log.exception("housekeeping.failed", work=getattr(work, "__qualname__", ""))
 
     async def _prune(self) -> None:
         async with self._store.write() as tx:

@@ -58,6 +58,10 @@ class Method:
     form: Form = Form.OBJECT
 
 
+def _file(name: str, arguments: type, reply: Any, form: Form = Form.OBJECT) -> Method:
+    return Method(f"system.{name}", Endpoint.PROJECT, arguments, reply, Caller.MEMBER, "Wire contract 5.5", form)
+
+
 def _hub(name: str, arguments: type, reply: Any, caller: Caller, source: str, form: Form = Form.OBJECT) -> Method:
     return Method(name, Endpoint.HUB, arguments, reply, caller, source, form)
 
@@ -101,6 +105,14 @@ _ROWS: Final = (
     Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, "Wire contract 5.5"),
     Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, "Wire contract 5.5"),
     Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, "Wire contract 5.6"),
+    _file("listing", shapes.Listing, list[shapes.FileEntry]),
+    _file("readTextFileFromProject", shapes.ReadTextFile, str),
+    _file("writeTextFileToProject", shapes.WriteTextFile, None),
+    _file("deleteFiles", shapes.DeleteFiles, None),
+    _file("moveFiles", shapes.MoveFiles, None),
+    _file("renameFile", shapes.RenameFile, None),
+    _file("realpath", shapes.RealPath, str, Form.LIST),
+    _file("canonicalPaths", shapes.CanonicalPaths, list[str], Form.LIST),
 )  # fmt: skip
 
 METHODS: Final[dict[Endpoint, dict[str, Method]]] = {

@@ -9,6 +9,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.files import AsyncProjectFiles
 from projecthub.client._async.jobs import AsyncJobs
 from projecthub.client._async.system import AsyncProjectSystem
 from projecthub.client.requests import USUAL_WAIT_S
@@ -22,6 +23,7 @@ class AsyncProject:
     Attributes:
         system: Commands in the project.
         jobs: Commands that run on when nobody waits for them.
+        files: Its files, of any size; for these alone it is not started.
         project_id: Which project; None: the one that a project's own key belongs to.
 
     Example:
@@ -33,6 +35,7 @@ class AsyncProject:
 
     system: AsyncProjectSystem
     jobs: AsyncJobs
+    files: AsyncProjectFiles
     project_id: str | None
 
     def __init__(
@@ -105,6 +108,12 @@ class AsyncProject:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.host!r}, project_id={self.project_id!r})"
 
+    async def _own_id(self) -> str:
+        """The project's id, which the hub is asked for where a key of the project's own says it."""
+        if not self.project_id:
+            self.project_id = (await self.system.test())["project_id"]
+        return self.project_id
+
     @classmethod
     def _over(cls, connection: AsyncConnection, project_id: str | None) -> Self:
         project = cls.__new__(cls)
@@ -116,3 +125,4 @@ class AsyncProject:
         self.project_id = project_id
         self.system = AsyncProjectSystem(connection, project_id or None)
         self.jobs = AsyncJobs(connection, project_id or None)
+        self.files = AsyncProjectFiles(connection, self)

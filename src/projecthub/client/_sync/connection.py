@@ -1,8 +1,10 @@
 # Written by tools/unasync.py from client/_async; change it there.
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Self
 
 import httpx2
@@ -104,6 +106,54 @@ class Connection:
                 if not pauses or not request.repeatable or response.status_code < 500:
                     return replies.read(response, host=self.target.host, name=request.name)
             time.sleep(pauses.pop(0))
+
+    @contextlib.contextmanager
+    def native(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: Iterator[bytes] | bytes | None = None,
+        json: Any = None,
+        wait_s: float | None = None,
+    ) -> Iterator[httpx2.Response]:
+        """Send a request to a native route, once; the answer is read within the block.
+
+        Args:
+            method: Of HTTP.
+            path: Below ``/api/v1``.
+            params: What stands in the query; what is None is left out.
+            headers: Its own, beside those of every request.
+            content: The body.
+            json: The body, instead.
+            wait_s: Seconds between two signs of life; None: the connection's usual.
+
+        Raises:
+            HubError: The hub refused: the kind of error that the problem stands for.
+            TransportError: No hub answered, or it went away before the end.
+            ClientError: The connection is closed.
+        """
+        if self._client.is_closed:
+            raise replies.closed(self.target.host)
+        try:
+            with self._client.stream(
+                method,
+                f"{self.target.host}/api/v1/{path}",
+                params={name: value for name, value in (params or {}).items() if value is not None},
+                headers={"authorization": f"Bearer {self.target.api_key}", **(headers or {})},
+                content=content,
+                json=json,
+                timeout=httpx2.Timeout(self._timeout_s if wait_s is None else wait_s, connect=_CONNECT_S, pool=None),
+                follow_redirects=False,
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    raise replies.problem(response, host=self.target.host, name=f"{method} {path}")
+                yield response
+        except httpx2.RequestError as error:
+            raise replies.no_answer(error, host=self.target.host, name=f"{method} {path}") from error
 
     def _post(self, request: Request) -> httpx2.Response:
         if self._client.is_closed:

@@ -10,6 +10,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.files import ProjectFiles
 from projecthub.client._sync.jobs import Jobs
 from projecthub.client._sync.system import ProjectSystem
 from projecthub.client.requests import USUAL_WAIT_S
@@ -23,6 +24,7 @@ class Project:
     Attributes:
         system: Commands in the project.
         jobs: Commands that run on when nobody waits for them.
+        files: Its files, of any size; for these alone it is not started.
         project_id: Which project; None: the one that a project's own key belongs to.
 
     Example:
@@ -34,6 +36,7 @@ class Project:
 
     system: ProjectSystem
     jobs: Jobs
+    files: ProjectFiles
     project_id: str | None
 
     def __init__(
@@ -106,6 +109,12 @@ class Project:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.host!r}, project_id={self.project_id!r})"
 
+    def _own_id(self) -> str:
+        """The project's id, which the hub is asked for where a key of the project's own says it."""
+        if not self.project_id:
+            self.project_id = (self.system.test())["project_id"]
+        return self.project_id
+
     @classmethod
     def _over(cls, connection: Connection, project_id: str | None) -> Self:
         project = cls.__new__(cls)
@@ -117,3 +126,4 @@ class Project:
         self.project_id = project_id
         self.system = ProjectSystem(connection, project_id or None)
         self.jobs = Jobs(connection, project_id or None)
+        self.files = ProjectFiles(connection, self)

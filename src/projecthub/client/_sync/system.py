@@ -245,6 +245,80 @@ class ProjectSystem:
         reply: shapes.ExecResult = self._call("system.exec", arguments, timeout_s=timeout)
         return reply
 
+    def listing(self, path: str = "", hidden: bool = False) -> list[shapes.FileEntry]:
+        """What a directory of the project holds.
+
+        Args:
+            path: The directory, relative to the home.
+            hidden: Also names that begin with a dot.
+
+        Returns:
+            `name`, `size` (of a directory: how many entries), `mtime` in seconds, and what is special about an entry.
+
+        Raises:
+            NotFound: There is no such directory.
+
+        Source: Wire contract 5.5, as all methods for files here.
+        """
+        reply: list[shapes.FileEntry] = self._call("system.listing", shapes.Listing(path=path, hidden=hidden))
+        return reply
+
+    def read_text_file_from_project(self, path: str) -> str:
+        """The text of a file of at most 8 MB; `Project.files` reads larger ones.
+
+        Raises:
+            NotFound: There is no such file.
+            LimitError: It is too large.
+        """
+        reply: str = self._call("system.readTextFileFromProject", shapes.ReadTextFile(path=path))
+        return reply
+
+    def write_text_file_to_project(self, path: str, content: str) -> None:
+        """Write a text file whole, of less than 1 MB; `Project.files` writes larger ones.
+
+        Raises:
+            LimitError: It would not fit.
+        """
+        self._call("system.writeTextFileToProject", shapes.WriteTextFile(path=path, content=content))
+
+    def delete_files(self, paths: list[str]) -> None:
+        """Delete files and directories; missing ones are fine. They go to the trash.
+
+        Raises:
+            InvalidArgument: A path leads out of the home.
+        """
+        self._call("system.deleteFiles", shapes.DeleteFiles(paths=paths))
+
+    def move_files(self, paths: list[str], dest: str) -> None:
+        """Move files and directories into the directory ``dest``; never overwrites.
+
+        Raises:
+            Conflict: Something has the name there.
+        """
+        self._call("system.moveFiles", shapes.MoveFiles(paths=paths, dest=dest))
+
+    def rename_file(self, src: str, dest: str) -> None:
+        """Give a file or directory another path; never overwrites.
+
+        Raises:
+            Conflict: Something has that path.
+        """
+        self._call("system.renameFile", shapes.RenameFile(src=src, dest=dest))
+
+    def realpath(self, path: str) -> str:
+        """Where a path leads, relative to the home; the path itself if that is outside.
+
+        Raises:
+            NotFound: Nothing is there.
+        """
+        reply: str = self._call("system.realpath", shapes.RealPath(path=path))
+        return reply
+
+    def canonical_paths(self, paths: list[str]) -> list[str]:
+        """One name for each path, whether it exists or not."""
+        reply: list[str] = self._call("system.canonicalPaths", shapes.CanonicalPaths(paths=paths))
+        return reply
+
     def _call(self, name: str, arguments: Any, timeout_s: float | None = None) -> Any:
         request = of_method(_OF_PROJECT[name], arguments, project_id=self._project_id, timeout_s=timeout_s)
         return self._connection.call(_OF_PROJECT[name], request)

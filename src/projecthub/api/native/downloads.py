@@ -1,0 +1,124 @@
+"""Answers that are files: ranges, conditions, checksums.
+
+Source: RFC 9110 (ranges and conditions), RFC 9530 (digests), RFC 6266 (file names).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from contextlib import aclosing
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from starlette.responses import Response, StreamingResponse
+
+from projecthub.api.native import problems
+from projecthub.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from projecthub.hub.files import Files, OpenFile
+
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+class _FileResponse(StreamingResponse):
+    """Streams a file, and closes it however that ends."""
+
+    def __init__(
+        self, files: Files, file: OpenFile, start: int, stop: int, status: int, headers: dict[str, str]
+    ) -> None:
+        self._file = file
+        self._content = files.content(file, start, stop)
+        super().__init__(self._content, status, headers, media_type="application/octet-stream")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with aclosing(self._content):
+                await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._file.fd)
+
+
+async def answer(request: Request, files: Files, file: OpenFile, name: str) -> Response:
+    """The answer to a GET or HEAD of a file; the file is closed when it ends."""
+    try:
+        headers = {
+            "etag": file.etag,
+            "last-modified": formatdate(file.status.st_mtime, usegmt=True),
+            "accept-ranges": "bytes",
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "x-content-type-options": "nosniff",
+        }
+        if "sha-256" in request.headers.get("want-repr-digest", "").lower():
+            headers["repr-digest"] = to_digest(await files.sha256(file))
+        size = file.status.st_size
+        if file.etag in etags(request.headers.get("if-none-match", "")):
+            os.close(file.fd)
+            return Response(status_code=304, headers=headers)
+        start, stop, status = _wanted(request, file, size)
+        if status == 416:
+            os.close(file.fd)
+            refused = problems.answer(InvalidArgument(f"the range is beyond the {size} bytes of the file"), status=416)
+            refused.headers["content-range"] = f"bytes */{size}"
+            return refused
+        if status == 206:
+            headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
+        headers["content-length"] = str(stop - start)
+        if request.method == "HEAD":
+            os.close(file.fd)
+            return Response(status_code=status, headers=headers, media_type="application/octet-stream")
+    except BaseException:
+        os.close(file.fd)
+        raise
+    return _FileResponse(files, file, start, stop, status, headers)
+
+
+def _wanted(request: Request, file: OpenFile, size: int) -> tuple[int, int, int]:
+    """First byte, last byte plus one, and the status. What is no single range of bytes is as if it were not there."""
+    match = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    condition = request.headers.get("if-range")
+    if match is None or match.group() == "bytes=-" or (condition is not None and condition.strip() != file.etag):
+        return 0, size, 200
+    first, last = match.groups()
+    if not first:
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1) if last else size
+        if last and int(last) < start:
+            return 0, size, 200
+    return (start, stop, 206) if start < stop else (0, 0, 416)
+
+
+def etags(header: str) -> tuple[str, ...]:
+    """The names of states in a header; ``*`` as it is."""
+    return tuple(part.strip().removeprefix("W/") for part in header.split(",") if part.strip())
+
+
+def to_digest(sha256: bytes) -> str:
+    """A checksum as it stands in `Repr-Digest`."""
+    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
+
+
+def from_digest(header: str | None) -> bytes | None:
+    """The SHA-256 of a `Repr-Digest`; None: it holds none.
+
+    Raises:
+        InvalidArgument: It is malformed.
+    """
+    for part in (header or "").split(","):
+        algorithm, _, value = part.strip().partition("=")
+        if algorithm.lower() == "sha-256":
+            try:
+                digest = base64.b64decode(value.strip(":"), validate=True)
+            except ValueError:
+                digest = b""
+            if len(digest) != 32:
+                raise InvalidArgument(f"repr-digest {part.strip()[:100]!r} is malformed; give sha-256=:<base64>:")
+            return digest
+    return None

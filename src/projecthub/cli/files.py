@@ -1,0 +1,245 @@
+"""`projecthub files`: the files of a project, whether it runs or not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from projecthub.cli import output
+from projecthub.cli.references import PROJECT_HELP, ProjectFinder
+from projecthub.cli.session import AsJson, Session
+from projecthub.errors import Conflict, InvalidArgument, ProtocolError
+
+if TYPE_CHECKING:
+    from projecthub import Project
+
+files = typer.Typer(help="The files of a project, whether it runs or not.", no_args_is_help=True)
+trash = typer.Typer(help="What was deleted from a project.", no_args_is_help=True)
+files.add_typer(trash, name="trash")
+
+AProject = Annotated[str, typer.Argument(metavar="PROJECT", help=PROJECT_HELP)]
+APath = Annotated[str, typer.Argument(metavar="PATH", help="A path relative to the project's home.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="A directory, with all that is in it.")]
+
+
+@contextmanager
+def _project(context: typer.Context, reference: str, as_json: bool) -> Iterator[tuple[Session, Project]]:
+    session = Session.of(context, as_json)
+    with session.hub() as hub:
+        yield session, hub.project(ProjectFinder(hub).find(reference))
+
+
+@files.command("ls")
+def list_files(
+    context: typer.Context,
+    project: AProject,
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="A directory; default: the home.")] = "",
+    hidden: Annotated[bool, typer.Option("--all", "-a", help="Also names that begin with a dot.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List a directory."""
+    with _project(context, project, as_json) as (session, inside):
+        entries: Any = inside.files.list(path, hidden=hidden)
+    if session.as_json:
+        output.print_json(entries)
+        return
+    rows = [
+        (f"{entry['mode']:03o}", entry["bytes"], output.local_time(entry["modified_at"]), _shown(entry))
+        for entry in entries
+    ]
+    output.print_table(("MODE", "SIZE", "MODIFIED", "NAME"), rows)
+
+
+def _shown(entry: Any) -> str:
+    if entry["link_target"] is not None:
+        return f"{entry['name']} -> {entry['link_target']}"
+    return f"{entry['name']}/" if entry["kind"] == "directory" else str(entry["name"])
+
+
+@files.command("cat")
+def print_file(context: typer.Context, project: AProject, path: APath) -> None:
+    """Write a file to standard output, as it is."""
+    with _project(context, project, False) as (_, inside):
+        inside.files.download(path, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+@files.command("put")
+def put(
+    context: typer.Context,
+    project: AProject,
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="On this machine; - for standard input.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Where in the project; a directory ends in /.")],
+    recursive: Recursive = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload. What is there is replaced; what is lost on the way goes on where it was."""
+    if path.endswith("/"):
+        path += source.name
+    with _project(context, project, as_json) as (session, inside):
+        if str(source) == "-":
+            count, size = 1, inside.files.upload(sys.stdin.buffer, path)
+        elif source.is_dir():
+            if not recursive:
+                raise InvalidArgument(f"'{source}' is a directory; give -r to upload it with all that is in it")
+            count, size = _put_directory(inside, source, path)
+        elif not source.is_file():
+            raise InvalidArgument(f"there is no file '{source}' on this machine")
+        else:
+            count, size = 1, _put_file(inside, source, path)
+    _tell(session, count, size)
+
+
+def _put_directory(inside: Project, source: Path, path: str) -> tuple[int, int]:
+    count = size = 0
+    for top, directories, names in os.walk(source):
+        directories.sort()
+        below = "/".join(part for part in (path, Path(top).relative_to(source).as_posix()) if part != ".")
+        inside.files.mkdir(below)
+        for name in sorted(names):
+            local = Path(top) / name
+            if local.is_file() and not local.is_symlink():
+                size += _put_file(inside, local, f"{below}/{name}")
+                count += 1
+            else:
+                output.print_note(f"left out, because it is no regular file: {local}")
+    return count, size
+
+
+def _put_file(inside: Project, source: Path, path: str) -> int:
+    with output.transferring(str(source)) as progress:
+        return inside.files.upload(source, path, mode=source.stat().st_mode & 0o777, progress=progress)
+
+
+@files.command("get")
+def get(
+    context: typer.Context,
+    project: AProject,
+    path: APath,
+    target: Annotated[Path, typer.Argument(metavar="[FILE]", help="On this machine; - for standard output.")] = Path(),
+    recursive: Recursive = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare checksums.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download. What is there is replaced; what is lost on the way goes on where it was."""
+    with _project(context, project, as_json) as (session, inside):
+        if str(target) == "-":
+            inside.files.download(path, sys.stdout.buffer, verify=verify)
+            sys.stdout.buffer.flush()
+            return
+        if target.is_dir():
+            target /= path.rstrip("/").rpartition("/")[2]
+        if inside.files.stat(path)["is_directory"]:
+            if not recursive:
+                raise Conflict(f"'{path}' is a directory; give -r to download it with all that is in it")
+            count, size = _get_directory(inside, path, target, verify)
+        else:
+            count, size = 1, _get_file(inside, path, target, verify)
+    _tell(session, count, size)
+
+
+def _get_directory(inside: Project, path: str, target: Path, verify: bool) -> tuple[int, int]:
+    count = size = 0
+    pending = [(path, target)]
+    while pending:
+        place, local = pending.pop()
+        local.mkdir(parents=True, exist_ok=True)
+        for entry in inside.files.list(place, hidden=True):
+            if "/" in entry["name"] or entry["name"] in ("..", "."):  # no hub that is sound says so
+                raise ProtocolError(f"the hub names {entry['name']!r} in '{place}', which no file can be called")
+            inner = f"{place}/{entry['name']}"
+            if entry["kind"] == "directory":
+                pending.append((inner, local / entry["name"]))
+            elif entry["kind"] == "file":
+                size += _get_file(inside, inner, local / entry["name"], verify)
+                count += 1
+            else:
+                output.print_note(f"left out, because it is no regular file: {inner}")
+    return count, size
+
+
+def _get_file(inside: Project, path: str, target: Path, verify: bool) -> int:
+    with output.transferring(path) as progress:
+        return inside.files.download(path, target, verify=verify, progress=progress)
+
+
+def _tell(session: Session, count: int, size: int) -> None:
+    if session.as_json:
+        output.print_json({"files": count, "bytes": size})
+    else:
+        output.print_facts([("files", count), ("bytes", size)])
+
+
+@files.command("rm")
+def remove(
+    context: typer.Context,
+    project: AProject,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="What to delete.")],
+    recursive: Recursive = False,
+    permanent: Annotated[bool, typer.Option("--permanent", help="Keep nothing in the trash.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete. It goes to the trash of the project, unless the project is over its quota."""
+    with _project(context, project, as_json) as (session, inside):
+        deleted = []
+        for path in paths:
+            if inside.files.stat(path)["kind"] == "directory" and not recursive:
+                raise Conflict(f"'{path}' is a directory; give -r to delete it with all that is in it")
+            deleted.append({"path": path, "trash_id": inside.files.delete(path, permanent=permanent)})
+    if session.as_json:
+        output.print_json(deleted)
+
+
+@files.command("mv")
+def move(context: typer.Context, project: AProject, src: APath, dest: APath) -> None:
+    """Give a file or directory another path; never overwrites."""
+    with _project(context, project, False) as (_, inside):
+        inside.files.move(src, dest)
+
+
+@files.command("mkdir")
+def make_directory(context: typer.Context, project: AProject, path: APath) -> None:
+    """Make a directory, and those above it."""
+    with _project(context, project, False) as (_, inside):
+        inside.files.mkdir(path)
+
+
+@trash.command("ls")
+def list_trash(context: typer.Context, project: AProject, as_json: AsJson = False) -> None:
+    """List what was deleted, oldest first."""
+    with _project(context, project, as_json) as (session, inside):
+        items: Any = inside.files.trash.list()
+    if session.as_json:
+        output.print_json(items)
+        return
+    rows = [(item["id"], item["bytes"], output.local_time(item["deleted_at"]), item["path"]) for item in items]
+    output.print_table(("ID", "SIZE", "DELETED", "PATH"), rows)
+
+
+@trash.command()
+def restore(
+    context: typer.Context,
+    project: AProject,
+    id: Annotated[str, typer.Argument(metavar="ID", help="As `files trash ls` tells it.")],
+    path: Annotated[str | None, typer.Argument(metavar="[PATH]", help="Where to; default: where it was.")] = None,
+) -> None:
+    """Bring something back; never overwrites."""
+    with _project(context, project, False) as (_, inside):
+        print(output.plain(inside.files.trash.restore(id, path)))
+
+
+@trash.command()
+def empty(context: typer.Context, project: AProject, as_json: AsJson = False) -> None:
+    """Delete all of the trash for good."""
+    with _project(context, project, as_json) as (session, inside):
+        count = inside.files.trash.empty()
+    if session.as_json:
+        output.print_json({"items": count})
+    else:
+        output.print_facts([("items", count)])

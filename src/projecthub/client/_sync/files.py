@@ -1,0 +1,314 @@
+# Written by tools/unasync.py from client/_async; change it there.
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from projecthub.client._sync.connection import Connection
+from projecthub.client.retries import pauses_s
+from projecthub.client.transfers import (
+    PIECE_BYTES,
+    SMALL_BYTES,
+    Local,
+    Progress,
+    metadata,
+    reading,
+    remaining,
+    writing,
+)
+from projecthub.errors import Conflict, NotFound, ProtocolError, TransportError
+from projecthub.wire import shapes
+
+if TYPE_CHECKING:
+    from projecthub.client._sync.project import Project
+
+_TUS: Final = {"tus-resumable": "1.0.0"}
+_RESUMES: Final = 8
+"""How often a transfer goes on after its connection was lost."""
+
+
+class ProjectTrash:
+    """What was deleted from a project. It is kept for 30 days, or until room is needed."""
+
+    def __init__(self, connection: Connection, project: Project) -> None:
+        self._connection = connection
+        self._project = project
+
+    def list(self) -> list[shapes.TrashEntry]:
+        """What is in the trash, oldest first."""
+        reply: dict[str, list[shapes.TrashEntry]] = self._json("GET", "trash")
+        return reply["items"]
+
+    def restore(self, id: str, path: str | None = None) -> str:
+        """Bring something back; never overwrites.
+
+        Args:
+            id: Which, as `list` tells it.
+            path: Where to; None: where it was.
+
+        Returns:
+            Its path now, relative to the home.
+
+        Raises:
+            NotFound: There is no such thing in the trash.
+            Conflict: Something has that path.
+        """
+        reply: dict[str, str] = self._json("POST", f"trash/{id}/restore", {"path": path})
+        return reply["path"]
+
+    def empty(self, id: str | None = None) -> int:
+        """Delete all of the trash for good, or the one thing ``id`` of it; returns how many things that were."""
+        reply: dict[str, int] = self._json("DELETE", "trash" if id is None else f"trash/{id}")
+        return reply["items"]
+
+    def _json(self, method: str, path: str, body: Any = None) -> Any:
+        place = f"projects/{self._project._own_id()}/{path}"
+        with self._connection.native(method, place, json=body) as response:
+            response.read()
+            return response.json()
+
+
+class ProjectFiles:
+    """The files of a project, whether it runs or not. Paths are relative to its home.
+
+    Files on this machine are read and written in the calling thread, in pieces of 1 MiB.
+
+    Attributes:
+        trash: What was deleted.
+    """
+
+    trash: ProjectTrash
+
+    def __init__(self, connection: Connection, project: Project) -> None:
+        self._connection = connection
+        self._project = project
+        self.trash = ProjectTrash(connection, project)
+
+    def list(self, path: str = "", *, hidden: bool = False) -> list[shapes.FileInfo]:
+        """What a directory holds, in the order of the names.
+
+        Raises:
+            NotFound: There is no such directory.
+        """
+        found: list[shapes.FileInfo] = []
+        after = ""
+        while True:
+            params = {"path": path, "hidden": str(hidden).lower(), "limit": 10_000, "after": after}
+            page = self._json("GET", "files", params=params)
+            found += page["entries"]
+            if page["next"] is None:
+                return found
+            after = page["next"]
+
+    def stat(self, path: str) -> shapes.FileInfo:
+        """What is at a path; a symlink itself.
+
+        Raises:
+            NotFound: Nothing is there.
+        """
+        reply: shapes.FileInfo = self._json("GET", "files/stat", params={"path": path})
+        return reply
+
+    def read_bytes(self, path: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            NotFound: There is no such file.
+            Conflict: It is a directory, or the like.
+        """
+        with self._connection.native("GET", self._place("files/content"), params={"path": path}) as answer:
+            return answer.read()
+
+    def read_text(self, path: str, encoding: str = "utf-8") -> str:
+        """The text of a file. Raises as `read_bytes`."""
+        return (self.read_bytes(path)).decode(encoding)
+
+    def write_bytes(self, path: str, content: bytes) -> shapes.WrittenFile:
+        """Write a file whole, or not at all. Missing directories are made.
+
+        Raises:
+            LimitError: It would not fit.
+            Conflict: A directory is in its place.
+        """
+        reply: shapes.WrittenFile = self._json(
+            "PUT", "files/content", params={"path": path}, content=content, headers=_digest_of(content)
+        )
+        return reply
+
+    def write_text(self, path: str, content: str, encoding: str = "utf-8") -> shapes.WrittenFile:
+        """Write a text file. Raises as `write_bytes`."""
+        return self.write_bytes(path, content.encode(encoding))
+
+    def upload(self, source: Local, path: str, *, mode: int | None = None, progress: Progress | None = None) -> int:
+        """Write a file of any size whole, or not at all. Goes on where it was when the connection is lost.
+
+        Args:
+            source: A path on this machine, bytes, or an open binary file. A file that cannot seek is sent in one go.
+            path: Where in the project.
+            mode: Permission bits; None: usual ones, or those of the file that is replaced.
+            progress: Called after each piece.
+
+        Returns:
+            How many bytes were written.
+
+        Raises:
+            LimitError: It would not fit.
+            TransportError: The connection was lost again and again.
+        """
+        with reading(source) as file:
+            length = remaining(file)
+            if length is None or length <= SMALL_BYTES:
+                params = {"path": path, "mode": mode}
+                content = _parts(file, length, 0, progress)
+                written = self._json("PUT", "files/content", params=params, content=content)
+                return int(written["bytes"])
+            octal = None if mode is None else f"{mode:o}"
+            headers = {"upload-length": str(length), "upload-metadata": metadata({"path": path, "mode": octal})}
+            with self._connection.native("POST", self._place("uploads"), headers=_TUS | headers) as begun:
+                upload_id = begun.headers["location"].rpartition("/")[2]
+            self._send_parts(file, length, self._place(f"uploads/{upload_id}"), progress)
+            return length
+
+    def _send_parts(self, file: IO[bytes], length: int, place: str, progress: Progress | None) -> None:
+        start, at = file.tell(), 0
+        lost: TransportError | Conflict | None = None
+        pauses = pauses_s(_RESUMES)
+        while True:
+            try:
+                if lost is not None:
+                    with self._connection.native("HEAD", place, headers=_TUS) as told:
+                        at = int(told.headers["upload-offset"])
+                file.seek(start + at)
+                headers = {**_TUS, "upload-offset": str(at), "content-type": "application/offset+octet-stream"}
+                parts = _parts(file, length, at, progress)
+                with self._connection.native("PATCH", place, headers=headers, content=parts):
+                    return
+            except NotFound:
+                if lost is not None:  # it was refused for good; what was said then tells why
+                    raise lost from None
+                raise
+            except (TransportError, Conflict) as error:  # a hub may not know yet that the connection is gone
+                if not pauses:
+                    raise
+                lost = error
+            time.sleep(pauses.pop(0))
+
+    def download(
+        self,
+        path: str,
+        target: str | os.PathLike[str] | IO[bytes],
+        *,
+        verify: bool = False,
+        progress: Progress | None = None,
+    ) -> int:
+        """Read a file of any size. Goes on where it was when the connection is lost.
+
+        Args:
+            path: Where in the project.
+            target: A path on this machine, which gets its content when all of it is there; or an open binary file.
+            verify: Have the hub compute the checksum first, and compare.
+            progress: Called after each piece.
+
+        Returns:
+            How many bytes were read.
+
+        Raises:
+            NotFound: There is no such file.
+            ProtocolError: The file changed meanwhile, or its checksum is another.
+            TransportError: The connection was lost again and again.
+        """
+        with writing(target) as file:
+            at, etag, digest, hasher = 0, "", "", hashlib.sha256()
+            pauses = pauses_s(_RESUMES)
+            place = self._place("files/content")
+            while True:
+                headers = {"range": f"bytes={at}-", "if-range": etag} if at else {}
+                if verify and not at:
+                    headers["want-repr-digest"] = "sha-256=1"
+                try:
+                    with self._connection.native("GET", place, params={"path": path}, headers=headers) as answer:
+                        if at and (answer.status_code != 206 or answer.headers["etag"] != etag):
+                            raise ProtocolError(f"'{path}' changed while it was downloaded; download it again")
+                        etag, digest = answer.headers["etag"], answer.headers.get("repr-digest", digest)
+                        length = at + int(answer.headers["content-length"])
+                        for piece in answer.iter_bytes():
+                            file.write(piece)
+                            hasher.update(piece)
+                            at += len(piece)
+                            if progress is not None:
+                                progress(at, length)
+                    break
+                except TransportError:
+                    if not pauses:
+                        raise
+                time.sleep(pauses.pop(0))
+            if verify and digest != _digest(hasher.digest()):
+                raise ProtocolError(f"'{path}' has another checksum than the hub told; download it again")
+            return at
+
+    def delete(self, path: str, *, permanent: bool = False) -> str | None:
+        """Delete a file, or a directory with all that is in it; what is not there is fine.
+
+        Args:
+            path: What.
+            permanent: Keep nothing in the trash. So it is too when the project is over its quota.
+
+        Returns:
+            The id by which the trash has it; None: it is gone for good, or was not there.
+        """
+        params = {"path": path, "permanent": str(permanent).lower()}
+        reply: dict[str, str | None] = self._json("DELETE", "files", params=params)
+        return reply["trash_id"]
+
+    def move(self, src: str, dest: str) -> None:
+        """Give a file or directory another path; never overwrites.
+
+        Raises:
+            NotFound: It is not there.
+            Conflict: Something has that path.
+        """
+        self._json("POST", "files/move", json={"src": src, "dest": dest})
+
+    def rename(self, src: str, dest: str) -> None:
+        """The same as `move`."""
+        self.move(src, dest)
+
+    def copy(self, src: str, dest: str) -> None:
+        """Copy a file, or what is in a directory, within the project."""
+        self._json("POST", "files/copy", json={"src": src, "dest": dest})
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory, and those above it; one that is there is fine.
+
+        Raises:
+            Conflict: Something else is there.
+        """
+        self._json("POST", "files/directories", json={"path": path})
+
+    def _place(self, path: str) -> str:
+        return f"projects/{self._project._own_id()}/{path}"
+
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        with self._connection.native(method, self._place(path), **request) as response:
+            response.read()
+            return response.json()
+
+
+def _parts(file: IO[bytes], length: int | None, at: int, progress: Progress | None) -> Iterator[bytes]:
+    while piece := file.read(PIECE_BYTES):
+        yield piece
+        at += len(piece)
+        if progress is not None:
+            progress(at, length)
+
+
+def _digest_of(content: bytes) -> dict[str, str]:
+    return {"repr-digest": _digest(hashlib.sha256(content).digest())}
+
+
+def _digest(sha256: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(sha256).decode()}:"

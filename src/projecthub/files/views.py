@@ -1,0 +1,177 @@
+"""What a home holds, looked at without changing anything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final
+
+from projecthub.errors import HubError, InvalidArgument, LimitError
+from projecthub.files.paths import DIRECTORY, LeavesHomeError, join, open_beneath, shown, split
+from projecthub.files.places import SEEN_HOME, closing, open_file, outside, told, within_home
+
+MAX_ENTRIES: Final = 1_000_000
+"""Entries of one directory that are listed at most."""
+PIECE_BYTES: Final = 512 * 1024
+"""Bytes that are read at once."""
+_OUTSIDE: Final = f"{SEEN_HOME}/.smc/root"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    r"""One thing in a directory.
+
+    Attributes:
+        name: Its name; bytes that are no UTF-8 as ``\\xff``.
+        size: Bytes of a file; of a directory: how many entries it has.
+        mtime: Seconds since the epoch.
+        mode: Permission bits.
+        kind: ``file``, ``directory``, ``symlink`` or ``other``: a pipe, socket or device.
+        isdir: Whether it is a directory, or a symlink to one in the home.
+        link_target: What a symlink says.
+        error: Why it cannot be told what it holds.
+    """
+
+    name: str
+    size: int
+    mtime: float
+    mode: int
+    kind: str
+    isdir: bool
+    link_target: str | None = None
+    error: str | None = None
+
+
+def entries_of(home_fd: int, path: str, *, hidden: bool) -> list[Entry]:
+    """What a directory holds, in the order of the names.
+
+    Raises:
+        NotFound: Nothing is there.
+        Conflict: It is no directory.
+        LimitError: It holds more than a million entries.
+    """
+    found: list[Entry] = []
+    with (
+        told(path),
+        closing(open_beneath(home_fd, path, DIRECTORY, follow=True)) as fd,
+        os.scandir(fd) as scan,
+    ):
+        for one in scan:
+            if one.name.startswith(".") and not hidden:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # gone since its name was read
+                found.append(_entry(home_fd, fd, path, one.name))
+            if len(found) > MAX_ENTRIES:
+                raise LimitError(f"directory '{shown(path)}' has more than {MAX_ENTRIES} entries; list it inside")
+    found.sort(key=lambda entry: entry.name)
+    return found
+
+
+def entry_at(home_fd: int, path: str) -> Entry:
+    """What is at a path; a symlink itself.
+
+    Raises:
+        NotFound: Nothing is there.
+    """
+    parent, name = split(path)
+    with told(path), closing(open_beneath(home_fd, parent, DIRECTORY, follow=True)) as fd:
+        return _entry(home_fd, fd, parent, name or ".")
+
+
+def _entry(home_fd: int, fd: int, parent: str, name: str) -> Entry:
+    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    mode, size = status.st_mode, status.st_size
+    is_link, is_directory, text, error = stat.S_ISLNK(mode), stat.S_ISDIR(mode), None, None
+    if is_link:
+        with contextlib.suppress(OSError):
+            text = shown(os.readlink(name, dir_fd=fd))
+    if is_link or is_directory:
+        try:
+            with closing(
+                open_beneath(home_fd, join(parent, "" if name == "." else name), DIRECTORY, follow=True)
+            ) as inner:
+                size, is_directory = _count(inner), True
+        except (OSError, LeavesHomeError) as failure:
+            if is_directory:  # of a symlink that leads nowhere, its own size is told
+                size, error = 0, os.strerror(getattr(failure, "errno", None) or 0)
+    kind = "symlink" if is_link else "directory" if is_directory else "file" if stat.S_ISREG(mode) else "other"
+    return Entry(shown(name), size, status.st_mtime_ns / 1e9, stat.S_IMODE(mode), kind, is_directory, text, error)
+
+
+def _count(fd: int) -> int:
+    with os.scandir(fd) as entries:
+        return sum(1 for _ in entries)
+
+
+def read_text(home_fd: int, path: str, max_bytes: int) -> str:
+    """The text of a file; what is no UTF-8 is replaced.
+
+    Raises:
+        LimitError: It is larger than ``max_bytes``.
+    """
+    with told(path), closing(open_file(home_fd, path)) as fd:
+        pieces, left = [], max_bytes + 1
+        while left and (piece := os.read(fd, min(left, PIECE_BYTES))):
+            pieces.append(piece)
+            left -= len(piece)
+    if not left:
+        raise LimitError(
+            f"file '{shown(path)}' is larger than the {max_bytes} bytes that one reply may hold; "
+            "download it from the route /api/v1/projects/{project_id}/files/content"
+        )
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def content(fd: int, start: int, stop: int) -> Generator[bytes, None, None]:
+    """The bytes of a file from ``start`` up to ``stop``, in pieces; fewer if it shrinks."""
+    while start < stop and (piece := os.pread(fd, min(PIECE_BYTES, stop - start), start)):
+        start += len(piece)
+        yield piece
+
+
+def real_path(home_fd: int, given: str, path: str) -> str:
+    """Where a path leads, relative to the home; the input if that is outside.
+
+    Raises:
+        NotFound: Nothing is there.
+    """
+    try:
+        with told(given), closing(open_beneath(home_fd, path, os.O_PATH, follow=True)) as fd:
+            return _relative(home_fd, fd)
+    except InvalidArgument:  # it leads out of the home
+        return given
+
+
+def canonical_path(home_fd: int, given: str, seen_homes: tuple[str, ...]) -> str:
+    """One name for a path, whether it exists or not: relative to the home, or absolute if it leads outside.
+
+    What leads outside is named below ``<home>/.smc/root``.
+    """
+    try:
+        path = within_home(given, seen_homes)
+    except InvalidArgument:
+        if "\0" in given:
+            raise
+        return _OUTSIDE + os.path.normpath(given if given.startswith("/") else f"{SEEN_HOME}/{given}")
+    whole, rest = path, list[str]()
+    while True:
+        try:
+            with told(path), closing(open_beneath(home_fd, path, os.O_PATH, follow=True)) as fd:
+                return "/".join(filter(None, [_relative(home_fd, fd), *rest]))
+        except InvalidArgument:
+            return f"{_OUTSIDE}{SEEN_HOME}/{whole}"
+        except HubError:
+            if not path:
+                raise
+            path, name = split(path)
+            rest.insert(0, name)
+
+
+def _relative(home_fd: int, fd: int) -> str:
+    home, path = (os.readlink(f"/proc/self/fd/{one}") for one in (home_fd, fd))  # noqa: PTH115
+    if path != home and not path.startswith(f"{home}/"):  # moved away meanwhile
+        raise outside("it")
+    return shown(path[len(home) + 1 :])

@@ -1,0 +1,125 @@
+"""Uploads of files to projects in several parts, which go on after whatever ended them."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from projecthub.errors import InvalidArgument
+from projecthub.files import uploads
+from projecthub.files.changes import write_all
+from projecthub.files.paths import shown
+from projecthub.hub.files import Precondition, gathered
+from projecthub.hub.workplaces import path_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from projecthub.files.uploads import Upload, UploadPlan
+    from projecthub.hub.principals import Principal
+    from projecthub.hub.workplaces import Workplaces
+    from projecthub.store.records import Project
+
+MAX_BYTES: Final = 2**50
+_HOMES_A_SWEEP: Final = 200
+
+
+class Uploads:
+    """Takes parts."""
+
+    def __init__(self, workplaces: Workplaces) -> None:
+        """Make the service."""
+        self._workplaces = workplaces
+        self._swept = ""
+
+    async def begin(self, caller: Principal, project: Project, plan: UploadPlan) -> Upload:
+        """Begin an upload; one of nothing is complete at once.
+
+        Raises:
+            InvalidArgument: The path leads out of the home, or the length is out of range.
+            LimitError: It would not fit, or there are too many.
+        """
+        if not 0 <= plan.length <= MAX_BYTES:
+            raise InvalidArgument(f"an upload of {plan.length} bytes is out of range: from 0 to {MAX_BYTES}")
+        home = await self._workplaces.home(caller, project)
+        plan = replace(plan, path=path_in(home, plan.path))
+        if not plan.path:
+            raise InvalidArgument("the home itself cannot be replaced; give the path of a file in it")
+        pending = await self._workplaces.run(lambda: uploads.pending_bytes(home))
+        # What is asked for may not come for long: that it fits is seen now, and room is taken when it comes.
+        (await self._workplaces.homes.reserve(project, plan.length + pending)).close()
+        upload = await self._workplaces.run(lambda: uploads.find(home, uploads.begin(home, plan)))
+        if not plan.length:
+            await self.add(caller, project, upload.id, 0, _nothing())
+        return upload
+
+    async def find(self, caller: Principal, project: Project, upload_id: str) -> Upload:
+        """An upload as it is. See `uploads.find`."""
+        home = await self._workplaces.home(caller, project)
+        return await self._workplaces.run(lambda: uploads.find(home, upload_id))
+
+    async def add(
+        self, caller: Principal, project: Project, upload_id: str, offset: int, chunks: AsyncIterator[bytes]
+    ) -> tuple[int, Upload]:
+        """Add bytes at the end. When it is complete the file gets its place.
+
+        What came before the sender left stays.
+
+        Returns:
+            How many bytes are there now, and the upload as it was before.
+
+        Raises:
+            NotFound: There is none of that id.
+            Conflict: ``offset`` is not where it ends, or somebody else adds to it.
+            InvalidArgument: More came than was announced, or the whole has another checksum than that.
+            LimitError: There is no room.
+        """
+        home = await self._workplaces.home(caller, project)
+        run, adding = self._workplaces.run, uploads.adding(home, upload_id, offset)
+        upload, fd = await run(adding.__enter__)
+        at = offset
+        try:
+            pending = await run(lambda: uploads.pending_bytes(home))
+            allowance = await self._workplaces.homes.reserve(project, pending + upload.plan.length - offset)
+            with contextlib.closing(allowance):
+                async for piece in gathered(chunks):
+                    if at + len(piece) > upload.plan.length:
+                        raise InvalidArgument(f"more than the {upload.plan.length} bytes came that were announced")
+                    await run(lambda piece=piece: write_all(fd, piece))  # type: ignore[misc]
+                    at += len(piece)
+                if at == upload.plan.length:
+                    allowance.taken = at  # of the home, from now on
+                    await run(lambda: uploads.finish(home, upload, fd, _condition(upload).check))
+        finally:
+            await run(lambda: adding.__exit__(None, None, None))
+        if at == upload.plan.length:
+            event = {"event": "file_written", "path": shown(upload.plan.path), "bytes": at}
+            await self._workplaces.note(caller, project, event)
+        return at, upload
+
+    async def cancel(self, caller: Principal, project: Project, upload_id: str) -> None:
+        """Forget an upload. See `uploads.cancel`."""
+        home = await self._workplaces.home(caller, project)
+        await self._workplaces.run(lambda: uploads.cancel(home, upload_id))
+
+    async def sweep(self) -> None:
+        """Forget uploads to which nothing was added for long, in the next few hundred homes."""
+        homes, now = self._workplaces.homes, self._workplaces.clock.now()
+
+        def work() -> None:
+            ids = homes.ids_after(self._swept, _HOMES_A_SWEEP)
+            for project_id in ids:
+                uploads.expire(homes.found(project_id), now)
+            self._swept = ids[-1] if len(ids) == _HOMES_A_SWEEP else ""
+
+        await self._workplaces.run(work)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def _condition(upload: Upload) -> Precondition:
+    return Precondition(absent=upload.plan.exclusive)

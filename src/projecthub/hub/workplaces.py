@@ -1,0 +1,78 @@
+"""Where the hub works on the files of projects: homes, threads, room, and the log of who did what."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from projecthub.errors import LimitError, StoreUnavailable
+from projecthub.files.failures import unwritable
+from projecthub.files.places import within_home
+from projecthub.files.threads import in_thread, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from projecthub.files import Home
+    from projecthub.hub.calls import ProjectCalls
+    from projecthub.hub.clock import Clock
+    from projecthub.hub.homes import ProjectHomes
+    from projecthub.hub.principals import Principal
+    from projecthub.store import Store
+    from projecthub.store.records import Project
+
+T = TypeVar("T")
+
+_THREADS: Final = 8
+
+
+class Workplaces:
+    """What all services of files share.
+
+    Attributes:
+        homes: The homes.
+        clock: The hub's.
+    """
+
+    def __init__(self, store: Store, homes: ProjectHomes, calls: ProjectCalls, clock: Clock) -> None:
+        """Make it."""
+        self._store = store
+        self._calls = calls
+        self.homes = homes
+        self.clock = clock
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
+
+    async def home(self, caller: Principal, project: Project) -> Home:
+        """The home of a project that somebody uses now; whoever calls has looked whether they may."""
+        await self._calls.touch(caller, project)
+        return await self.homes.opened(project)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do blocking work.
+
+        Raises:
+            LimitError: The disk is full.
+            HubError: What the work raises, and what else the system refuses.
+        """
+        try:
+            return await in_thread(self._threads, work)
+        except OSError as error:
+            raise unwritable(error, "the files of the project") from error
+
+    def pieces(self, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
+        """What a blocking generator yields."""
+        return pieces(self._threads, source)
+
+    async def note(self, caller: Principal, project: Project, event: dict[str, Any]) -> None:
+        """Write into the project's log what was done. On a full disk the work counts without it: it is done."""
+        try:
+            async with self._store.write() as tx:
+                await tx.log.append(project.project_id, caller.account_id, event, at=self.clock.now())
+        except (LimitError, StoreUnavailable):
+            if event["event"] != "files_deleted":
+                raise
+
+
+def path_in(home: Home, given: str) -> str:
+    """A path that a caller gave, relative to the home. See `within_home`."""
+    return within_home(given, home.seen_homes)
