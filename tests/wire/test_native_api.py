@@ -11,6 +11,31 @@ import httpx2
 
 from tests.hubs import HubProcess
 
+SETTINGS = """
+hooks = "hooks.py"
+
+[parameters]
+"path.project_id" = {project_id}
+
+# A condition that does not hold, or a protocol of another version, is neither good nor bad.
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 412, 416]
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 406, 409, 411, 412, 413, 415, 416, 422]
+
+# What its header holds is in base64, of which no pattern can tell.
+[[operations]]
+include-name = "POST /projects/{{project_id}}/uploads"
+[operations.checks.positive_data_acceptance]
+enabled = false
+"""
+
+HOOKS = """
+import schemathesis
+
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+"""
+
 
 def test_the_document_tells_how_to_sign_in(hub_process: HubProcess) -> None:
     document = httpx2.get(f"{hub_process.url}/api/v1/openapi.json").json()
@@ -44,7 +69,8 @@ def test_every_route_does_what_the_document_says(hub_process: HubProcess, tmp_pa
     with hub_process.hub() as admin:
         project_id = admin.projects.create_project(title="for every route")
     settings = tmp_path / "schemathesis.toml"
-    settings.write_text(f'[parameters]\n"path.project_id" = {json.dumps(project_id)}\n')
+    settings.write_text(SETTINGS.format(project_id=json.dumps(project_id)))
+    (tmp_path / "hooks.py").write_text(HOOKS)
     program = Path(sys.executable).with_name("schemathesis")
     document = f"{hub_process.url}/api/v1/openapi.json"
     options = ("--phases=examples,coverage,fuzzing", "--max-examples=20", "--seed=1", "--request-timeout=30")

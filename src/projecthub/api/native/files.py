@@ -93,12 +93,21 @@ def make_router() -> APIRouter:
     content = {200: _BINARY, 206: _BINARY}
     router.get("/files/content", summary="Download a file", response_class=Response, responses=content)(_get)  # type: ignore[arg-type]
     router.head("/files/content", include_in_schema=False)(_get)
-    router.put("/files/content", summary="Write a file", response_model=WrittenFile, openapi_extra={
-        "requestBody": {"required": True, **_BINARY}
-    })(_put)  # fmt: skip
+    router.put(
+        "/files/content",
+        summary="Write a file",
+        response_model=WrittenFile,
+        responses={201: {"model": WrittenFile, "description": "There was none."}},
+        openapi_extra={"requestBody": {"required": True, **_BINARY}},
+    )(_put)
     router.post("/files/move", summary="Move or rename; never overwrites")(_move)
     router.post("/files/copy", summary="Copy within the project")(_copy)
-    router.post("/files/directories", summary="Make a directory", response_model=Done)(_make_directory)
+    router.post(
+        "/files/directories",
+        summary="Make a directory",
+        response_model=Done,
+        responses={201: {"model": Done, "description": "It was made."}},
+    )(_make_directory)
     return router
 
 
@@ -146,7 +155,9 @@ async def _put(
     mode: Annotated[int | None, Query(ge=0, le=0o777, description="Permission bits.")] = None,
     mtime: Annotated[float | None, Query(ge=0, lt=2**33, description="Seconds since the epoch.")] = None,
     if_match: Annotated[str | None, Header(description="Only if the file is in this state.")] = None,
-    if_none_match: Annotated[str | None, Header(description="`*`: only if nothing is there.")] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="Only if nothing is there.", json_schema_extra={"enum": ["*"]})
+    ] = None,
     repr_digest: Annotated[str | None, Header(description="`sha-256=:<base64>:`: what must have come.")] = None,
 ) -> Response:
     if if_none_match is not None and if_none_match.strip() != "*":

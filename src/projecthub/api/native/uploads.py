@@ -19,7 +19,10 @@ VERSION = "1.0.0"
 _CONTENT_TYPE = "application/offset+octet-stream"
 
 AnUpload = Annotated[str, Path(description="The id of an upload.", pattern=r"^[0-9a-f]{32}$")]
-Version = Annotated[str | None, Header(alias="tus-resumable", description="The protocol's version: 1.0.0.")]
+Version = Annotated[
+    str,
+    Header(alias="tus-resumable", description="The protocol's version.", json_schema_extra={"enum": [VERSION]}),
+]
 _BODY = {
     "requestBody": {"required": True, "content": {_CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -55,7 +58,7 @@ async def _begin(
         str,
         Header(description="`path`, and perhaps `mode` (octal), `mtime` (s), `sha256` (hex), `exclusive`; in base64."),
     ],
-    tus_resumable: Version = None,
+    tus_resumable: Version,
 ) -> Response:
     _check_version(tus_resumable)
     plan = _plan(upload_length, _metadata(upload_metadata))
@@ -63,7 +66,7 @@ async def _begin(
     return Response(status_code=201, headers={"location": f"{request.url.path}/{upload.id}", **_state(upload)})
 
 
-async def _find(member: AnyMember, upload_id: AnUpload, tus_resumable: Version = None) -> Response:
+async def _find(member: AnyMember, upload_id: AnUpload, tus_resumable: Version) -> Response:
     _check_version(tus_resumable)
     upload = await member.services.uploads.find(member.caller, member.project, upload_id)
     return Response(headers={"cache-control": "no-store", **_state(upload)})
@@ -74,7 +77,7 @@ async def _add(
     member: AnyMember,
     upload_id: AnUpload,
     upload_offset: Annotated[int, Header(ge=0, description="Where the upload ends.")],
-    tus_resumable: Version = None,
+    tus_resumable: Version,
 ) -> Response:
     _check_version(tus_resumable)
     if request.headers.get("content-type") != _CONTENT_TYPE:
@@ -89,7 +92,7 @@ async def _add(
     return Response(status_code=204, headers={**_state(upload), "upload-offset": str(at)})
 
 
-async def _cancel(member: AnyMember, upload_id: AnUpload, tus_resumable: Version = None) -> Response:
+async def _cancel(member: AnyMember, upload_id: AnUpload, tus_resumable: Version) -> Response:
     _check_version(tus_resumable)
     await member.services.uploads.cancel(member.caller, member.project, upload_id)
     return Response(status_code=204, headers={"tus-resumable": VERSION})
