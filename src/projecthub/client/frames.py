@@ -64,7 +64,7 @@ class Frames:
             content = bytes(memoryview(self._pending)[begin:end])
             if stream == Stream.STATE:
                 self.job = _job(content)
-            else:
+            elif content:  # a piece without bytes is a sign of life
                 kind: Any = "stdout" if stream == Stream.STDOUT else "stderr"
                 yield JobOutput(kind, content, offset, datetime.fromtimestamp(time_us / 1e6, UTC))
         del self._pending[:place]

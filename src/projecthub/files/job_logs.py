@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from projecthub.errors import NotFound
 from projecthub.files.paths import DIRECTORY, LeavesHomeError, open_beneath
@@ -81,22 +81,23 @@ class JobLogReader:
     """Reads the output of one job, from any place, while it grows or later."""
 
     def __init__(self, home: Path, job_id: str) -> None:
-        """Open a log; a job without one has an empty one.
+        """Name a log, which is opened when it is first read; a job without one has an empty one.
 
         Raises:
             NotFound: ``job_id`` is no uuid.
         """
         if not is_uuid(job_id):
             raise NotFound(f"there is no job '{job_id[:50]}' in this project", job_id=job_id)
-        with _opened(home) as home_fd:
-            self._output = _open_file(home_fd, job_id, OUTPUT_FILE)
-            self._chunks = _open_file(home_fd, job_id, CHUNKS_FILE)
+        self._home, self._job_id = home, job_id
+        self._output: int | None = None
+        self._chunks: int | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _open(self) -> None:
+        if self._output is None:
+            self.close()
+            with _opened(self._home) as home_fd:
+                self._chunks = _open_file(home_fd, self._job_id, CHUNKS_FILE)
+                self._output = _open_file(home_fd, self._job_id, OUTPUT_FILE)
 
     def close(self) -> None:
         """Close the files. Idempotent."""
@@ -119,7 +120,11 @@ class JobLogReader:
 
         Returns:
             Pieces that follow one another; none if there is nothing yet.
+
+        Raises:
+            NotFound: The project has no home any more.
         """
+        self._open()
         if self._output is None or offset >= (size := self.size()):
             return []
         pieces = list(self._records_from(offset, min(size, offset + max_bytes)))

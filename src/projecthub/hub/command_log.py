@@ -31,6 +31,9 @@ MAX_SHOWN: Final = 300
 MAX_LISTED: Final = 100
 """Different commands in one entry; it counts the others."""
 
+MAX_UNWRITTEN: Final = 200
+"""Batches that wait for a store that cannot be written; older ones are dropped, and the hub's log says so."""
+
 _CODE: Final = re.compile(r"exited with nonzero code (\d{1,4}) -- stderr=")
 
 _log = structlog.get_logger()
@@ -73,6 +76,7 @@ class CommandLog:
         self._store = store
         self._clock = clock
         self._gathered: dict[tuple[ProjectId, AccountId], _Gathered] = {}
+        self._unwritten: list[dict[tuple[ProjectId, AccountId], _Gathered]] = []
 
     @contextmanager
     def command(self, project_id: ProjectId, account_id: AccountId, options: Mapping[str, Any]) -> Iterator[Note]:
@@ -99,16 +103,23 @@ class CommandLog:
 
     async def flush(self) -> None:
         """Write what was gathered; what cannot be written now is kept for the next time."""
-        gathered, self._gathered = self._gathered, {}
-        if not gathered:
+        if self._gathered:
+            self._unwritten.append(self._gathered)
+            self._gathered = {}
+        if not self._unwritten:
             return
+        batches = [*self._unwritten]
         try:
             async with self._store.write() as tx:
-                for (project_id, account_id), runs in gathered.items():
-                    await tx.log.append(project_id, account_id, runs.event(), at=self._clock.now())
+                for batch in batches:
+                    for (project_id, account_id), runs in batch.items():
+                        await tx.log.append(project_id, account_id, runs.event(), at=self._clock.now())
         except HubError as error:
-            _log.warning("commands.not_noted", error=error.message)
-            self._gathered = {**gathered, **self._gathered}
+            dropped = self._unwritten[:-MAX_UNWRITTEN]
+            del self._unwritten[:-MAX_UNWRITTEN]
+            _log.error("commands.not_noted", error=error.message, waiting=len(batches), dropped=len(dropped))
+        else:
+            del self._unwritten[: len(batches)]
 
     async def job_started(
         self, project_id: ProjectId, account_id: AccountId, job_id: object, options: Mapping[str, Any]

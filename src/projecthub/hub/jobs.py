@@ -43,6 +43,7 @@ class Jobs:
         self._lifecycle = lifecycle
         self._homes = homes
         self._log = log
+        self._doubtful: set[str] = set()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="job")
 
     async def execute(self, caller: Principal, project_id: ProjectId, arguments: Sequence[Any]) -> object:
@@ -120,7 +121,7 @@ class Jobs:
             NotFound: There is no such job.
         """
         job = await self.get(project_id, job_id)
-        reader = await self._in_thread(lambda: JobLogReader(self._homes.path(project_id), job_id))
+        reader = JobLogReader(self._homes.path(project_id), job_id)
         is_live = follow and job["state"] == JobState.RUNNING
         try:
             async with aclosing(self._news(project_id, job_id) if is_live else _no_news()) as news:
@@ -174,7 +175,12 @@ class Jobs:
                 job: Job | None = await self.get(project_id, job_id)
             except NotFound:
                 job = None
-            if job is None or job["state"] != JobState.RUNNING:
+            state = None if job is None else job["state"]
+            if state == JobState.LOST and job_id not in self._doubtful:
+                # Perhaps the project is just being stopped: its server may still write how the job has ended.
+                self._doubtful.add(job_id)
+            elif state != JobState.RUNNING:
+                self._doubtful.discard(job_id)
                 await self._log.job_ended(project_id, job_id, job)
 
     def close(self) -> None:
@@ -200,7 +206,13 @@ class Jobs:
             return
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """Run blocking work, and wait for its end whatever happens: its files are closed after it."""
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
 
 
 async def _no_news() -> AsyncGenerator[int, None]:

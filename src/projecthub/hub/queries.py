@@ -214,6 +214,9 @@ class Queries:
         default_limit: int,
     ) -> Selection:
         columns = dict.fromkeys(column for field in fields.values() for column in field.columns)
+        for name, value in wanted.items():
+            if value is not None and name not in fields:  # one that is read as absent
+                raise QueryRefused(f"FATAL: {table}.{name} has no value here and cannot be compared; leave it out")
         conditions = [
             condition
             for name, value in wanted.items()

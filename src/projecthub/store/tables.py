@@ -263,7 +263,7 @@ open_jobs = Table(
     metadata,
     _reference("project_id", "projects.project_id", primary_key=True),
     Column("job_id", KEY, primary_key=True),
-    _reference("account_id", "accounts.account_id", nullable=False),
+    _reference("account_id", "accounts.account_id", nullable=False, index=True),
     Column("started_at", Moment, nullable=False),
     sqlite_with_rowid=False,
 )

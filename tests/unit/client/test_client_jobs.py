@@ -37,8 +37,8 @@ def test_pieces_come_whole_however_they_are_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(cut for cut in cuts if cut < len(content)), len(content)]
     frames = Frames()
     got = [piece for a, b in itertools.pairwise(edges) for piece in frames.feed(content[a:b])]
-    assert [(piece.data, piece.stream) for piece in got] == [(data, each.name.lower()) for data, each in PIECES]
-    assert [piece.offset for piece in got] == [0, 3, 1003, 1003]
+    assert [(piece.data, piece.stream) for piece in got] == [(data, each.name.lower()) for data, each in PIECES if data]
+    assert [piece.offset for piece in got] == [0, 3, 1003]
     assert got[0].time == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
     assert frames.job == JOB
 

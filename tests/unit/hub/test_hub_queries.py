@@ -312,3 +312,8 @@ async def test_an_error_state_is_told_in_its_row(house: House, ann: Principal) -
 async def test_a_bad_id_of_shares(house: House, ann: Principal) -> None:
     with pytest.raises(InvalidArgument):
         await house.ask(ann, {"public_paths": [{"project_id": "x", "path": None}]})
+
+
+async def test_what_is_no_field_any_more_cannot_be_compared(house: House, ann: Principal) -> None:
+    with pytest.raises(QueryRefused, match="secret_token has no value here"):
+        await house.ask(ann, {"projects_all": [{"title": None, "secret_token": "x"}]})

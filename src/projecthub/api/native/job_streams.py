@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 KEEP_ALIVE_S: Final = 15.0
 """A stream says at least this often that it is there."""
 
+_NOTHING: Final = RECORD.pack(0, 0, 0, Stream.STDOUT)
+"""A piece without bytes: a sign of life."""
+
 _MAX_EVENT_BYTES: Final = 48 * 1024
 
 
@@ -44,7 +47,7 @@ async def frames(jobs: Jobs, project_id: ProjectId, job_id: str, offset: int, *,
     """The output with its records, each before its bytes; at last the job itself, as a piece of stream `STATE`."""
     pieces = jobs.output(project_id, job_id, offset=offset, follow=follow)
     async for batch in _kept_alive(pieces):
-        yield b"".join(part for chunk, data in batch for part in (RECORD.pack(*chunk), data))
+        yield b"".join(part for chunk, data in batch for part in (RECORD.pack(*chunk), data)) or _NOTHING
     job = to_json(await jobs.get(project_id, job_id))
     yield RECORD.pack(0, 0, len(job), Stream.STATE) + job
 

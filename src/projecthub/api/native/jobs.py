@@ -110,20 +110,25 @@ class Signalled(BaseModel):
 def make_router() -> APIRouter:
     """The routes."""
     router = make_router_of("jobs")
-    router.post("/jobs", status_code=201, response_model=JobView)(_start)
-    router.get("/jobs", response_model=list[JobView])(_list)
-    router.get("/jobs/{job_id}", response_model=JobView)(_get)
-    router.delete("/jobs/{job_id}", status_code=204, response_class=Response)(_remove)
+    router.post("/jobs", summary="Start a job", status_code=201, response_model=JobView)(_start)
+    router.get("/jobs", summary="List jobs", response_model=list[JobView])(_list)
+    router.get("/jobs/{job_id}", summary="One job", response_model=JobView)(_get)
+    router.delete("/jobs/{job_id}", summary="Remove a job", status_code=204, response_class=Response)(_remove)
     octets: dict[int | str, dict[str, Any]] = {
         200: {"content": {"application/octet-stream": {}, CHUNKS_TYPE: {}}},
         206: {"description": "The part that was asked for.", "content": {"application/octet-stream": {}}},
     }
-    router.get("/jobs/{job_id}/output", response_class=Response, responses=octets)(_output)
+    router.get("/jobs/{job_id}/output", summary="Read the output", response_class=Response, responses=octets)(_output)
     router.get(
-        "/jobs/{job_id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}}
+        "/jobs/{job_id}/events",
+        summary="Follow as server-sent events",
+        response_class=Response,
+        responses={200: {"content": {"text/event-stream": {}}}},
     )(_events)
-    router.post("/jobs/{job_id}/stdin", status_code=204, response_class=Response)(_stdin)
-    router.post("/jobs/{job_id}/signal", response_model=Signalled)(_signal)
+    router.post("/jobs/{job_id}/stdin", summary="Write to standard input", status_code=204, response_class=Response)(
+        _stdin
+    )
+    router.post("/jobs/{job_id}/signal", summary="Send a signal", response_model=Signalled)(_signal)
     return router
 
 
@@ -159,7 +164,7 @@ async def _output(
 
     With `Accept: application/vnd.projecthub.chunks` each piece stands behind a record of 24 bytes, all little-endian:
     its offset (64 bits), the time it came in microseconds since the epoch (64), its length (32) and its stream (32):
-    1 stdout, 2 stderr, and 0 at last for the job itself as JSON.
+    1 stdout, 2 stderr, and 0 at last for the job itself as JSON. A piece without bytes is a sign of life.
     """
     jobs, project_id = member.services.jobs, member.project_id
     job = await jobs.get(project_id, job_id)

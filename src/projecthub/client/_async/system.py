@@ -207,7 +207,7 @@ class AsyncProjectSystem:
             max_output: Characters of stdout, and of stderr, to keep; the rest is dropped and marked.
             bash: Run ``command`` as a bash script.
             env: Variables to add to its environment.
-            async_call: Return at once.
+            async_call: Return at once; `Project.jobs` finds it by the `job_id` of the reply.
             compute_server_id: Where to run it; 0 or None: the project itself.
             err_on_exit: Whether an exit code other than 0 is an error. Default: True.
 

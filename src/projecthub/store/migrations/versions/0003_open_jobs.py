@@ -23,3 +23,4 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name="fk_open_jobs_account_id"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_open_jobs_account_id", "open_jobs", ["account_id"])
