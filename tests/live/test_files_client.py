@@ -112,6 +112,7 @@ class Relay:
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+            each.close()  # with what was not read of it, so that whoever writes to it learns of its end
 
     def close(self) -> None:
         self._listener.close()
