@@ -31,6 +31,7 @@ from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
 from projecthub.hub.jobs import Jobs
+from projecthub.hub.jupyter import Jupyter
 from projecthub.hub.keys import Keys, digest
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
@@ -143,6 +144,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             files=Files(workplaces),
             trash=trash,
             uploads=uploads,
+            jupyter=Jupyter(store, clock, calls),
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             figures=Figures(store, clock),

@@ -99,8 +99,9 @@ def test_every_hub_method_is_answered(hub_process: HubProcess, name: str) -> Non
 
 @pytest.mark.parametrize("name", METHODS[Endpoint.PROJECT])
 def test_every_project_method_is_answered(hub_process: HubProcess, project_id: str, name: str) -> None:
-    # As above; `system.exec` alone can do with what is given here.
-    call = {"name": name, "args": [{"command": "true"}], "project_id": project_id}
+    # As above: what is given here is enough for some of them.
+    options = {"command": "true", "input": "1", "kernel": "python3", "pid": 1}
+    call = {"name": name, "args": [options], "project_id": project_id}
     reply = hub_process.post(call, endpoint="project").json()
     text = reply.get("error", "") if isinstance(reply, dict) else ""
     assert "unknown function" not in text

@@ -175,6 +175,14 @@ async def _revoke_key(call: Call, request: shapes.RevokeKey) -> shapes.Revoked:
     return await call.services.keys.revoke(call.caller, request.id)
 
 
+async def _jupyter_kernels(call: Call, request: shapes.JupyterSpecs) -> list[shapes.JupyterKernelSpec]:
+    return await call.services.jupyter.kernels(call.caller, request.project_id)
+
+
+async def _jupyter_execute(call: Call, request: shapes.JupyterRun) -> shapes.JupyterResult | None:
+    return await call.services.jupyter.execute(call.caller, request)
+
+
 HANDLERS: Final[dict[str, Handler]] = {
     "system.ping": _ping,
     "system.test": _test,
@@ -208,5 +216,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "keys.create": _create_key,
     "keys.list": _list_keys,
     "keys.revoke": _revoke_key,
+    "jupyter.kernels": _jupyter_kernels,
+    "jupyter.execute": _jupyter_execute,
 }
 """Every method of the hub endpoint."""

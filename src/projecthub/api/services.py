@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from projecthub.hub.figures import Figures
     from projecthub.hub.files import Files
     from projecthub.hub.jobs import Jobs
+    from projecthub.hub.jupyter import Jupyter
     from projecthub.hub.keys import Keys
     from projecthub.hub.licenses import Licenses
     from projecthub.hub.project_quotas import ProjectQuotas
@@ -44,5 +45,6 @@ class Services:
     files: Files
     trash: Trash
     uploads: Uploads
+    jupyter: Jupyter
     figures: Figures
     readiness: Readiness

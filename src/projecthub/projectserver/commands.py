@@ -92,7 +92,7 @@ class _Output:
 
 
 @functools.cache
-def _badness() -> str:
+def badness() -> str:
     """What the kernel is to add for a command when it looks for what to end: more than for this process, never less."""
     own = int(Path("/proc/self/oom_score_adj").read_text())
     return str(min(max(own, 0) + _FIRST_TO_GO, _MOST_TO_GO))
@@ -154,7 +154,7 @@ def _open(
     assert process.stdout is not None and process.stderr is not None
     # Where memory is short, a command goes before the server does, on which all others depend.
     with contextlib.suppress(OSError):
-        Path(f"/proc/{process.pid}/oom_score_adj").write_text(_badness())
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text(badness())
     return process, (process.stdout, process.stderr)
 
 

@@ -11,6 +11,7 @@ from projecthub.projectserver.environment import make_environment
 from projecthub.projectserver.execution import Executor
 from projecthub.projectserver.identity import Identity
 from projecthub.projectserver.jobs import Jobs
+from projecthub.projectserver.jupyter.execution import Jupyter
 
 Method = Callable[[Sequence[object]], Awaitable[object]]
 StreamMethod = Callable[[Sequence[object]], AsyncGenerator[object, None]]
@@ -37,8 +38,13 @@ class Methods:
         }
         self._jobs = jobs = Jobs(**place)
         executor = Executor(**place, jobs=jobs)
+        jupyter = Jupyter(**place)
         self._table: dict[str, Method] = {
+            "jupyter.kernels": jupyter.specs,
             "system.exec": executor.execute,
+            "system.jupyterExecute": jupyter.execute,
+            "system.listJupyterKernels": jupyter.listing,
+            "system.stopJupyterKernel": jupyter.stop,
             "system.ping": self._ping,
             "system.test": self._test,
             "jobs.start": jobs.start,

@@ -102,6 +102,8 @@ _ROWS: Final = (
     _hub("keys.create", shapes.CreateKey, shapes.ApiKey, Caller.ACCOUNT, "docs/wire-extensions.md"),
     _hub("keys.list", shapes.ListKeys, list[shapes.ApiKey], Caller.ACCOUNT, "docs/wire-extensions.md"),
     _hub("keys.revoke", shapes.RevokeKey, shapes.Revoked, Caller.ACCOUNT, "docs/wire-extensions.md"),
+    _hub("jupyter.kernels", shapes.JupyterSpecs, list[shapes.JupyterKernelSpec], Caller.MEMBER, "Wire contract 5.3"),
+    _hub("jupyter.execute", shapes.JupyterRun, shapes.JupyterResult | None, Caller.MEMBER, "Wire contract 5.3"),
     Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, "Wire contract 5.5"),
     Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, "Wire contract 5.5"),
     Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, "Wire contract 5.6"),
@@ -113,6 +115,12 @@ _ROWS: Final = (
     _file("renameFile", shapes.RenameFile, None),
     _file("realpath", shapes.RealPath, str, Form.LIST),
     _file("canonicalPaths", shapes.CanonicalPaths, list[str], Form.LIST),
+    Method("system.jupyterExecute", Endpoint.PROJECT, shapes.JupyterExecute, list[shapes.JupyterOutput], Caller.MEMBER,
+           "Wire contract 5.5"),
+    Method("system.listJupyterKernels", Endpoint.PROJECT, shapes.NoArguments, list[shapes.RunningKernel],
+           Caller.MEMBER, "Wire contract 5.5"),
+    Method("system.stopJupyterKernel", Endpoint.PROJECT, shapes.StopJupyterKernel, shapes.StoppedKernel,
+           Caller.MEMBER, "Wire contract 5.5"),
 )  # fmt: skip
 
 METHODS: Final[dict[Endpoint, dict[str, Method]]] = {

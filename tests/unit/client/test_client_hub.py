@@ -146,6 +146,27 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     (Endpoint.HUB, "licenses.end"): (lambda hub: hub.licenses.end(A), [{"id": A}], {"id": A}),
     (Endpoint.PROJECT, "system.ping"): (lambda hub: hub.project(P).system.ping(), [{}], {"now": 1}),
     (Endpoint.PROJECT, "system.test"): (lambda hub: hub.project(P).system.test(), [{}], {"project_id": P}),
+    (Endpoint.HUB, "jupyter.kernels"): (lambda hub: hub.jupyter.kernels(P), [{"project_id": P}], []),
+    (Endpoint.HUB, "jupyter.execute"): (
+        lambda hub: hub.jupyter.execute("b", "python3", ["a"], P, "d", timeout=None),
+        [{"input": "b", "kernel": "python3", "history": ["a"], "project_id": P, "path": "d"}],
+        {"output": [], "created": "2026-01-01T00:00:00.000Z"},
+    ),
+    (Endpoint.PROJECT, "system.jupyterExecute"): (
+        lambda hub: hub.project(P).system.jupyter_execute("b", "python3", ["a"], "d", None, limits={"timeout_s": 1}),
+        [{"input": "b", "kernel": "python3", "history": ["a"], "path": "d", "limits": {"timeout_s": 1}}],
+        [],
+    ),
+    (Endpoint.PROJECT, "system.listJupyterKernels"): (
+        lambda hub: hub.project(P).system.list_jupyter_kernels(),
+        [{}],
+        [{"pid": 7, "connectionFile": "/tmp/kernel-0.json"}],
+    ),
+    (Endpoint.PROJECT, "system.stopJupyterKernel"): (
+        lambda hub: hub.project(P).system.stop_jupyter_kernel(7),
+        [{"pid": 7}],
+        {"success": True},
+    ),
     (Endpoint.PROJECT, "system.exec"): (
         lambda hub: hub.project(P).system.exec("ls", ["-l"], "d", max_output=9, env={"A": "1"}, err_on_exit=False),
         [

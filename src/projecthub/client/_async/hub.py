@@ -12,6 +12,7 @@ from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.database import AsyncDatabase
+from projecthub.client._async.jupyter import AsyncHubJupyter
 from projecthub.client._async.keys import AsyncKeys
 from projecthub.client._async.licenses import AsyncLicenses
 from projecthub.client._async.project import AsyncProject
@@ -37,6 +38,7 @@ class AsyncHub:
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
+        jupyter: Code run in the kernels of projects.
 
     Example:
         ```python
@@ -53,6 +55,7 @@ class AsyncHub:
     accounts: AsyncAccounts
     keys: AsyncKeys
     licenses: AsyncLicenses
+    jupyter: AsyncHubJupyter
 
     def __init__(
         self,
@@ -191,3 +194,4 @@ class AsyncHub:
         self.accounts = AsyncAccounts(connection)
         self.keys = AsyncKeys(connection)
         self.licenses = AsyncLicenses(connection)
+        self.jupyter = AsyncHubJupyter(connection)

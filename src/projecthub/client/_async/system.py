@@ -318,6 +318,86 @@ class AsyncProjectSystem:
         reply: list[str] = await self._call("system.canonicalPaths", shapes.CanonicalPaths(paths=paths))
         return reply
 
+    async def jupyter_execute(
+        self,
+        input: str,
+        kernel: str,
+        history: list[str] | None = None,
+        path: str | None = None,
+        timeout: float | None = 90,
+        *,
+        pool: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
+    ) -> list[shapes.JupyterOutput]:
+        """Run code in a fresh kernel of the project.
+
+        Args:
+            input: The code.
+            kernel: The kernel's name, such as ``python3``.
+            history: Code to run before it in the same kernel; its output is dropped.
+            path: Directory to run in, relative to the project's home.
+            timeout: Seconds to wait for the answer.
+            pool: ``size``: kernels to keep ready, ``timeout_s``: for how long.
+            limits: ``timeout_s`` of ``history`` and of ``input``, ``total_timeout_s`` of both, ``max_output_bytes``.
+
+        Returns:
+            Its outputs. An exception of the code, too long a time and a kernel that died are outputs too.
+
+        Raises:
+            InvalidArgument: There is no such kernel.
+            CallTimeout: It did not end in time.
+            PermissionDenied: You are not on the project.
+            StartFailed: The project could not be started.
+
+        Example:
+            ```python
+            await project.system.jupyter_execute("a + 1", "python3", ["a = 100"])  # [{'data': {'text/plain': '101'}}]
+            ```
+
+        Source: Wire contract 5.7.
+        """
+        arguments = shapes.JupyterExecute(
+            input=input, kernel=kernel, history=history, path=path, pool=pool, limits=limits
+        )
+        reply: list[shapes.JupyterOutput] = await self._call("system.jupyterExecute", arguments, timeout_s=timeout)
+        return reply
+
+    async def list_jupyter_kernels(self) -> list[shapes.RunningKernel]:
+        """The kernels that run in the project, those kept ready among them.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+            StartFailed: The project could not be started.
+
+        Example:
+            ```python
+            pids = [kernel["pid"] for kernel in await project.system.list_jupyter_kernels()]
+            ```
+        """
+        reply: list[shapes.RunningKernel] = await self._call("system.listJupyterKernels", shapes.NoArguments())
+        return reply
+
+    async def stop_jupyter_kernel(self, pid: int) -> shapes.StoppedKernel:
+        """Kill a kernel of the project.
+
+        Args:
+            pid: Its process id, as in `list_jupyter_kernels`.
+
+        Returns:
+            `success`: False if no kernel has that id.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+            StartFailed: The project could not be started.
+
+        Example:
+            ```python
+            await project.system.stop_jupyter_kernel(pid)  # {'success': True}
+            ```
+        """
+        reply: shapes.StoppedKernel = await self._call("system.stopJupyterKernel", shapes.StopJupyterKernel(pid=pid))
+        return reply
+
     async def _call(self, name: str, arguments: Any, timeout_s: float | None = None) -> Any:
         request = of_method(_OF_PROJECT[name], arguments, project_id=self._project_id, timeout_s=timeout_s)
         return await self._connection.call(_OF_PROJECT[name], request)

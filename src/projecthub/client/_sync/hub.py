@@ -13,6 +13,7 @@ from projecthub.client import requests, settings
 from projecthub.client._sync.accounts import Accounts
 from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.database import Database
+from projecthub.client._sync.jupyter import HubJupyter
 from projecthub.client._sync.keys import Keys
 from projecthub.client._sync.licenses import Licenses
 from projecthub.client._sync.project import Project
@@ -38,6 +39,7 @@ class Hub:
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
+        jupyter: Code run in the kernels of projects.
 
     Example:
         ```python
@@ -54,6 +56,7 @@ class Hub:
     accounts: Accounts
     keys: Keys
     licenses: Licenses
+    jupyter: HubJupyter
 
     def __init__(
         self,
@@ -192,3 +195,4 @@ class Hub:
         self.accounts = Accounts(connection)
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
+        self.jupyter = HubJupyter(connection)

@@ -1,0 +1,178 @@
+"""One kernel: its process, its sockets, and code that is run in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
+
+from projecthub.errors import ProjectError
+
+Message = dict[str, Any]
+_ASK_AGAIN_S = 0.2
+# What a kernel has said before it answers arrives soon after the answer, or never: its queue was full.
+_LATE_S = 1.0
+
+
+@dataclass(slots=True)
+class Request:
+    """Something asked of a kernel, under way.
+
+    Attributes:
+        on_message: Gets each message that the kernel publishes about it.
+        reply: The content of the answer.
+        idle: Set when the kernel has published all about it.
+    """
+
+    on_message: Callable[[Message], None]
+    reply: asyncio.Future[Message]
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class KernelDied(ProjectError):
+    """The kernel died."""
+
+    code = "kernel_died"
+
+
+class Kernel:
+    """A running kernel.
+
+    Attributes:
+        name: Of its specification.
+        pid: Its process id, which is its process group too.
+        connection_file: Where its sockets and its key stand.
+        died: Set when its process has ended.
+    """
+
+    def __init__(self, name: str, pid: int, pidfd: int, connection_file: Path) -> None:
+        """Watch a process, whose pidfd is ours from now on."""
+        self.name = name
+        self.pid = pid
+        self.connection_file = connection_file
+        self.died = asyncio.Event()
+        self._pidfd = pidfd
+        self._requests: dict[str, Request] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._client: Any = None
+        asyncio.get_running_loop().add_reader(pidfd, self._note_death)
+
+    async def connect(self, context: zmq.asyncio.Context) -> None:
+        """Connect to it and wait until it answers and is heard.
+
+        Raises:
+            KernelDied: It has ended instead.
+        """
+        self._client = AsyncKernelClient(context=context)
+        self._client.load_connection_file(str(self.connection_file))
+        self._client.start_channels(stdin=False, hb=False, control=False)
+        heard = asyncio.Event()
+        for channel in (self._client.shell_channel, self._client.iopub_channel):
+            self._tasks.append(asyncio.create_task(self._listen(channel, heard)))
+        answered = False
+        while not (answered and heard.is_set()):
+            request = self._expect(self._client.kernel_info())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ASK_AGAIN_S if answered else None):
+                    await self._answer(request)
+                    answered = True
+                async with asyncio.timeout(_ASK_AGAIN_S):
+                    await heard.wait()
+
+    async def _listen(self, channel: Any, heard: asyncio.Event) -> None:
+        while True:
+            try:
+                message = await channel.get_msg(timeout=None)
+            except (ValueError, TypeError, KeyError):  # not signed with the key, or no message at all
+                continue
+            if channel is self._client.iopub_channel:
+                heard.set()
+            self._take(message)
+            await asyncio.sleep(0)  # a kernel that prints for ever must not keep all others waiting
+
+    def _take(self, message: Message) -> None:
+        request = self._requests.get(message["parent_header"].get("msg_id", ""))
+        if request is None:
+            return
+        if message["msg_type"].endswith("_reply"):
+            if not request.reply.done():
+                request.reply.set_result(message["content"])
+        elif message["msg_type"] == "status":
+            if message["content"].get("execution_state") == "idle":
+                request.idle.set()
+        else:
+            request.on_message(message)
+
+    def _expect(self, message_id: str, on_message: Callable[[Message], None] = lambda _: None) -> Request:
+        request = Request(on_message, asyncio.get_running_loop().create_future())
+        self._requests[message_id] = request
+        request.reply.add_done_callback(lambda _: None)
+        return request
+
+    async def _answer(self, request: Request) -> Message:
+        """The reply to a request; fails when the kernel dies first."""
+        death: asyncio.Future[Any] = asyncio.ensure_future(self.died.wait())
+        try:
+            await asyncio.wait({request.reply, death}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            death.cancel()
+        if not request.reply.done():
+            raise KernelDied(f"the kernel '{self.name}' died: it crashed, was killed, or its memory ran out")
+        return request.reply.result()
+
+    async def execute(
+        self, code: str, on_message: Callable[[Message], None] = lambda _: None, *, silent: bool = False
+    ) -> Message:
+        """Run code and wait for its end and for all that it has published.
+
+        Args:
+            code: In the kernel's language.
+            on_message: Gets each message that the kernel publishes about it.
+            silent: Run it without counting it.
+
+        Returns:
+            The content of the kernel's reply.
+
+        Raises:
+            KernelDied: The kernel has ended.
+        """
+        message_id = self._client.execute(code, silent=silent, allow_stdin=False, stop_on_error=False)
+        request = self._expect(message_id, on_message)
+        try:
+            reply = await self._answer(request)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LATE_S):
+                    await request.idle.wait()
+            return reply
+        finally:
+            self._requests.pop(message_id, None)
+
+    def kill(self) -> None:
+        """End it, and all that it has started in its process group, at once."""
+        if not self.died.is_set():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+        if self._client is not None:
+            self._client.stop_channels()
+            self._client = None
+        for path in self.connection_file.parent.glob(f"{self.connection_file.stem}*"):
+            path.unlink(missing_ok=True)
+
+    def _note_death(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self.died.set()
