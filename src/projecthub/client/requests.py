@@ -43,6 +43,11 @@ REPEATABLE: Final = frozenset(
         (Endpoint.HUB, "keys.list"),
         (Endpoint.PROJECT, "system.ping"),
         (Endpoint.PROJECT, "system.test"),
+        (Endpoint.PROJECT, "system.listing"),
+        (Endpoint.PROJECT, "system.readTextFileFromProject"),
+        (Endpoint.PROJECT, "system.writeTextFileToProject"),
+        (Endpoint.PROJECT, "system.realpath"),
+        (Endpoint.PROJECT, "system.canonicalPaths"),
     }
 )
 """Methods that do the same once and twice, so that they may be sent again when it is not known whether they arrived."""

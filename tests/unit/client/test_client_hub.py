@@ -167,6 +167,42 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [{"pid": 7}],
         {"success": True},
     ),
+    (Endpoint.PROJECT, "system.listing"): (
+        lambda hub: hub.project(P).system.listing("d", hidden=True),
+        [{"path": "d", "hidden": True}],
+        [{"name": "a", "size": 1, "mtime": 1.5}],
+    ),
+    (Endpoint.PROJECT, "system.readTextFileFromProject"): (
+        lambda hub: hub.project(P).system.read_text_file_from_project("a"),
+        [{"path": "a"}],
+        "text",
+    ),
+    (Endpoint.PROJECT, "system.writeTextFileToProject"): (
+        lambda hub: hub.project(P).system.write_text_file_to_project("a", "text"),
+        [{"path": "a", "content": "text"}],
+        None,
+    ),
+    (Endpoint.PROJECT, "system.deleteFiles"): (
+        lambda hub: hub.project(P).system.delete_files(["a"]),
+        [{"paths": ["a"]}],
+        None,
+    ),
+    (Endpoint.PROJECT, "system.moveFiles"): (
+        lambda hub: hub.project(P).system.move_files(["a"], ""),
+        [{"paths": ["a"], "dest": ""}],
+        None,
+    ),
+    (Endpoint.PROJECT, "system.renameFile"): (
+        lambda hub: hub.project(P).system.rename_file("a", "b"),
+        [{"src": "a", "dest": "b"}],
+        None,
+    ),
+    (Endpoint.PROJECT, "system.realpath"): (lambda hub: hub.project(P).system.realpath("a"), ["a"], "b"),
+    (Endpoint.PROJECT, "system.canonicalPaths"): (
+        lambda hub: hub.project(P).system.canonical_paths(["a"]),
+        [["a"]],
+        ["b"],
+    ),
     (Endpoint.PROJECT, "system.exec"): (
         lambda hub: hub.project(P).system.exec("ls", ["-l"], "d", max_output=9, env={"A": "1"}, err_on_exit=False),
         [
