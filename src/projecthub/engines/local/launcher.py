@@ -38,7 +38,6 @@ from projecthub.engines.port import Isolation, Limits, Network
 from projecthub.errors import HubError
 from projecthub.projectserver.http import rehearse
 from projecthub.projectserver.identity import Identity
-from projecthub.projectserver.jupyter.execution import preload
 
 _RESTOCK_S = 0.01
 
@@ -199,7 +198,6 @@ class Launcher:
         kernel.adopt_orphans()
         kernel.set_process_name("project-launch")
         rehearse()
-        preload()
         seccomp.is_offered()  # makes the filter, once for all
         gc.collect()
         gc.freeze()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,12 +91,6 @@ def _part(options: Options, name: str) -> Options:
     if value is not None and not isinstance(value, dict):
         raise options.refuse(name, "an object")
     return Options(f"{_METHOD} ({name})", value or {})
-
-
-def preload() -> None:
-    """Load what the first call needs, for a process that is going to fork project servers."""
-    importlib.import_module("projecthub.projectserver.jupyter.pools")
-    importlib.import_module("projecthub.projectserver.jupyter.outputs")
 
 
 class Jupyter:
