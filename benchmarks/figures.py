@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hubs import HubProcess
 
-from benchmarks import hub, jobs, survival
+from benchmarks import files, hub, jobs, jupyter, survival
 from benchmarks.table import Table
 
 FIGURES = {
@@ -16,6 +16,8 @@ FIGURES = {
     "copies": hub.copies,
     "exec": hub.execution,
     "jobs": jobs.output,
+    "jupyter": jupyter.calls,
+    "files": files.transfers,
     "adoption": survival.adoption,
     "neighbours": survival.neighbours,
     "waiting": survival.waiting,

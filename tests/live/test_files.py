@@ -284,7 +284,9 @@ def test_uploads_that_are_wrong(remote: Remote) -> None:
     assert remote("DELETE", f"uploads/{more}", headers=TUS).status_code == 204
     assert remote.part(more, 0, b"abc").status_code == 404
     assert remote.begin("../out", 3).status_code == 400
-    assert remote("POST", "uploads", headers={"upload-length": "3", "upload-metadata": "path YQ=="}).status_code == 412
+    begin = {"upload-length": "3", "upload-metadata": "path YQ=="}
+    assert remote("POST", "uploads", headers=begin).status_code == 422
+    assert remote("POST", "uploads", headers={**begin, "tus-resumable": "0.2.2"}).status_code == 412
     assert remote.begin("empty", 0).status_code == 201
     assert remote.get("empty").content == b""
     once = name_of(remote.begin("empty", 1, exclusive="yes"))
