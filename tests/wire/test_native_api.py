@@ -65,6 +65,19 @@ def test_other_methods_are_told_so(hub_process: HubProcess) -> None:
     assert "GET" in reply.headers["allow"]
 
 
+def test_no_body_is_read_of_whom_nobody_knows_nor_more_than_a_limit_of_others(hub_process: HubProcess) -> None:
+    with hub_process.hub() as admin:
+        project_id = admin.projects.create_project(title="for large bodies")
+    url = f"{hub_process.url}/api/v1/projects/{project_id}/jobs"
+    large = b'{"command": "' + b" " * 3_000_000 + b'"}'
+    headers = {"content-type": "application/json"}
+    assert httpx2.post(url, content=large, headers=headers).status_code == 401
+    headers["authorization"] = f"Bearer {hub_process.admin_key}"
+    refused = httpx2.post(url, content=large, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (413, "invalid_argument")
+    assert httpx2.post(url, content=iter([large]), headers=headers).status_code == 413
+
+
 def test_every_route_does_what_the_document_says(hub_process: HubProcess, tmp_path: Path) -> None:
     with hub_process.hub() as admin:
         project_id = admin.projects.create_project(title="for every route")

@@ -36,22 +36,32 @@ class Member:
         return self.project.project_id
 
 
+async def identify(request: Request) -> None:
+    """Find out who asks.
+
+    Raises:
+        NotSignedIn: No key, or one that is not valid.
+    """
+    services: Services = request.app.state.services
+    caller = await services.keys.check(read_key(request))
+    if caller is None:
+        raise NotSignedIn(_NOBODY)
+    request.state.caller = caller
+    request.state.account_id = caller.account_id
+
+
 async def _member(
     request: Request, project_id: Annotated[str, Path(description="The project's id, a uuid.")]
 ) -> Member:
     """Whoever asks, if they may.
 
     Raises:
-        NotSignedIn: No key, or one that is not valid.
         InvalidArgument: No uuid.
         PermissionDenied: The caller is not on the project, or the key is of another one.
         Conflict: The project is deleted.
     """
     services: Services = request.app.state.services
-    caller = await services.keys.check(read_key(request))
-    if caller is None:
-        raise NotSignedIn(_NOBODY)
-    request.state.account_id = caller.account_id
+    caller: Principal = request.state.caller
     project = await services.calls.access(caller, services.calls.target(caller, project_id))
     return Member(caller, project, services)
 

@@ -10,18 +10,20 @@ from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from projecthub.api.access import tell
 from projecthub.api.native import problems
+from projecthub.api.native.callers import identify
 from projecthub.api.request_ids import SCOPE_KEY
+from projecthub.api.requests import MAX_BODY_BYTES
 from projecthub.errors import HubError, InternalError, InvalidArgument, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Message, Receive
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": description, "content": {problems.MEDIA_TYPE: {"schema": {"$ref": problems.SCHEMA}}}}
@@ -42,6 +44,9 @@ class NativeRoute(APIRoute):
             begin = time.perf_counter()
             outcome = "ok"
             try:
+                await identify(request)  # before anything of the body is read
+                if self.body_field is not None:
+                    request = Request(request.scope, _at_most(request.receive, MAX_BODY_BYTES))
                 response = await handle(request)
             except Exception as error:
                 response, outcome = _problem(request, error)
@@ -50,6 +55,21 @@ class NativeRoute(APIRoute):
             return response
 
         return told
+
+
+def _at_most(receive: Receive, limit: int) -> Receive:
+    """Refuse a body that is larger than ``limit`` bytes; those of files are read by their routes, piece by piece."""
+    taken = 0
+
+    async def limited() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise HTTPException(413, f"the body is larger than {limit} bytes; give a smaller one")
+        return message
+
+    return limited
 
 
 def make_router(noun: str) -> APIRouter:
