@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from projecthub.projectserver.jupyter.outputs import Outputs
     from projecthub.projectserver.jupyter.pools import Pools
 
+_MODULES = ("kernelspecs", "outputs", "pools", "starting")
 _METHOD = "system.jupyterExecute"
 _POOL_SIZE, _MAX_POOL_SIZE = 2, 10
 _POOL_TIMEOUT_S, _MAX_POOL_TIMEOUT_S = 3600.0, 7 * 86400.0
@@ -93,6 +95,13 @@ def _part(options: Options, name: str) -> Options:
     return Options(f"{_METHOD} ({name})", value or {})
 
 
+@functools.cache
+def _load() -> None:
+    """Load what kernels need, whole: two threads that load parts of it at the same time may wait for each other."""
+    for name in ("IPython.paths", *(f"projecthub.projectserver.jupyter.{each}" for each in _MODULES)):
+        importlib.import_module(name)
+
+
 class Jupyter:
     """Runs code in kernels. What it needs is loaded by the first call: most projects never make one."""
 
@@ -110,6 +119,7 @@ class Jupyter:
 
     @functools.cached_property
     def _pools(self) -> Pools:
+        _load()
         from projecthub.projectserver.jupyter.pools import Pools
         from projecthub.projectserver.jupyter.starting import KernelStarter
 
@@ -125,6 +135,7 @@ class Jupyter:
             InvalidArgument: An option is wrong, or there is no such kernel.
             ProjectError: The kernel did not come up.
         """
+        _load()
         from projecthub.projectserver.jupyter.outputs import Outputs
 
         options = parse(arguments)
@@ -150,6 +161,7 @@ class Jupyter:
 
     async def specs(self, _: Sequence[object]) -> list[dict[str, object]]:
         """The kernels that could run."""
+        _load()
         from projecthub.projectserver.jupyter import kernelspecs
 
         return await asyncio.to_thread(kernelspecs.listing, self._home)
