@@ -17,6 +17,7 @@
     |- ProjectError     the project's side failed
     |  |- StartFailed         the project server did not come up
     |  |- ServerLost          the project server does not answer
+    |  |- KernelDied          a kernel ended, or did not come up
     |  `- ExecFailed          a command failed, was killed, or could not run
     |- CallTimeout      the wait was bounded and has ended; the operation goes on
     |- InternalError    our fault: logged under an id, told without details
@@ -134,6 +135,12 @@ class ServerLost(ProjectError):
     """The project server does not answer."""
 
     code = "server_lost"
+
+
+class KernelDied(ProjectError):
+    """The kernel has ended."""
+
+    code = "kernel_died"
 
 
 class ExecFailed(ProjectError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from projecthub.errors import InvalidArgument
+from projecthub.errors import InvalidArgument, KernelDied
 from projecthub.projectserver.arguments import Options
 
 if TYPE_CHECKING:
@@ -192,8 +192,6 @@ class Jupyter:
 
 
 async def _run(kernel: Kernel, options: JupyterOptions, outputs: Outputs) -> None:
-    from projecthub.projectserver.jupyter.kernels import KernelDied
-
     what = "history"
     try:
         async with asyncio.timeout(options.total_s):

@@ -15,7 +15,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
-from projecthub.errors import ProjectError
+from projecthub.errors import KernelDied
 
 Message = dict[str, Any]
 _ASK_AGAIN_S = 0.2
@@ -36,12 +36,6 @@ class Request:
     on_message: Callable[[Message], None]
     reply: asyncio.Future[Message]
     idle: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class KernelDied(ProjectError):
-    """The kernel died."""
-
-    code = "kernel_died"
 
 
 class Kernel:

@@ -21,10 +21,10 @@ import zmq.asyncio
 from jupyter_client.connect import write_connection_file
 from jupyter_client.kernelspec import KernelSpec
 
-from projecthub.errors import ProjectError
+from projecthub.errors import KernelDied, ProjectError
 from projecthub.projectserver.commands import badness
 from projecthub.projectserver.jupyter import kernelspecs
-from projecthub.projectserver.jupyter.kernels import Kernel, KernelDied
+from projecthub.projectserver.jupyter.kernels import Kernel
 from projecthub.projectserver.jupyter.template import MAX_REQUEST_BYTES, fork_template, limit_resources
 
 _START_S = 60.0
