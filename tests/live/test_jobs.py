@@ -87,6 +87,7 @@ def test_a_job(jobs: Jobs) -> None:
     assert jobs.output(job, "?stream=stderr") == b"err\n"
     assert sorted(jobs.output(job).splitlines()) == [b"err", b"out"]
     assert jobs.ask("GET", f"/{job['id']}").json() == end
+    del end["samples"]
     assert end in jobs.ask("GET").json()
 
 
@@ -222,7 +223,7 @@ def test_hostile_files(jobs: Jobs) -> None:
 
     def plant(name: str, *, state: Any = None, output: bytes = b"abc") -> str:
         place = directory / str(uuid.uuid4())
-        place.mkdir()
+        place.mkdir(parents=True)
         (place / "job.json").write_text(json.dumps({**true_state, "id": place.name} if state is None else state))
         (place / "output").write_bytes(output)
         return place.name
@@ -239,6 +240,9 @@ def test_hostile_files(jobs: Jobs) -> None:
     garbage = plant("garbage")
     (directory / garbage / "chunks").write_bytes(os.urandom(10_000))
     assert jobs.output({"id": garbage}) == b"abc"
+    short = plant("short", state={**true_state, "output_bytes": 1000})
+    part = jobs.ask("GET", f"/{short}/output", headers={"authorization": f"Bearer {jobs.key}", "range": "bytes=1-"})
+    assert (part.content, part.headers["content-range"]) == (b"bc", "bytes 1-2/3")
     lying = plant("lying")
     (directory / lying / "chunks").write_bytes(struct.pack("<QqII", 0, 1, 1_000_000, 1))
     assert jobs.ask("GET", f"/{lying}/output").status_code == 200
@@ -280,6 +284,23 @@ def test_a_caller_that_leaves_ends_its_command(jobs: Jobs) -> None:
         httpx2.post(f"{jobs.process.url}/api/conat/project", json=call, headers=headers, timeout=1.0)
     look = "! kill -0 $(cat pid-left) 2>/dev/null && echo gone; true"
     until(lambda: jobs.output(j := jobs.start(look, bash=True)) is not None and jobs.ended(j) and jobs.output(j))
+
+
+def test_a_caller_that_leaves_waits_no_more(jobs: Jobs) -> None:
+    job = jobs.start("echo begun; sleep 1000")
+    until(lambda: jobs.output(job) == b"begun\n")
+    fds = f"/proc/{jobs.process.process.pid}/fd"
+    before = len(os.listdir(fds))
+    for _ in range(5):
+        with pytest.raises(httpx2.ReadTimeout):
+            httpx2.get(
+                f"{jobs.process.url}/api/v1/projects/{jobs.project_id}/jobs/{job['id']}?wait=true",
+                headers={"authorization": f"Bearer {jobs.key}"},
+                timeout=0.5,
+            )
+    until(lambda: len(os.listdir(fds)) <= before + 1)  # a connection to the store may have come
+    jobs.ask("POST", f"/{job['id']}/signal", json={"signal": "SIGKILL"})
+    assert jobs.ended(job)["state"] == "killed"
 
 
 def test_a_thousand_jobs(process: HubProcess) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Executor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -20,8 +19,23 @@ async def in_thread(executor: Executor, work: Callable[[], T], *, cancel: Callab
         if cancel is not None:
             cancel()
         future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # which nobody waits for now
-        await asyncio.wait([future])
+        await until_ended(future)
         raise
+
+
+async def until_ended(future: asyncio.Future[Any]) -> None:
+    """Wait for the end of something, however often the waiting task is cancelled; a cancellation is raised after it.
+
+    Whoever answers a request is cancelled anew at each await once its caller has gone.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def pieces(executor: Executor, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
@@ -37,7 +51,9 @@ async def pieces(executor: Executor, source: Generator[bytes, None, None]) -> As
             ahead = loop.run_in_executor(executor, step)
             yield piece
     finally:
-        with contextlib.suppress(Exception):
-            await asyncio.wait([ahead])
-            ahead.exception()
-        await in_thread(executor, source.close)
+        try:
+            await until_ended(ahead)
+        finally:
+            if not ahead.cancelled():
+                ahead.exception()  # which nobody waits for now
+            await in_thread(executor, source.close)

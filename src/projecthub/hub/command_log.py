@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MAX_SHOWN: Final = 300
 """Characters of a command that the log keeps."""
 
+MAX_SIGNAL: Final = 20
+"""Characters of a signal's name that the log keeps."""
+
 MAX_LISTED: Final = 100
 """Different commands in one entry; it counts the others."""
 
@@ -82,12 +85,14 @@ class CommandLog:
     def command(self, project_id: ProjectId, account_id: AccountId, options: Mapping[str, Any]) -> Iterator[Note]:
         """Note a blocking command that runs within the block, however it ends. One that never began is not noted."""
         began, note = time.perf_counter(), Note()
-        outcome: object = None
+        outcome: int | str | None = None
+        is_to_note = True
         try:
             yield note
             result = note.result if isinstance(note.result, dict) else {}
-            outcome = None if result.get("type") == "async" else result.get("exit_code")
+            outcome, is_to_note = _code_or_none(result.get("exit_code")), result.get("type") != "async"
         except (InvalidArgument, LimitError):
+            is_to_note = False
             raise
         except HubError as error:
             outcome = _exit_code(error)
@@ -96,7 +101,7 @@ class CommandLog:
             outcome = "left"
             raise
         finally:
-            if isinstance(outcome, int | str):
+            if is_to_note:
                 written = 0 if not isinstance(note.result, dict) else _size(note.result)
                 gathered = self._gathered.setdefault((project_id, account_id), _Gathered())
                 gathered.add(_shown(options), outcome, written, time.perf_counter() - began)
@@ -146,8 +151,8 @@ class CommandLog:
         if job is not None:
             event |= {
                 "state": job["state"],
-                "exit_code": job["exit_code"],
-                "signal": job["signal"],
+                "exit_code": _code_or_none(job["exit_code"]),
+                "signal": None if job["signal"] is None else job["signal"][:MAX_SIGNAL],
                 "bytes": job["output_bytes"],
                 "ended_at": job["ended_at"],
             }
@@ -161,6 +166,11 @@ def _exit_code(error: HubError) -> int | str:
     """The exit code that the text of a failed command tells, else the error's code."""
     found = _CODE.search(error.message) if isinstance(error, ExecFailed) else None
     return int(found[1]) if found else error.code
+
+
+def _code_or_none(code: object) -> int | None:
+    """An exit code, if it is one: a project's own processes may have answered."""
+    return code if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**31 else None
 
 
 def _size(result: Mapping[str, Any]) -> int:

@@ -74,16 +74,10 @@ class Housekeeping:
     async def _run(self) -> None:
         since_sweep = SWEEP_EVERY_S
         while True:
-            try:
-                await self._keep_claim()
-                await self._keys.flush()
-                await self._commands.flush()
-                await self._jobs.note_ends()
-                if since_sweep >= SWEEP_EVERY_S:
-                    since_sweep = 0.0
-                    await self.sweep()
-            except Exception:
-                _log.exception("housekeeping.failed")
+            await _each(self._keep_claim, self._keys.flush, self._commands.flush, self._jobs.note_ends)
+            if since_sweep >= SWEEP_EVERY_S:
+                since_sweep = 0.0
+                await self.sweep()
             await asyncio.sleep(FLUSH_EVERY_S)
             since_sweep += FLUSH_EVERY_S
 
@@ -98,12 +92,17 @@ class Housekeeping:
     async def sweep(self) -> None:
         """Do what is done once a minute. What fails keeps nothing else from being done."""
         own = (self._idle.look, self._projects.delete_expired, self._lifecycle.settle_all, self._prune)
-        for work in (*own, *self._also):
-            try:
-                await work()
-            except Exception:
-                _log.exception("housekeeping.failed", work=getattr(work, "__qualname__", ""))
+        await _each(*own, *self._also)
 
     async def _prune(self) -> None:
         async with self._store.write() as tx:
             await tx.idempotency.prune(self._clock.now() - IDEMPOTENCY_KEPT)
+
+
+async def _each(*works: Callable[[], Awaitable[object]]) -> None:
+    """Do one after the other. What fails keeps nothing else from being done."""
+    for work in works:
+        try:
+            await work()
+        except Exception:
+            _log.exception("housekeeping.failed", work=getattr(work, "__qualname__", ""))

@@ -12,9 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from projecthub.errors import NotFound, ProjectError, ServerLost
+import structlog
+
+from projecthub.errors import Conflict, LimitError, NotFound, ProjectError, ServerLost, StoreUnavailable
 from projecthub.files.job_logs import JobLogReader, list_jobs, read_job
-from projecthub.wire.jobs import Chunk, Job, JobState
+from projecthub.files.threads import in_thread
+from projecthub.wire.jobs import Chunk, Job, JobState, ListedJob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -29,7 +32,12 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 1024 * 1024
 """How much of a log is in memory for each of its readers."""
 
+WRITE_WITHIN_S: Final = 30.0
+"""How long a job may leave what is written to it unread, in seconds."""
+
 _THREADS: Final = 4
+_NEWS_EVERY_S: Final = 0.01
+_log = structlog.get_logger()
 _T = TypeVar("_T")
 Piece = tuple[Chunk, memoryview]
 
@@ -76,13 +84,25 @@ class Jobs:
         await self._log.job_started(project_id, caller.account_id, told.get("id"), options)
         return await self.get(project_id, str(told.get("id")))
 
-    async def all_of(self, project_id: ProjectId) -> list[Job]:
-        """The jobs of a project that are remembered, newest first."""
-        try:
-            jobs = await self._in_thread(lambda: list_jobs(self._homes.path(project_id)))
-        except NotFound:
-            return []
-        return [self._seen(project_id, job) for job in jobs]
+    async def all_of(self, project_id: ProjectId, form: Callable[[list[ListedJob]], _T]) -> _T:
+        """The jobs of a project that are remembered, newest first.
+
+        Args:
+            project_id: The project, which need not run.
+            form: What to make of them, in a thread, for they may be thousands.
+        """
+        home, session_id = self._homes.path(project_id), self._session_id(project_id)
+
+        def work() -> _T:
+            try:
+                jobs = list_jobs(home)
+            except NotFound:
+                jobs = []
+            for job in jobs:
+                _mark_lost(job, session_id)
+            return form(jobs)
+
+        return await self._in_thread(work)
 
     async def get(self, project_id: ProjectId, job_id: str) -> Job:
         """One job.
@@ -90,7 +110,9 @@ class Jobs:
         Raises:
             NotFound: There is none of this id.
         """
-        return self._seen(project_id, await self._in_thread(lambda: read_job(self._homes.path(project_id), job_id)))
+        job = await self._in_thread(lambda: read_job(self._homes.path(project_id), job_id))
+        _mark_lost(job, self._session_id(project_id))
+        return job
 
     async def wait(self, project_id: ProjectId, job_id: str) -> Job:
         """A job when it has ended.
@@ -107,7 +129,7 @@ class Jobs:
         return job
 
     async def output(
-        self, project_id: ProjectId, job_id: str, *, offset: int = 0, follow: bool = False
+        self, project_id: ProjectId, job_id: str, *, offset: int = 0, follow: bool = False, is_merged: bool = False
     ) -> AsyncGenerator[list[Piece], None]:
         """The output of a job, in pieces that follow one another, from a place on.
 
@@ -116,6 +138,7 @@ class Jobs:
             job_id: The job.
             offset: Where to begin, in bytes of the whole output.
             follow: Whether to wait for what is still to come, to the end of the job.
+            is_merged: Whether neighbours of one stream may come as one piece.
 
         Raises:
             NotFound: There is no such job.
@@ -127,7 +150,9 @@ class Jobs:
             async with aclosing(self._news(project_id, job_id) if is_live else _no_news()) as news:
                 while True:
                     pieces = await self._in_thread(
-                        lambda at=offset, final=not is_live: reader.read(at, READ_BYTES, is_final=final)  # type: ignore[misc]
+                        lambda at=offset, final=not is_live: reader.read(  # type: ignore[misc]
+                            at, READ_BYTES, is_final=final, is_merged=is_merged
+                        )
                     )
                     if pieces:
                         offset += sum(len(data) for _, data in pieces)
@@ -139,15 +164,34 @@ class Jobs:
         finally:
             reader.close()
 
+    async def output_size(self, project_id: ProjectId, job_id: str) -> int:
+        """How many bytes of output there are now, whatever the job's state says.
+
+        Raises:
+            NotFound: There is no such job.
+        """
+        reader = JobLogReader(self._homes.path(project_id), job_id)
+        try:
+            return await self._in_thread(reader.size)
+        finally:
+            reader.close()
+
     async def write(self, project_id: ProjectId, job_id: str, data: bytes, *, close: bool = False) -> None:
         """Write to the standard input of a job, and perhaps close it; returns when all of it is in its pipe.
 
         Raises:
             NotFound: There is no such job.
-            Conflict: It has ended, or reads nothing.
+            Conflict: It has ended, or reads nothing, or not for `WRITE_WITHIN_S` seconds.
         """
         message = {"id": job_id, "data": base64.b64encode(data).decode(), "close": close}
-        await self._calls.call(project_id, "jobs.write", [message])
+        try:
+            async with asyncio.timeout(WRITE_WITHIN_S):
+                await self._calls.call(project_id, "jobs.write", [message])
+        except TimeoutError as error:
+            raise Conflict(
+                f"job '{job_id}' has not read its input for {WRITE_WITHIN_S:g} s, and of the last {len(data)} bytes "
+                "perhaps a part; write on when it reads"
+            ) from error
 
     async def signal(self, project_id: ProjectId, job_id: str, name: str) -> bool:
         """Send a signal to a job, ``SIGKILL`` to all that came of it; whether it still ran.
@@ -172,47 +216,56 @@ class Jobs:
         """Note in the logs of projects which jobs have ended since this was done last, by whatever hub."""
         for project_id, job_id in await self._log.jobs_without_end():
             try:
-                job: Job | None = await self.get(project_id, job_id)
-            except NotFound:
-                job = None
-            state = None if job is None else job["state"]
-            if state == JobState.LOST and job_id not in self._doubtful:
-                # Perhaps the project is just being stopped: its server may still write how the job has ended.
-                self._doubtful.add(job_id)
-            elif state != JobState.RUNNING:
-                self._doubtful.discard(job_id)
-                await self._log.job_ended(project_id, job_id, job)
+                await self._note_end(project_id, job_id)
+            except (LimitError, StoreUnavailable):  # no job's fault: the others would fare alike
+                raise
+            except Exception:
+                _log.exception("job.end_not_noted", project_id=project_id, job_id=job_id)
+
+    async def _note_end(self, project_id: ProjectId, job_id: str) -> None:
+        try:
+            job: Job | None = await self.get(project_id, job_id)
+        except NotFound:
+            job = None
+        state = None if job is None else job["state"]
+        if state == JobState.LOST and job_id not in self._doubtful:
+            # Perhaps the project is just being stopped: its server may still write how the job has ended.
+            self._doubtful.add(job_id)
+        elif state != JobState.RUNNING:
+            self._doubtful.discard(job_id)
+            await self._log.job_ended(project_id, job_id, job)
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _seen(self, project_id: ProjectId, job: Job) -> Job:
-        """A job that a file says runs, and that belongs to a run of the project that has ended, is lost."""
-        if job["state"] == JobState.RUNNING:
-            instance = self._lifecycle.instance(project_id)
-            if instance is None or instance.session_id != job["session_id"]:
-                job["state"] = JobState.LOST
-        return job
+    def _session_id(self, project_id: ProjectId) -> str | None:
+        """Which run of a project is the present one."""
+        instance = self._lifecycle.instance(project_id)
+        return None if instance is None else instance.session_id
 
     async def _news(self, project_id: ProjectId, job_id: str) -> AsyncGenerator[int, None]:
         """How long the output of a job is, as it grows; ends with the job, or with the project."""
         try:
             async with aclosing(self._calls.stream(project_id, "jobs.follow", [{"id": job_id}])) as told:
                 async for value in told:
-                    if isinstance(value, dict) and isinstance(size := value.get("size"), int):
-                        yield size
+                    size = value.get("size") if isinstance(value, dict) else None
+                    if not isinstance(size, int):  # the job itself: it has ended
+                        return
+                    yield size
+                    await asyncio.sleep(_NEWS_EVERY_S)  # whatever the project says, and however fast
         except (ProjectError, NotFound):
             return
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         """Run blocking work, and wait for its end whatever happens: its files are closed after it."""
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+        return await in_thread(self._threads, work)
+
+
+def _mark_lost(job: ListedJob, session_id: str | None) -> None:
+    """A job that a file says runs, and that belongs to a run of the project that has ended, is lost."""
+    if job["state"] == JobState.RUNNING and job["session_id"] != session_id:
+        job["state"] = JobState.LOST
 
 
 async def _no_news() -> AsyncGenerator[int, None]:

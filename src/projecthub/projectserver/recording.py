@@ -62,11 +62,12 @@ class JobLog:
         self._tell()
 
     def _write(self, data: bytes, stream: Stream) -> None:
+        offset = self.size
         written = os.write(self._output, data)
-        record = RECORD.pack(self.size, time.time_ns() // 1000, written, stream)
+        self.size += written  # what is there is there, with a record or without
+        record = RECORD.pack(offset, time.time_ns() // 1000, written, stream)
         if os.write(self._chunks, record) != len(record) or written < len(data):
             raise OSError("a record does not fit")
-        self.size += written
         self._room -= written + len(record)
 
     def _tell(self) -> None:

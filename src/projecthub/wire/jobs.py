@@ -83,7 +83,7 @@ class JobSample(TypedDict):
     cpu_secs: float
 
 
-class Job(TypedDict):
+class ListedJob(TypedDict):
     """A job: a command that runs in a project, or has run there, and whose output is kept.
 
     Times are in milliseconds since the epoch. `exit_code` is 128 + n if signal n ended it, null while it runs or if
@@ -110,5 +110,10 @@ class Job(TypedDict):
     stdout_bytes: int
     stderr_bytes: int
     truncated: bool
-    samples: list[JobSample]
     session_id: str
+
+
+class Job(ListedJob):
+    """A job, and what it used over its time, which lists do not tell."""
+
+    samples: list[JobSample]

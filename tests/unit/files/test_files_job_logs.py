@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projecthub.errors import NotFound
-from projecthub.files.job_logs import JobLogReader, list_jobs, read_job
-from projecthub.wire.jobs import JOBS_DIRECTORY, RECORD, Stream
+from projecthub.files.job_logs import MAX_LIST_BYTES, MAX_LISTED, JobLogReader, list_jobs, read_job
+from projecthub.wire.jobs import JOBS_DIRECTORY, MAX_STATE_BYTES, RECORD, Stream
 
 
 def plant(home: Path, pieces: list[tuple[bytes, int]] = (), **state: object) -> tuple[str, Path]:  # type: ignore[assignment]
@@ -123,3 +123,62 @@ def test_of_a_state_counts_what_is_of_its_type(tmp_path: Path) -> None:
     for text in ("[]", "{", '{"state": "completed", "pid": NaN}', '{"state": "nope"}', "[" * 100_000):
         (place / "job.json").write_text(text)
         assert all(each["pid"] is None for each in list_jobs(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "number", ["1" + "0" * 400, "-1" + "0" * 400, "1e400", "NaN", "1.5", "true", "9007199254740993"]
+)
+def test_numbers_that_are_none_count_as_missing(tmp_path: Path, number: str) -> None:
+    job_id, place = plant(tmp_path)
+    names = ("pid", "exit_code", "ended_at", "started_at", "output_bytes")
+    fields = ",".join(f'"{name}":{number}' for name in names)
+    (place / "job.json").write_text(f'{{"state":"completed","samples":[{{"timestamp":{number}}}],{fields}}}')
+    job = read_job(tmp_path, job_id)
+    assert [job["pid"], job["exit_code"], job["ended_at"], job["started_at"], job["output_bytes"]] == [
+        *[None] * 3,
+        *[0] * 2,
+    ]
+    assert job["samples"][0]["timestamp"] == 0
+
+
+def test_what_is_closed_is_not_opened_again(tmp_path: Path) -> None:
+    job_id, _ = plant(tmp_path, [(b"x", 1)])
+    before = len(os.listdir("/proc/self/fd"))
+    reader = JobLogReader(tmp_path, job_id)
+    assert reader.size() == 1
+    reader.close()
+    assert reader.read(0, 100, is_final=True) == []
+    assert reader.size() == 0
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_list_is_bounded_in_bytes(tmp_path: Path) -> None:
+    room = MAX_STATE_BYTES - 200
+    for _ in range(MAX_LIST_BYTES // room + 5):
+        plant(tmp_path, command="x" * room)
+    listed = list_jobs(tmp_path)
+    assert MAX_LIST_BYTES // MAX_STATE_BYTES - 1 <= len(listed) <= MAX_LIST_BYTES // room
+
+
+def test_a_list_tells_of_the_newest_without_their_samples(tmp_path: Path) -> None:
+    planted = [plant(tmp_path, started_at=number, samples=[{"mem_rss": 1}]) for number in range(MAX_LISTED + 3)]
+    for number, (_, place) in enumerate(planted):
+        os.utime(place, (number, number))
+    listed = list_jobs(tmp_path)
+    assert [job["id"] for job in listed] == [job_id for job_id, _ in reversed(planted[3:])]
+    assert not any("samples" in job for job in listed)
+    assert read_job(tmp_path, planted[0][0])["samples"][0]["mem_rss"] == 1
+
+
+def test_tiny_pieces_come_a_bounded_number_at_a_time(tmp_path: Path) -> None:
+    stdout, stderr = Stream.STDOUT, Stream.STDERR
+    job_id, _ = plant(tmp_path, [*[(b"o", stdout)] * 5000, *[(b"e", stderr)] * 5000])
+    reader = JobLogReader(tmp_path, job_id)
+    assert len(reader.read(0, 100_000, is_final=True)) == 4096
+    merged = reader.read(4000, 100_000, is_final=True, is_merged=True)
+    assert [(chunk.offset, chunk.length, chunk.stream) for chunk, _ in merged] == [
+        (4000, 1000, stdout),
+        (5000, 3096, stderr),
+    ]
+    assert [bytes(data) for _, data in merged] == [b"o" * 1000, b"e" * 3096]
+    reader.close()

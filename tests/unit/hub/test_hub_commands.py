@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from house import House
 
 from projecthub.errors import ExecFailed, InvalidArgument, LimitError, ServerLost
-from projecthub.hub.command_log import MAX_LISTED
+from projecthub.hub.command_log import MAX_LISTED, MAX_SIGNAL
+from projecthub.hub.housekeeping import Housekeeping
 
 pytestmark = pytest.mark.anyio
 DONE = {"type": "blocking", "stdout": "ab", "stderr": "c", "exit_code": 0}
@@ -129,3 +131,83 @@ async def test_a_job_that_was_removed_is_told_as_that(house: House) -> None:
     await house.jobs.note_ends()
     ((_, event),) = await events(house, project_id, "job_ended")
     assert event["state"] == "removed"
+
+
+async def test_a_job_that_cannot_be_read_keeps_no_other_from_being_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await house.person("Ada")
+    project_id = await house.project(ada)
+    bad, good = str(uuid.uuid4()), str(uuid.uuid4())
+    for job_id in (bad, good):
+        await house.commands.job_started(project_id, ada.account_id, job_id, {"command": "make"})
+    get = house.jobs.get
+
+    async def broken(of: Any, job_id: str) -> Any:
+        if job_id == bad:
+            raise OverflowError
+        return await get(of, job_id)
+
+    monkeypatch.setattr(house.jobs, "get", broken)
+    await house.jobs.note_ends()
+    assert [event["job_id"] for _, event in await events(house, project_id, "job_ended")] == [good]
+
+
+async def test_a_step_of_housekeeping_that_fails_keeps_no_other_from_being_done(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept, flushed = asyncio.Event(), asyncio.Event()
+
+    async def sweep() -> None:
+        swept.set()
+
+    async def flush() -> None:
+        flushed.set()
+
+    async def fail() -> None:
+        raise OverflowError
+
+    monkeypatch.setattr(house.keys, "flush", fail)
+    monkeypatch.setattr(house.commands, "flush", flush)
+    monkeypatch.setattr(house.jobs, "note_ends", fail)
+    keeping = Housekeeping(
+        house.store,
+        house.clock,
+        house.keys,
+        house.projects,
+        house.lifecycle,
+        house.idle,
+        house.jobs,
+        house.commands,
+        [sweep],
+    )
+    keeping.open()
+    async with asyncio.timeout(10):
+        await flushed.wait()
+        await swept.wait()
+    monkeypatch.undo()
+    await keeping.close()
+
+
+@pytest.mark.parametrize("code", [2**31, -(2**31), 10**400, True, "x" * 10_000, 1.5], ids=range(6))
+async def test_exit_codes_that_are_none_are_not_noted(house: House, code: Any) -> None:
+    ada = await house.person("Ada")
+    project_id = await house.project(ada)
+    with house.commands.command(project_id, ada.account_id, {"command": "a"}) as note:
+        note.result = {**DONE, "exit_code": code}
+    await house.commands.flush()
+    ((_, event),) = await events(house, project_id, "commands_run")
+    assert event["commands"][0]["exit_code"] is None
+
+
+async def test_what_a_file_says_of_an_end_is_bounded(house: House) -> None:
+    ada = await house.person("Ada")
+    project_id = await house.project(ada)
+    job_id = str(uuid.uuid4())
+    await house.commands.job_started(project_id, ada.account_id, job_id, {"command": "make"})
+    place = house.homes.path(project_id) / ".projecthub/jobs" / job_id
+    place.mkdir(parents=True)
+    (place / "job.json").write_text(json.dumps({"state": "killed", "exit_code": 2**40, "signal": "S" * 100_000}))
+    await house.jobs.note_ends()
+    ((_, event),) = await events(house, project_id, "job_ended")
+    assert (event["exit_code"], event["signal"]) == (None, "S" * MAX_SIGNAL)

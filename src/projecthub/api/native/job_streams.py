@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
 
+from projecthub.files.threads import until_ended
 from projecthub.wire.jobs import RECORD, Stream
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ async def events(jobs: Jobs, project_id: ProjectId, job_id: str, offset: int) ->
     """Server-sent events: ``state`` at first, ``output`` for each piece, ``end`` at last; an id is the next offset."""
     yield _event("state", offset, await jobs.get(project_id, job_id))
     async for batch in _kept_alive(jobs.output(project_id, job_id, offset=offset, follow=True)):
-        if not batch:
-            yield b": still here\n\n"
+        told_now = bytearray(b"" if batch else b": still here\n\n")
         for chunk, data in batch:
             for begin in range(0, len(data), _MAX_EVENT_BYTES):
                 part = data[begin : begin + _MAX_EVENT_BYTES]
@@ -68,7 +68,8 @@ async def events(jobs: Jobs, project_id: ProjectId, job_id: str, offset: int) ->
                     "stream": Stream(chunk.stream).name.lower(),
                     "data": base64.b64encode(part).decode(),
                 }
-                yield _event("output", offset, told)
+                told_now += _event("output", offset, told)
+        yield bytes(told_now)
     yield _event("end", offset, await jobs.get(project_id, job_id))
 
 
@@ -96,4 +97,4 @@ async def _kept_alive(pieces: AsyncGenerator[list[Piece], None]) -> AsyncIterato
         finally:
             if coming is not None:  # a generator that runs cannot be closed
                 coming.cancel()
-                await asyncio.wait({coming})
+                await until_ended(coming)

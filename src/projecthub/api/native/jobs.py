@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic_core import to_json
 
+from projecthub.api.departures import unless_left
 from projecthub.api.native import job_streams
 from projecthub.api.native.callers import AnyMember, AwakeMember
 from projecthub.api.native.routes import make_router as make_router_of
@@ -15,7 +17,7 @@ from projecthub.errors import InvalidArgument
 from projecthub.wire.jobs import Job, JobState, Stream
 
 CHUNKS_TYPE: Final = "application/vnd.projecthub.chunks"
-_STDIN_BYTES: Final = 256 * 1024
+_STDIN_BYTES: Final = 64 * 1024  # what a pipe takes: each such piece has its own time to be read
 _RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 _NO_STORE: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
@@ -69,8 +71,8 @@ class Sample(BaseModel):
     cpu_secs: float = Field(description="Processor time in seconds.")
 
 
-class JobView(BaseModel):
-    """A job."""
+class ListedJobView(BaseModel):
+    """A job, in a list."""
 
     id: str = Field(description="A uuid.")
     state: JobState = Field(description="How it stands with it.")
@@ -91,8 +93,13 @@ class JobView(BaseModel):
     stdout_bytes: int = Field(description="What it wrote to standard output; while it runs, a second ago.")
     stderr_bytes: int = Field(description="What it wrote to standard error; while it runs, a second ago.")
     truncated: bool = Field(description="Whether it wrote more than its log may take.")
-    samples: list[Sample] = Field(description="What it used over its time.")
     session_id: str = Field(description="Which run of the project it belongs to.")
+
+
+class JobView(ListedJobView):
+    """A job."""
+
+    samples: list[Sample] = Field(description="What it used over its time.")
 
 
 class NewSignal(BaseModel):
@@ -111,7 +118,7 @@ def make_router() -> APIRouter:
     """The routes."""
     router = make_router_of("jobs")
     router.post("/jobs", summary="Start a job", status_code=201, response_model=JobView)(_start)
-    router.get("/jobs", summary="List jobs", response_model=list[JobView])(_list)
+    router.get("/jobs", summary="List jobs", response_model=list[ListedJobView])(_list)
     router.get("/jobs/{job_id}", summary="One job", response_model=JobView)(_get)
     router.delete("/jobs/{job_id}", summary="Remove a job", status_code=204, response_class=Response)(_remove)
     octets: dict[int | str, dict[str, Any]] = {
@@ -138,17 +145,24 @@ async def _start(member: AwakeMember, job: NewJob) -> Job:
     return await member.services.jobs.start(member.caller, member.project_id, options)
 
 
-async def _list(member: AnyMember) -> list[Job]:
-    """The jobs that are remembered, newest first. The project need not run."""
-    return await member.services.jobs.all_of(member.project_id)
+async def _list(member: AnyMember) -> Response:
+    """The jobs that are remembered, newest first, without their samples. The project need not run."""
+    return Response(await member.services.jobs.all_of(member.project_id, to_json), media_type="application/json")
 
 
 async def _get(
-    member: AnyMember, job_id: JobId, wait: Annotated[bool, Query(description="Answer when it has ended.")] = False
+    member: AnyMember,
+    job_id: JobId,
+    request: Request,
+    wait: Annotated[bool, Query(description="Answer when it has ended.")] = False,
 ) -> Job:
     """One job."""
     jobs = member.services.jobs
-    return await (jobs.wait(member.project_id, job_id) if wait else jobs.get(member.project_id, job_id))
+    if not wait:
+        return await jobs.get(member.project_id, job_id)
+    async for _ in request.stream():  # a body that nobody needs; after it comes only the caller's end
+        pass
+    return await unless_left(jobs.wait(member.project_id, job_id), request.receive)
 
 
 async def _output(
@@ -167,19 +181,19 @@ async def _output(
     1 stdout, 2 stderr, and 0 at last for the job itself as JSON. A piece without bytes is a sign of life.
     """
     jobs, project_id = member.services.jobs, member.project_id
-    job = await jobs.get(project_id, job_id)
+    await jobs.get(project_id, job_id)
     if CHUNKS_TYPE in accept:
         body = job_streams.frames(jobs, project_id, job_id, offset, follow=follow)
         return StreamingResponse(body, media_type=CHUNKS_TYPE, headers=_NO_STORE)
     status, headers, max_bytes = 200, dict(_NO_STORE), None
     if wanted_range and (match := _RANGE.fullmatch(wanted_range)) and stream is Wanted.BOTH and not follow:
-        offset, last, size = int(match[1]), int(match[2] or 2**53), job["output_bytes"]
+        offset, last, size = int(match[1]), int(match[2] or 2**53), await jobs.output_size(project_id, job_id)
         last = min(last, size - 1)
         if offset > last:
             raise InvalidArgument(f"the output has {size} bytes: there are none at {wanted_range[:60]!r}")
         status, max_bytes = 206, last - offset + 1
         headers |= {"content-range": f"bytes {offset}-{last}/{size}", "content-length": str(max_bytes)}
-    pieces = jobs.output(project_id, job_id, offset=offset, follow=follow)
+    pieces = jobs.output(project_id, job_id, offset=offset, follow=follow, is_merged=True)
     body = job_streams.plain(pieces, _STREAMS[stream], max_bytes)
     return StreamingResponse(body, status, headers=headers, media_type="application/octet-stream")
 
@@ -208,7 +222,10 @@ async def _stdin(
     request: Request,
     close: Annotated[bool, Query(description="Nothing comes after this.")] = False,
 ) -> Response:
-    """Write the body to the job's standard input; answers when all of it is in its pipe."""
+    """Write the body to the job's standard input; answers when all of it is in its pipe.
+
+    A job that reads none of it for 30 seconds is told as a conflict.
+    """
     jobs, project_id = member.services.jobs, member.project_id
     await jobs.get(project_id, job_id)
     pending = bytearray()
@@ -218,7 +235,7 @@ async def _stdin(
             await jobs.write(project_id, job_id, bytes(pending[:_STDIN_BYTES]))
             del pending[:_STDIN_BYTES]
     if pending or close:
-        await jobs.write(project_id, job_id, bytes(pending), close=close)
+        await unless_left(jobs.write(project_id, job_id, bytes(pending), close=close), request.receive)
     return Response(status_code=204)
 
 

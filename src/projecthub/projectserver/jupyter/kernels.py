@@ -163,7 +163,8 @@ class Kernel:
         if self._client is not None:
             self._client.stop_channels()
             self._client = None
-        for path in self.connection_file.parent.glob(f"{self.connection_file.stem}*"):
+        sockets = self.connection_file.parent.glob(f"{self.connection_file.stem}-*")
+        for path in (self.connection_file, *sockets):
             path.unlink(missing_ok=True)
 
     def _note_death(self) -> None:
