@@ -171,6 +171,7 @@ def made_parent(home: Home, run: StagingRun, home_fd: int, path: str) -> Iterato
     Raises:
         InvalidArgument: The path is the home itself.
         LeavesHomeError: A symlink leads out of the home.
+        NotADirectoryError: The path leads through a file, or a symlink to nothing.
         OSError: It cannot be made.
     """
     parent, name = split(path)
@@ -185,7 +186,7 @@ def made_parent(home: Home, run: StagingRun, home_fd: int, path: str) -> Iterato
             parent, part = split(parent)
             missing.insert(0, part)
     maker = Maker(run, Course(None), uid=home.uid, backup=False)
-    with closing(fd), closing(maker.make_missing(fd, tuple(missing))) as made:
+    with closing(fd), closing(maker.make_missing(fd, tuple(missing), replaces=False)) as made:
         yield made, name
 
 
@@ -205,7 +206,7 @@ def make_directory(home: Home, path: str) -> bool:
             with closing(open_beneath(home_fd, path, HOLD, follow=True)):
                 return False
         maker = Maker(run, Course(None), uid=home.uid, backup=False)
-        with closing(maker.make_missing(fd, (name,))):
+        with closing(maker.make_missing(fd, (name,), replaces=False)):
             sync_directory(fd)
         return True
 

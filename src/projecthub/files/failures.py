@@ -7,6 +7,7 @@ import os
 
 from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument, LimitError, PermissionDenied
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UNWRITABLE = frozenset({errno.EROFS, errno.EIO})
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
@@ -34,6 +35,11 @@ def unwritable(error: OSError, path: str) -> HubError:
     return _failure(error, what)
 
 
+def is_for_room(error: HubError) -> bool:
+    """Whether the system refused something because a disk or a quota is full, and for no other reason."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
+
+
 def _failure(error: OSError, what: str) -> HubError:
     code = error.errno
     if code == errno.ENOSPC:
@@ -48,6 +54,8 @@ def _failure(error: OSError, what: str) -> HubError:
         return Conflict(f"{what}: it, or a directory that holds it, was changed meanwhile; copy again")
     if code == errno.EXDEV:
         return Conflict(f"{what}: it lies on another file system than the rest of its home; choose another path")
+    if code == errno.EINVAL:
+        return InvalidArgument(f"{what}: a directory would go into itself, or the disk takes no such name")
     if code == errno.ENAMETOOLONG:
         return InvalidArgument(f"{what}: its name or path is too long")
     if code == errno.ELOOP:

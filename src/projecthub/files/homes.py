@@ -21,6 +21,7 @@ from projecthub.files.plans import CopyOptions, CopySummary, Course
 from projecthub.files.space import Allowance, Disk
 from projecthub.files.staging import StagingRun, is_empty
 from projecthub.files.threads import in_thread
+from projecthub.files.uploads import pending_bytes
 from projecthub.wire.ids import ProjectId, is_uuid
 
 T = TypeVar("T")
@@ -200,6 +201,7 @@ class Homes:
         target = self._home(target_project_id)
         if quota_bytes is not None:
             await target.gauge.read_recent()
+        target.space.pending_bytes = pending_bytes(ends["target_home"])
         plenty_bytes = target.space.plenty_bytes(quota_bytes)
 
         def estimate() -> Estimate:
@@ -235,7 +237,14 @@ class Homes:
             return target.space.allow(estimate.added, estimate.freed, quota_bytes)
 
     async def reserve(
-        self, project_id: ProjectId, added: int, freed: int, quota_bytes: int | None, what: str
+        self,
+        project_id: ProjectId,
+        added: int,
+        freed: int,
+        quota_bytes: int | None,
+        what: str,
+        *,
+        beside: bool = False,
     ) -> Allowance:
         """Room for what is to be written into a home; to be closed when that has ended.
 
@@ -245,6 +254,7 @@ class Homes:
             freed: Bytes of what is replaced.
             quota_bytes: What the home may take; None: there is no limit.
             what: What is to be written, for people: ``this upload``.
+            beside: As `Allowance.beside`.
 
         Raises:
             LimitError: There is no room for it.
@@ -253,11 +263,12 @@ class Homes:
         self.disk.require_spare(added, what)
         if quota_bytes is not None:
             await target.gauge.read_recent()
+        target.space.pending_bytes = pending_bytes(self.path(project_id))
         try:
-            return target.space.allow(added, freed, quota_bytes)
+            return target.space.allow(added, freed, quota_bytes, beside=beside)
         except LimitError:
             await target.gauge.read_now()  # something may have been deleted since
-            return target.space.allow(added, freed, quota_bytes)
+            return target.space.allow(added, freed, quota_bytes, beside=beside)
 
     async def is_over(self, project_id: ProjectId, quota_bytes: int) -> bool:
         """Whether a home takes more than its quota, as of a look that is less than a minute old."""

@@ -116,14 +116,17 @@ class Maker:
         """Rename what was made to its place; a file or symlink that is there goes."""
         os.rename(staged, name, src_dir_fd=self._run.fd, dst_dir_fd=fd)
 
-    def place_directory(self, staged: str, fd: int, name: str) -> bool:
-        """Rename a directory that was made to its place; a file or symlink that is there goes.
+    def place_directory(self, staged: str, fd: int, name: str, *, replaces: bool = True) -> bool:
+        """Rename a directory that was made to its place; a file or symlink that is there goes if it ``replaces`` those.
 
         A directory that is there never goes, not even an empty one: another copy may have just made it, and be about
         to fill it.
 
         Returns:
             Whether it has got there; False if a directory has come into being there.
+
+        Raises:
+            NotADirectoryError: A file or symlink is there, and stays.
         """
         for _ in range(_MAX_RACES):
             try:
@@ -133,6 +136,8 @@ class Maker:
                 with contextlib.suppress(FileNotFoundError):
                     if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
                         return False
+                    if not replaces:
+                        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
                     self.drop(fd, name)
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
@@ -149,14 +154,18 @@ class Maker:
         os.rename(spare, f"{name}~", src_dir_fd=self._run.fd, dst_dir_fd=fd)
         self._course.tally.backed_up += 1
 
-    def make_missing(self, fd: int, names: tuple[str, ...]) -> int:
-        """Make directories, each in the one before, and open the last one; the given one if there are no names."""
+    def make_missing(self, fd: int, names: tuple[str, ...], *, replaces: bool = True) -> int:
+        """Make directories, each in the one before, and open the last one; the given one if there are no names.
+
+        Raises:
+            NotADirectoryError: A file or symlink is in the place of one, and not to be replaced.
+        """
         fd = os.open(".", os.O_PATH | os.O_DIRECTORY, dir_fd=fd)
         for name in names:
             try:
                 staged = self._run.make_directory()
                 self._open_to_others(staged)
-                self.place_directory(staged, fd, name)
+                self.place_directory(staged, fd, name, replaces=replaces)
                 inner = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
             finally:
                 os.close(fd)

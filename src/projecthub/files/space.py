@@ -78,6 +78,9 @@ class HomeSpace:
     """What one home takes, as it was measured, and what copies have added since or are about to add.
 
     Safe for several threads.
+
+    Attributes:
+        pending_bytes: What unfinished uploads have beside it, as of the last look.
     """
 
     def __init__(self, project_id: ProjectId, disk: Disk) -> None:
@@ -85,6 +88,7 @@ class HomeSpace:
         self._project_id = project_id
         self._disk = disk
         self._lock = threading.Lock()
+        self.pending_bytes = 0
         self._measured_bytes = 0
         self._open: set[Allowance] = set()
         self._ended: list[tuple[float, int]] = []
@@ -108,18 +112,19 @@ class HomeSpace:
                 room = min(room, quota_bytes - self._used())
         return max(0, room // _PLENTY)
 
-    def allow(self, added: int, freed: int, quota_bytes: int | None) -> Allowance:
+    def allow(self, added: int, freed: int, quota_bytes: int | None, *, beside: bool = False) -> Allowance:
         """Let a copy begin, and reckon with it from now on.
 
         Args:
             added: Bytes that it will write.
             freed: Bytes of what it replaces or deletes.
             quota_bytes: What the home may take; None: there is no limit.
+            beside: As `Allowance.beside`.
 
         Raises:
             LimitError: It would not fit. A copy that makes the home no larger always does.
         """
-        allowance = Allowance(self, self._disk, added, freed, quota_bytes)
+        allowance = Allowance(self, self._disk, added, freed, quota_bytes, beside=beside)
         with self._lock:
             if added > freed:
                 self._require(added - freed, quota_bytes)
@@ -140,14 +145,16 @@ class HomeSpace:
         """The copy has ended, in whatever way. What it wrote counts until it is measured."""
         with self._lock:
             self._open.discard(allowance)
-            if allowance.taken > allowance.freed:
+            if not allowance.beside and allowance.taken > allowance.freed:
                 self._ended.append((time.monotonic(), allowance.taken - allowance.freed))
 
     def _under_way(self) -> int:
-        return sum(max(0, each.added - each.freed) for each in self._open)
+        return sum(max(0, each.added - each.freed - each.taken * each.beside) for each in self._open)
 
     def _used(self) -> int:
-        return self._measured_bytes + self._under_way() + sum(written for _, written in self._ended)
+        return (
+            self._measured_bytes + self.pending_bytes + self._under_way() + sum(written for _, written in self._ended)
+        )
 
     def _require(self, size: int, quota_bytes: int | None) -> None:
         used = self._used()
@@ -171,16 +178,20 @@ class Allowance:
         freed: Bytes that it makes free.
         taken: Bytes that it has written.
         quota_bytes: What the home may take; None: there is no limit.
+        beside: Whether what is written lies beside the home for now, where it counts as pending.
     """
 
-    __slots__ = ("_disk", "_glance_at", "_space", "added", "freed", "quota_bytes", "taken")
+    __slots__ = ("_disk", "_glance_at", "_space", "added", "beside", "freed", "quota_bytes", "taken")
 
-    def __init__(self, space: HomeSpace, disk: Disk, added: int, freed: int, quota_bytes: int | None) -> None:
+    def __init__(
+        self, space: HomeSpace, disk: Disk, added: int, freed: int, quota_bytes: int | None, *, beside: bool = False
+    ) -> None:
         """Made by `HomeSpace.allow`."""
         self.added = added
         self.freed = freed
         self.taken = 0
         self.quota_bytes = quota_bytes
+        self.beside = beside
         self._space = space
         self._disk = disk
         self._glance_at = _GLANCE_BYTES
@@ -197,6 +208,10 @@ class Allowance:
         if self.taken >= self._glance_at:
             self._glance_at = self.taken + _GLANCE_BYTES
             self._disk.require_spare(0, "this copy")
+
+    def move_in(self, size: int) -> None:
+        """What was written beside the home is in it, with what lay there before: ``size`` bytes in all."""
+        self.taken, self.beside = size, False
 
     def close(self) -> None:
         """The copy has ended."""

@@ -26,12 +26,22 @@ from projecthub.files.paths import (
     DIRECTORY,
     LeavesHomeError,
     PendingDirectories,
+    is_within,
     join,
     open_beneath,
     rename_to_free,
     shown,
 )
-from projecthub.files.places import HOLD, closing, movable, opened_home, opened_parent, told, within_home
+from projecthub.files.places import (
+    HOLD,
+    closing,
+    movable,
+    opened_home,
+    opened_parent,
+    status_of,
+    told,
+    within_home,
+)
 from projecthub.files.plans import Course
 from projecthub.files.staging import StagingRun
 
@@ -115,26 +125,41 @@ def throw_away(home: Home, path: str, *, by: str, at: datetime) -> TrashItem | N
                 item = TrashItem(item_id, path, is_directory, size, at, by)
                 with _made_item(home, run, home_fd, item) as item_fd:
                     _take(fd, name, item_fd)
-                sync_directory(fd)
                 return item
         except FileNotFoundError:
             return None
 
 
 def _take(fd: int, name: str, item_fd: int) -> None:
-    with movable(fd, name):
-        rename_to_free(fd, name, item_fd, _CONTENT)
-    sync_directory(item_fd)
+    """Move something into an item, for good or not at all."""
+    try:
+        with movable(fd, name):
+            rename_to_free(fd, name, item_fd, _CONTENT)
+        for directory_fd in (item_fd, fd):
+            sync_directory(directory_fd)
+    except BaseException:
+        with contextlib.suppress(OSError):  # it was not moved, or its name is taken again: then the trash has it
+            rename_to_free(item_fd, _CONTENT, fd, name)
+        raise
+
+
+def _drop_empty(trash_fd: int, item_id: str, item_fd: int) -> None:
+    """Remove an item that has no content; one that has stays, with its record."""
+    if status_of(item_fd, _CONTENT) is None:
+        os.unlink(_RECORD, dir_fd=item_fd)
+        os.rmdir(item_id, dir_fd=trash_fd)
 
 
 @contextlib.contextmanager
 def _made_item(home: Home, run: StagingRun, home_fd: int, item: TrashItem) -> Iterator[int]:
-    """A directory in the trash with the record of a thing that is to go there; it goes if that fails."""
-    with made_parent(home, run, home_fd, f"{TRASH}/{item.id}"):
-        pass  # the trash is there now, or was
+    """A directory in the trash with the record of a thing that is to go there; it goes if that stays empty."""
     try:
+        with made_parent(home, run, home_fd, f"{TRASH}/{item.id}"):
+            pass  # the trash is there now, or was
         trash_fd = open_beneath(home_fd, TRASH, HOLD, follow=False)
-    except (NotADirectoryError, OSError) as error:
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ENOENT, errno.ELOOP):
+            raise
         raise _no_trash(error) from error
     with closing(trash_fd):
         staged = run.make_directory()
@@ -146,7 +171,7 @@ def _made_item(home: Home, run: StagingRun, home_fd: int, item: TrashItem) -> It
                 yield item_fd
             except BaseException:
                 with contextlib.suppress(OSError):
-                    run.discard(trash_fd, item.id)
+                    _drop_empty(trash_fd, item.id, item_fd)
                 raise
 
 
@@ -219,6 +244,7 @@ def restore(home: Home, item_id: str, to: str | None) -> str:
     Raises:
         NotFound: There is no such thing in the trash.
         Conflict: Something has that path.
+        InvalidArgument: The path is in the trash, or leads out of the home.
     """
     with (
         opened_home(home.path) as home_fd,
@@ -230,14 +256,22 @@ def restore(home: Home, item_id: str, to: str | None) -> str:
         except (OSError, ValueError, KeyError, TypeError, HubError, RecursionError) as error:
             raise NotFound(f"there is no '{item_id[:50]}' in the trash") from error
         path = item.path if to is None else to
+        if is_in_trash(path):
+            raise _still_trash(path)
         with told(path, writing=True), made_parent(home, run, home_fd, path) as (fd, name):
+            if is_within(fd, os.fstat(trash_fd), os.fstat(home_fd)):  # by symlinks
+                raise _still_trash(path)
             with closing(open_beneath(trash_fd, item.id, HOLD, follow=False)) as item_fd:
                 with movable(item_fd, _CONTENT):
                     rename_to_free(item_fd, _CONTENT, fd, name)
                 sync_directory(fd)
-            with contextlib.suppress(OSError):
-                run.discard(trash_fd, item.id)
+                with contextlib.suppress(OSError):
+                    _drop_empty(trash_fd, item.id, item_fd)
         return path
+
+
+def _still_trash(path: str) -> InvalidArgument:
+    return InvalidArgument(f"'{shown(path)}' is in the trash or holds it; choose a path outside of '{TRASH}'")
 
 
 def remove(home: Home, which: Callable[[list[TrashItem]], list[TrashItem]] | None) -> tuple[int, int]:

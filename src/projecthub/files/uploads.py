@@ -14,13 +14,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound
+from projecthub.errors import Conflict, HubError, InvalidArgument, LimitError, NotFound
 from projecthub.files.changes import Check, Dress, Home, place_file
 from projecthub.files.paths import DIRECTORY
 from projecthub.files.places import closing
@@ -59,7 +59,7 @@ class UploadPlan:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload that is not complete.
+    """An upload that is not in its place yet.
 
     Attributes:
         id: Names it.
@@ -80,7 +80,7 @@ def begin(home: Home, plan: UploadPlan) -> str:
     Raises:
         LimitError: There are too many in this project.
     """
-    top = _top(home)
+    top = _top(home.path)
     top.mkdir(mode=0o700, exist_ok=True)
     if len(os.listdir(top)) >= MAX_UPLOADS:  # noqa: PTH208
         raise LimitError(
@@ -104,17 +104,17 @@ def find(home: Home, upload_id: str) -> Upload:
     """
     if not _ID.fullmatch(upload_id):
         raise _unknown(upload_id)
-    directory = _top(home) / upload_id
+    directory = _top(home.path) / upload_id
     try:
         plan = UploadPlan(**json.loads((directory / _RECORD).read_text()))
         status = (directory / _DATA).stat()
-    except (FileNotFoundError, ValueError) as error:  # a record is empty when the machine lost its power
+    except (FileNotFoundError, ValueError, TypeError) as error:  # a record is empty when the machine lost its power
         raise _unknown(upload_id) from error
     return Upload(upload_id, plan, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC) + KEPT)
 
 
-def pending_bytes(home: Home) -> int:
-    """What the unfinished uploads of a project have on disk."""
+def pending_bytes(home: Path) -> int:
+    """What the unfinished uploads beside a home have on disk."""
     total = 0
     with contextlib.suppress(FileNotFoundError):
         for directory in _top(home).iterdir():
@@ -133,14 +133,15 @@ def adding(home: Home, upload_id: str, offset: int) -> Iterator[tuple[Upload, in
     """
     upload = find(home, upload_id)
     try:
-        fd = os.open(_top(home) / upload_id / _DATA, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(_top(home.path) / upload_id / _DATA, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise _unknown(upload_id) from error
     with closing(fd):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Conflict(f"upload {upload_id} is being added to; wait, and ask for its offset") from error
+            message = f"upload {upload_id} is being added to; wait, and ask for its offset"
+            raise Conflict(message, busy=True) from error
         at = os.fstat(fd).st_size
         if at != offset or not os.fstat(fd).st_nlink:
             raise Conflict(f"upload {upload_id} ends at byte {at}, not at {offset}; go on from there", offset=at)
@@ -151,13 +152,14 @@ def adding(home: Home, upload_id: str, offset: int) -> Iterator[tuple[Upload, in
 
 
 def finish(home: Home, upload: Upload, fd: int, check: Check) -> None:
-    """Give a complete upload its place. If that is refused, the upload is over.
+    """Give a complete upload its place. If that can never succeed, the upload is over; otherwise it is kept.
 
     Raises:
-        InvalidArgument: Its checksum is another, or its path leads out of the home.
-        Conflict: A directory is in its place, or ``check`` refuses.
+        InvalidArgument: Its checksum is another, or its path leads out of the home; it is over.
+        Conflict: ``check`` refuses, and it is over; or a directory is in its place.
+        HubError: The system refuses.
     """
-    directory = _top(home) / upload.id
+    directory = _top(home.path) / upload.id
     try:
         if upload.plan.sha256 is not None and (found := _sha256(fd)) != upload.plan.sha256:
             raise InvalidArgument(f"what was uploaded has the SHA-256 {found}, not {upload.plan.sha256}; upload again")
@@ -167,8 +169,43 @@ def finish(home: Home, upload: Upload, fd: int, check: Check) -> None:
             contextlib.closing(StagingRun(home.staging)) as run,
         ):
             place_file(home, run, (directory_fd, _DATA, fd), upload.plan.path, dress, check)
-    finally:
+    except BaseException as error:
+        if not _is_final(error) and (directory / _DATA).exists():
+            os.fchmod(fd, 0o600)  # it may be dressed already: it is to be opened again, and to be kept from now on
+            os.utime(fd)
+            raise
         shutil.rmtree(directory, ignore_errors=True)
+        raise
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_final(error: BaseException) -> bool:
+    refused = isinstance(error, Conflict) and ("precondition" in error.details or "exists" in error.details)
+    return refused or isinstance(error, InvalidArgument)
+
+
+def finish_complete(home: Home, check: Callable[[Upload], Check]) -> int:
+    """Give their places to uploads of which all is there, but which a hub did not live to finish; tells how many.
+
+    Args:
+        home: The home.
+        check: Tells what to check of an upload. See `finish`.
+    """
+    finished = 0
+    for upload_id in _ids(home):
+        with contextlib.suppress(HubError, OSError):  # somebody is about it, or it is to be tried again later
+            upload = find(home, upload_id)
+            if upload.offset == upload.plan.length:
+                with adding(home, upload_id, upload.offset) as (_, fd):
+                    finish(home, upload, fd, check(upload))
+                finished += 1
+    return finished
+
+
+def _ids(home: Home) -> list[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return [name for name in os.listdir(_top(home.path)) if _ID.fullmatch(name)]  # noqa: PTH208
+    return []
 
 
 def cancel(home: Home, upload_id: str) -> None:
@@ -178,24 +215,39 @@ def cancel(home: Home, upload_id: str) -> None:
         NotFound: There is none of that id.
     """
     find(home, upload_id)
-    shutil.rmtree(_top(home) / upload_id, ignore_errors=True)
+    shutil.rmtree(_top(home.path) / upload_id, ignore_errors=True)
 
 
 def expire(home: Home, now: datetime) -> int:
-    """Forget uploads to which nothing was added for long; tells how many."""
+    """Forget uploads to which nothing was added for long, and to which nothing is being added; tells how many."""
     gone = 0
     with contextlib.suppress(FileNotFoundError):
-        for directory in list(_top(home).iterdir()):
-            with contextlib.suppress(FileNotFoundError):
-                changed = max((directory / _DATA).stat().st_mtime if (directory / _DATA).exists() else 0.0, 0.0)
-                if datetime.fromtimestamp(changed or directory.stat().st_mtime, UTC) + KEPT <= now:
+        for directory in list(_top(home.path).iterdir()):
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), _held(directory) as changed:
+                if datetime.fromtimestamp(changed, UTC) + KEPT <= now:
                     shutil.rmtree(directory, ignore_errors=True)
                     gone += 1
     return gone
 
 
-def _top(home: Home) -> Path:
-    return home.path.with_name("uploads")
+@contextlib.contextmanager
+def _held(directory: Path) -> Iterator[float]:
+    """Keep others from adding to an upload, or finishing it; tells when it was changed, in seconds since the epoch.
+
+    Raises:
+        BlockingIOError: Somebody is about that.
+    """
+    try:
+        fd = os.open(directory / _DATA, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # it was just begun, or is just being finished
+        fd = os.open(directory, DIRECTORY)
+    with closing(fd):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield os.fstat(fd).st_mtime
+
+
+def _top(home: Path) -> Path:
+    return home.with_name("uploads")
 
 
 def _sha256(fd: int) -> str:

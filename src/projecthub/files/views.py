@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from projecthub.errors import HubError, InvalidArgument, LimitError
@@ -17,6 +18,10 @@ MAX_ENTRIES: Final = 1_000_000
 """Entries of one directory that are listed at most."""
 PIECE_BYTES: Final = 512 * 1024
 """Bytes that are read at once."""
+MAX_COUNTED: Final = 10_000
+"""Of a directory, so many entries are counted."""
+MAX_COUNTED_IN_LISTING: Final = 100_000
+"""In one listing, so many entries are counted, of all directories that it tells."""
 _OUTSIDE: Final = f"{SEEN_HOME}/.smc/root"
 
 
@@ -26,7 +31,7 @@ class Entry:
 
     Attributes:
         name: Its name; bytes that are no UTF-8 as ``\\xff``.
-        size: Bytes of a file; of a directory: how many entries it has.
+        size: Bytes of a file; of a directory: how many entries it has, `MAX_COUNTED` if more.
         mtime: Seconds since the epoch.
         mode: Permission bits.
         kind: ``file``, ``directory``, ``symlink`` or ``other``: a pipe, socket or device.
@@ -45,8 +50,32 @@ class Entry:
     error: str | None = None
 
 
-def entries_of(home_fd: int, path: str, *, hidden: bool) -> list[Entry]:
+class _Counter:
+    """Counts entries of directories, until it has counted enough."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def count(self, fd: int) -> int | None:
+        """How many a directory has; None: they are not counted any more."""
+        if not self._left:
+            return None
+        limit = min(self._left, MAX_COUNTED)
+        with os.scandir(fd) as entries:
+            found = sum(1 for _ in islice(entries, limit))
+        self._left -= found
+        return found if found < limit or limit == MAX_COUNTED else None
+
+
+def entries_of(home_fd: int, path: str, *, hidden: bool, after: str = "", limit: int = MAX_ENTRIES) -> list[Entry]:
     """What a directory holds, in the order of the names.
+
+    Args:
+        home_fd: The home.
+        path: The directory.
+        hidden: Also names that begin with a dot.
+        after: Only names after this one, as they are shown.
+        limit: So many at most.
 
     Raises:
         NotFound: Nothing is there.
@@ -54,20 +83,24 @@ def entries_of(home_fd: int, path: str, *, hidden: bool) -> list[Entry]:
         LimitError: It holds more than a million entries.
     """
     found: list[Entry] = []
-    with (
-        told(path),
-        closing(open_beneath(home_fd, path, DIRECTORY, follow=True)) as fd,
-        os.scandir(fd) as scan,
-    ):
-        for one in scan:
-            if one.name.startswith(".") and not hidden:
-                continue
+    counter = _Counter(MAX_COUNTED_IN_LISTING)
+    with told(path), closing(open_beneath(home_fd, path, DIRECTORY, follow=True)) as fd:
+        for _, name in sorted(_names(fd, path, hidden=hidden, after=after)):
+            if len(found) == limit:
+                break
             with contextlib.suppress(FileNotFoundError):  # gone since its name was read
-                found.append(_entry(home_fd, fd, path, one.name))
-            if len(found) > MAX_ENTRIES:
-                raise LimitError(f"directory '{shown(path)}' has more than {MAX_ENTRIES} entries; list it inside")
-    found.sort(key=lambda entry: entry.name)
+                found.append(_entry(home_fd, fd, path, name, counter))
     return found
+
+
+def _names(fd: int, path: str, *, hidden: bool, after: str) -> Iterator[tuple[str, str]]:
+    """The names in a directory, each as it is shown and as it is."""
+    with os.scandir(fd) as scan:
+        for number, one in enumerate(scan):
+            if number == MAX_ENTRIES:
+                raise LimitError(f"directory '{shown(path)}' has more than {MAX_ENTRIES} entries; list it inside")
+            if (hidden or not one.name.startswith(".")) and (name := shown(one.name)) > after:
+                yield name, one.name
 
 
 def entry_at(home_fd: int, path: str) -> Entry:
@@ -78,10 +111,10 @@ def entry_at(home_fd: int, path: str) -> Entry:
     """
     parent, name = split(path)
     with told(path), closing(open_beneath(home_fd, parent, DIRECTORY, follow=True)) as fd:
-        return _entry(home_fd, fd, parent, name or ".")
+        return _entry(home_fd, fd, parent, name or ".", _Counter(MAX_COUNTED))
 
 
-def _entry(home_fd: int, fd: int, parent: str, name: str) -> Entry:
+def _entry(home_fd: int, fd: int, parent: str, name: str, counter: _Counter) -> Entry:
     status = os.stat(name, dir_fd=fd, follow_symlinks=False)
     mode, size = status.st_mode, status.st_size
     is_link, is_directory, text, error = stat.S_ISLNK(mode), stat.S_ISDIR(mode), None, None
@@ -93,17 +126,13 @@ def _entry(home_fd: int, fd: int, parent: str, name: str) -> Entry:
             with closing(
                 open_beneath(home_fd, join(parent, "" if name == "." else name), DIRECTORY, follow=True)
             ) as inner:
-                size, is_directory = _count(inner), True
+                counted, is_directory = counter.count(inner), True
+            size, error = (counted, None) if counted is not None else (0, "too many entries in this listing to count")
         except (OSError, LeavesHomeError) as failure:
             if is_directory:  # of a symlink that leads nowhere, its own size is told
                 size, error = 0, os.strerror(getattr(failure, "errno", None) or 0)
     kind = "symlink" if is_link else "directory" if is_directory else "file" if stat.S_ISREG(mode) else "other"
     return Entry(shown(name), size, status.st_mtime_ns / 1e9, stat.S_IMODE(mode), kind, is_directory, text, error)
-
-
-def _count(fd: int) -> int:
-    with os.scandir(fd) as entries:
-        return sum(1 for _ in entries)
 
 
 def read_text(home_fd: int, path: str, max_bytes: int) -> str:

@@ -8,18 +8,19 @@ Source: Wire contract 5.5.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from projecthub.errors import Conflict, InvalidArgument
+from projecthub.errors import CallTimeout, Conflict, InvalidArgument
 from projecthub.files import changes, views
 from projecthub.files.changes import Dress, StagedFile
 from projecthub.files.paths import shown
 from projecthub.files.places import open_file, opened_home, opened_parent, status_of, told
-from projecthub.hub.workplaces import path_in
+from projecthub.hub.workplaces import path_in, require_few
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -33,6 +34,10 @@ T = TypeVar("T")
 
 MAX_TEXT_BYTES: Final = 8_000_000
 """A text file that is read or written by one call holds at most so many bytes."""
+MAX_SUMMED_BYTES: Final = 4 * 2**30
+"""A file that is read gets a checksum if it has no more."""
+MAX_SILENCE_S: Final = 60.0
+"""A sender of whom nothing comes for so long is gone."""
 _PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -41,11 +46,13 @@ class OpenFile:
     """A file that is being read.
 
     Attributes:
+        home: The home that it is in.
         fd: The file; whoever has it closes it.
         status: As it was when it was opened.
         etag: Names this state of it.
     """
 
+    home: Home
     fd: int
     status: os.stat_result
     etag: str
@@ -110,10 +117,21 @@ class Files:
         """Make the service."""
         self._workplaces = workplaces
 
-    async def listing(self, caller: Principal, project: Project, path: str, *, hidden: bool) -> list[views.Entry]:
+    async def listing(
+        self,
+        caller: Principal,
+        project: Project,
+        path: str,
+        *,
+        hidden: bool,
+        after: str = "",
+        limit: int = views.MAX_ENTRIES,
+    ) -> list[views.Entry]:
         """What a directory holds. See `views.entries_of`."""
         home = await self._workplaces.home(caller, project)
-        return await self._look(home, path, lambda fd, inner: views.entries_of(fd, inner, hidden=hidden))
+        return await self._look(
+            home, path, lambda fd, inner: views.entries_of(fd, inner, hidden=hidden, after=after, limit=limit)
+        )
 
     async def stat(self, caller: Principal, project: Project, path: str) -> views.Entry:
         """What is at a path. See `views.entry_at`."""
@@ -137,13 +155,14 @@ class Files:
 
     async def canonical_paths(self, caller: Principal, project: Project, paths: Sequence[str]) -> list[str]:
         """One name for each path. See `views.canonical_path`."""
+        require_few(paths)
         home = await self._workplaces.home(caller, project)
 
         def work() -> list[str]:
             with opened_home(home.path) as fd:
                 return [views.canonical_path(fd, path, home.seen_homes) for path in paths]
 
-        return await self._workplaces.run(work)
+        return await self._workplaces.run(home, work)
 
     async def open(self, caller: Principal, project: Project, path: str) -> OpenFile:
         """Open a file to be read in pieces.
@@ -158,7 +177,7 @@ class Files:
             with told(inner):
                 fd = open_file(home_fd, inner)
                 status = os.fstat(fd)
-                return OpenFile(fd, status, etag_of(status))
+                return OpenFile(home, fd, status, etag_of(status))
 
         return await self._look(home, path, work)
 
@@ -166,17 +185,18 @@ class Files:
         """The bytes of a file from ``start`` up to ``stop``. To be closed before the file is."""
         return self._workplaces.pieces(views.content(file.fd, start, stop))
 
-    async def sha256(self, file: OpenFile) -> bytes:
-        """The checksum of a file, which stays open."""
+    async def sha256(self, file: OpenFile) -> bytes | None:
+        """The checksum of a file as it was opened, which stays open; None: it has more than `MAX_SUMMED_BYTES`."""
+        if file.status.st_size > MAX_SUMMED_BYTES:
+            return None
 
         def work() -> bytes:
-            digest, at = hashlib.sha256(), 0
-            while piece := os.pread(file.fd, _PIECE_BYTES, at):
+            digest = hashlib.sha256()
+            for piece in views.content(file.fd, 0, file.status.st_size):
                 digest.update(piece)
-                at += len(piece)
             return digest.digest()
 
-        return await self._workplaces.run(work)
+        return await self._workplaces.run(file.home, work)
 
     async def write(
         self,
@@ -206,30 +226,31 @@ class Files:
             InvalidArgument: The checksum is another, or the path leads out of the home.
             Conflict: The condition does not hold, or a directory is in its place.
             LimitError: It would not fit into the quota or on the disk.
+            CallTimeout: Nothing came for long.
         """
         home = await self._workplaces.home(caller, project)
         inner = path_in(home, path)
-        before = await self._workplaces.run(lambda: _status_at(home, inner))
+        before = await self._workplaces.run(home, lambda: _status_at(home, inner))
         condition.check(before)
-        freed = before.st_blocks * 512 if before is not None else 0
+        freed = _freed(before)
         allowance = await self._workplaces.homes.reserve(project, length or 0, freed)
         with contextlib.closing(allowance):
-            staged = await self._workplaces.run(lambda: StagedFile(home))
+            staged = await self._workplaces.run(home, lambda: StagedFile(home))
             try:
-                size = await self._receive(staged, chunks, allowance, sha256)
+                size = await self._receive(home, staged, chunks, allowance, sha256)
 
                 def place() -> str:
                     staged.place(inner, dress, condition.check)
                     return etag_of(os.fstat(staged.fd))
 
-                etag = await self._workplaces.run(place)
+                etag = await self._workplaces.run(home, place)
             finally:
-                await self._workplaces.run(staged.close)
+                await self._workplaces.run(None, staged.close)
         await self._workplaces.note(caller, project, {"event": "file_written", "path": shown(inner), "bytes": size})
         return Written(shown(inner), size, before is None, etag)
 
     async def _receive(
-        self, staged: StagedFile, chunks: AsyncIterator[bytes], allowance: Allowance, sha256: bytes | None
+        self, home: Home, staged: StagedFile, chunks: AsyncIterator[bytes], allowance: Allowance, sha256: bytes | None
     ) -> int:
         """Write what comes in, in pieces of a size that a thread is worth waking for; tells how much that was."""
         digest, size = hashlib.sha256() if sha256 is not None else None, 0
@@ -242,7 +263,7 @@ class Files:
 
         async for piece in gathered(chunks):
             size += len(piece)
-            await self._workplaces.run(lambda piece=piece: write(piece))  # type: ignore[misc]
+            await self._workplaces.run(home, lambda piece=piece: write(piece))  # type: ignore[misc]
         if digest is not None and digest.digest() != sha256:
             raise InvalidArgument(f"what came has the SHA-256 {digest.hexdigest()}, not the one given; send it again")
         return size
@@ -251,16 +272,17 @@ class Files:
         """Make a directory, and those above it. Tells whether it was not there before."""
         home = await self._workplaces.home(caller, project)
         inner = path_in(home, path)
-        made = await self._workplaces.run(lambda: changes.make_directory(home, inner))
+        made = await self._workplaces.run(home, lambda: changes.make_directory(home, inner))
         if made:
             await self._workplaces.note(caller, project, {"event": "directory_made", "path": shown(inner)})
         return made
 
     async def move(self, caller: Principal, project: Project, paths: Sequence[str], directory: str) -> None:
         """Move things into a directory; never overwrites. See `changes.move_into`."""
+        require_few(paths)
         home = await self._workplaces.home(caller, project)
         inner, target = [path_in(home, path) for path in paths], path_in(home, directory)
-        await self._workplaces.run(lambda: changes.move_into(home, inner, target))
+        await self._workplaces.run(home, lambda: changes.move_into(home, inner, target))
         event = {"event": "files_moved", "paths": [shown(path) for path in inner], "dest": shown(target)}
         await self._workplaces.note(caller, project, event)
 
@@ -273,7 +295,7 @@ class Files:
             with opened_home(home.path) as fd:
                 changes.rename(fd, one, other)
 
-        await self._workplaces.run(work)
+        await self._workplaces.run(home, work)
         event = {"event": "file_renamed", "path": shown(one), "dest": shown(other)}
         await self._workplaces.note(caller, project, event)
 
@@ -292,14 +314,22 @@ class Files:
             with opened_home(home.path) as fd:
                 return work(fd, inner)
 
-        return await self._workplaces.run(look)
+        return await self._workplaces.run(home, look)
 
 
-async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of about 1 MiB."""
+async def gathered(chunks: AsyncIterator[bytes], *, silence_s: float = MAX_SILENCE_S) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of about 1 MiB.
+
+    Args:
+        chunks: The bytes as they come.
+        silence_s: How long to wait for the next ones, in seconds.
+
+    Raises:
+        CallTimeout: None came for so long.
+    """
     waiting: list[bytes] = []
     size = 0
-    async for chunk in chunks:
+    while (chunk := await _next(chunks, silence_s)) is not None:
         waiting.append(chunk)
         size += len(chunk)
         if size >= _PIECE_BYTES:
@@ -307,6 +337,19 @@ async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             waiting, size = [], 0
     if size:
         yield b"".join(waiting)
+
+
+async def _next(chunks: AsyncIterator[bytes], silence_s: float) -> bytes | None:
+    try:
+        async with asyncio.timeout(silence_s):
+            return await anext(chunks, None)
+    except TimeoutError as error:
+        raise CallTimeout(f"nothing came for {silence_s:g} seconds; send the rest again") from error
+
+
+def _freed(before: os.stat_result | None) -> int:
+    """Bytes of disk that come free when a file is replaced: none of one that has other names."""
+    return before.st_blocks * 512 if before is not None and before.st_nlink == 1 else 0
 
 
 def _status_at(home: Home, path: str) -> os.stat_result | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -85,13 +86,18 @@ class ProjectHomes:
         return Home(path, uid, (SEEN_HOME, str(path)) if self._bare else (SEEN_HOME,))
 
     def found(self, project_id: ProjectId) -> Home:
-        """The home of a project for what the hub does in it by itself; nothing is made in there."""
-        return Home(self._homes.path(project_id), None, (SEEN_HOME,))
+        """The home of a project for what the hub does in it by itself; what is made belongs to the home's owner."""
+        path = self._homes.path(project_id)
+        uid = None
+        if self._uids is not None:
+            with contextlib.suppress(FileNotFoundError):
+                uid = path.stat(follow_symlinks=False).st_uid
+        return Home(path, uid, (SEEN_HOME,))
 
-    async def reserve(self, project: Project, added: int, freed: int = 0) -> Allowance:
+    async def reserve(self, project: Project, added: int, freed: int = 0, *, beside: bool = False) -> Allowance:
         """Room in a home, within its quota. See `Homes.reserve`."""
         quota_bytes = self.disk_quota_bytes(project.run_quota)
-        return await self._homes.reserve(project.project_id, added, freed, quota_bytes, "this file")
+        return await self._homes.reserve(project.project_id, added, freed, quota_bytes, "this file", beside=beside)
 
     async def is_over(self, project: Project) -> bool:
         """Whether a home takes more than its quota. See `Homes.is_over`."""

@@ -13,8 +13,9 @@ import structlog
 
 from projecthub.errors import HubError, LimitError
 from projecthub.files import trash
+from projecthub.files.failures import is_for_room
 from projecthub.files.paths import shown, split
-from projecthub.hub.workplaces import path_in
+from projecthub.hub.workplaces import path_in, require_few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,9 +69,11 @@ class Trash:
             What is in the trash now.
 
         Raises:
-            InvalidArgument: A path leads out of the home, or is the home itself; nothing is deleted.
+            InvalidArgument: A path leads out of the home, or is the home itself, or there are more than a thousand;
+                nothing is deleted.
             Conflict: The trash is in no state to take it.
         """
+        require_few(paths)
         home = await self._workplaces.home(caller, project)
         inner = [path_in(home, path) for path in paths]
         at_once = permanent or await self._workplaces.homes.is_over(project)
@@ -88,7 +91,7 @@ class Trash:
                 trash.remove(home, lambda items: [item for item in items if item.id in doomed])
             return [item for item in kept if item.id not in doomed], freed
 
-        kept, freed = await self._workplaces.run(work)
+        kept, freed = await self._workplaces.run(home, work)
         told = [shown(path) for path in inner]
         event = {"event": "files_deleted", "paths": told, "bytes": freed, "in_trash": len(kept)}
         await self._workplaces.note(caller, project, event)
@@ -97,13 +100,13 @@ class Trash:
     async def items(self, caller: Principal, project: Project) -> list[TrashItem]:
         """What is in the trash, oldest first."""
         home = await self._workplaces.home(caller, project)
-        return await self._workplaces.run(lambda: trash.items_of(home))
+        return await self._workplaces.run(home, lambda: trash.items_of(home))
 
     async def restore(self, caller: Principal, project: Project, item_id: str, to: str | None) -> str:
         """Bring something back, and tell where it is now. See `trash.restore`."""
         home = await self._workplaces.home(caller, project)
         target = None if to is None else path_in(home, to)
-        path = shown(await self._workplaces.run(lambda: trash.restore(home, item_id, target)))
+        path = shown(await self._workplaces.run(home, lambda: trash.restore(home, item_id, target)))
         await self._workplaces.note(caller, project, {"event": "file_restored", "path": path})
         return path
 
@@ -116,7 +119,7 @@ class Trash:
                 return trash.remove(home, None)
             return trash.remove(home, lambda items: [item for item in items if item.id == item_id])
 
-        items, size = await self._workplaces.run(work)
+        items, size = await self._workplaces.run(home, work)
         await self._workplaces.note(caller, project, {"event": "trash_emptied", "items": items, "bytes": size})
         return items, size
 
@@ -131,11 +134,11 @@ class Trash:
                     home = homes.found(project_id)
                     if trash.too_old(trash.items_of(home), before):
                         trash.remove(home, lambda items: trash.too_old(items, before))
-                except HubError as error:
-                    _log.warning("trash.not_swept", project_id=project_id, error=error.message)
+                except (HubError, OSError) as error:
+                    _log.warning("trash.not_swept", project_id=project_id, error=str(error))
             self._swept = ids[-1] if len(ids) == _HOMES_A_SWEEP else ""
 
-        await self._workplaces.run(work)
+        await self._workplaces.run(None, work)
 
 
 def companions(path: str) -> list[str]:
@@ -151,6 +154,8 @@ def _delete(home: Home, path: str, *, at_once: bool, by: str, at: datetime) -> t
     if not at_once and not trash.is_in_trash(path):
         try:
             return trash.throw_away(home, path, by=by, at=at), 0
-        except LimitError:  # no room for even the record: then all the more
-            pass
+        except LimitError as error:
+            if not is_for_room(error):
+                raise
+            # no room for even the record: then all the more
     return None, trash.discard(home, path)

@@ -6,7 +6,9 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from projecthub.errors import InvalidArgument
+import structlog
+
+from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound
 from projecthub.files import uploads
 from projecthub.files.changes import write_all
 from projecthub.files.paths import shown
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 2**50
 _HOMES_A_SWEEP: Final = 200
+
+_log = structlog.get_logger()
 
 
 class Uploads:
@@ -46,18 +50,31 @@ class Uploads:
         plan = replace(plan, path=path_in(home, plan.path))
         if not plan.path:
             raise InvalidArgument("the home itself cannot be replaced; give the path of a file in it")
-        pending = await self._workplaces.run(lambda: uploads.pending_bytes(home))
         # What is asked for may not come for long: that it fits is seen now, and room is taken when it comes.
-        (await self._workplaces.homes.reserve(project, plan.length + pending)).close()
-        upload = await self._workplaces.run(lambda: uploads.find(home, uploads.begin(home, plan)))
+        (await self._workplaces.homes.reserve(project, plan.length)).close()
+        upload = await self._workplaces.run(home, lambda: uploads.find(home, uploads.begin(home, plan)))
         if not plan.length:
             await self.add(caller, project, upload.id, 0, _nothing())
         return upload
 
     async def find(self, caller: Principal, project: Project, upload_id: str) -> Upload:
-        """An upload as it is. See `uploads.find`."""
+        """An upload as it is. One of which all is there, but which a hub did not live to finish, is finished now.
+
+        Raises:
+            NotFound: There is none of that id.
+            HubError: It cannot get its place. See `uploads.finish`.
+        """
         home = await self._workplaces.home(caller, project)
-        return await self._workplaces.run(lambda: uploads.find(home, upload_id))
+        upload = await self._workplaces.run(home, lambda: uploads.find(home, upload_id))
+        if upload.offset == upload.plan.length:
+            try:
+                await self.add(caller, project, upload_id, upload.offset, _nothing())
+            except NotFound:  # whoever added the last of it was about to finish, and has
+                pass
+            except Conflict as error:
+                if not error.details.get("busy"):
+                    raise
+        return upload
 
     async def add(
         self, caller: Principal, project: Project, upload_id: str, offset: int, chunks: AsyncIterator[bytes]
@@ -71,28 +88,33 @@ class Uploads:
 
         Raises:
             NotFound: There is none of that id.
-            Conflict: ``offset`` is not where it ends, or somebody else adds to it.
+            Conflict: ``offset`` is not where it ends, somebody else adds to it, or its place is taken.
+            CallTimeout: Nothing came for long.
             InvalidArgument: More came than was announced, or the whole has another checksum than that.
             LimitError: There is no room.
         """
         home = await self._workplaces.home(caller, project)
         run, adding = self._workplaces.run, uploads.adding(home, upload_id, offset)
-        upload, fd = await run(adding.__enter__)
+        upload, fd = await run(home, adding.__enter__)
         at = offset
+
+        def write(piece: bytes) -> None:
+            allowance.take(len(piece))
+            write_all(fd, piece)
+
         try:
-            pending = await run(lambda: uploads.pending_bytes(home))
-            allowance = await self._workplaces.homes.reserve(project, pending + upload.plan.length - offset)
+            allowance = await self._workplaces.homes.reserve(project, upload.plan.length - offset, beside=True)
             with contextlib.closing(allowance):
                 async for piece in gathered(chunks):
                     if at + len(piece) > upload.plan.length:
                         raise InvalidArgument(f"more than the {upload.plan.length} bytes came that were announced")
-                    await run(lambda piece=piece: write_all(fd, piece))  # type: ignore[misc]
+                    await run(home, lambda piece=piece: write(piece))  # type: ignore[misc]
                     at += len(piece)
                 if at == upload.plan.length:
-                    allowance.taken = at  # of the home, from now on
-                    await run(lambda: uploads.finish(home, upload, fd, _condition(upload).check))
+                    await run(home, lambda: uploads.finish(home, upload, fd, _condition(upload).check))
+                    allowance.move_in(at)
         finally:
-            await run(lambda: adding.__exit__(None, None, None))
+            await run(None, lambda: adding.__exit__(None, None, None))
         if at == upload.plan.length:
             event = {"event": "file_written", "path": shown(upload.plan.path), "bytes": at}
             await self._workplaces.note(caller, project, event)
@@ -101,19 +123,27 @@ class Uploads:
     async def cancel(self, caller: Principal, project: Project, upload_id: str) -> None:
         """Forget an upload. See `uploads.cancel`."""
         home = await self._workplaces.home(caller, project)
-        await self._workplaces.run(lambda: uploads.cancel(home, upload_id))
+        await self._workplaces.run(home, lambda: uploads.cancel(home, upload_id))
 
     async def sweep(self) -> None:
-        """Forget uploads to which nothing was added for long, in the next few hundred homes."""
+        """Finish uploads of which all is there, and forget those to which nothing was added for long.
+
+        In the next few hundred homes.
+        """
         homes, now = self._workplaces.homes, self._workplaces.clock.now()
 
         def work() -> None:
             ids = homes.ids_after(self._swept, _HOMES_A_SWEEP)
             for project_id in ids:
-                uploads.expire(homes.found(project_id), now)
+                try:
+                    home = homes.found(project_id)
+                    uploads.finish_complete(home, lambda upload: _condition(upload).check)
+                    uploads.expire(home, now)
+                except (HubError, OSError) as error:
+                    _log.warning("uploads.not_swept", project_id=project_id, error=str(error))
             self._swept = ids[-1] if len(ids) == _HOMES_A_SWEEP else ""
 
-        await self._workplaces.run(work)
+        await self._workplaces.run(None, work)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

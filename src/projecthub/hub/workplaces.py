@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
-from projecthub.errors import LimitError, StoreUnavailable
+from projecthub.errors import InvalidArgument, LimitError, StoreUnavailable
 from projecthub.files.failures import unwritable
 from projecthub.files.places import within_home
 from projecthub.files.threads import in_thread, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from pathlib import Path
 
     from projecthub.files import Home
     from projecthub.hub.calls import ProjectCalls
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _THREADS: Final = 8
+_THREADS_A_HOME: Final = 2
+"""So many at once work in one home: its project may make any work long, and others have theirs to do."""
+_MAX_PATHS: Final = 1000
 
 
 class Workplaces:
@@ -38,6 +45,7 @@ class Workplaces:
         """Make it."""
         self._store = store
         self._calls = calls
+        self._turns: WeakValueDictionary[Path, asyncio.Semaphore] = WeakValueDictionary()
         self.homes = homes
         self.clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
@@ -47,17 +55,26 @@ class Workplaces:
         await self._calls.touch(caller, project)
         return await self.homes.opened(project)
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, home: Home | None, work: Callable[[], T]) -> T:
         """Do blocking work.
+
+        Args:
+            home: Where it is done, in its turn: a few at once work in one home. None: in no home, or to let go of
+                something, which waits for no turn.
+            work: What to do.
 
         Raises:
             LimitError: The disk is full.
             HubError: What the work raises, and what else the system refuses.
         """
         try:
-            return await in_thread(self._threads, work)
+            async with contextlib.nullcontext() if home is None else self._turn(home):
+                return await in_thread(self._threads, work)
         except OSError as error:
             raise unwritable(error, "the files of the project") from error
+
+    def _turn(self, home: Home) -> asyncio.Semaphore:
+        return self._turns.setdefault(home.path, asyncio.Semaphore(_THREADS_A_HOME))
 
     def pieces(self, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
         """What a blocking generator yields."""
@@ -71,6 +88,16 @@ class Workplaces:
         except (LimitError, StoreUnavailable):
             if event["event"] != "files_deleted":
                 raise
+
+
+def require_few(paths: Sequence[str]) -> None:
+    """Refuse more paths than one call may name.
+
+    Raises:
+        InvalidArgument: There are more.
+    """
+    if len(paths) > _MAX_PATHS:
+        raise InvalidArgument(f"{len(paths)} paths are too many for one call; name at most {_MAX_PATHS} in each")
 
 
 def path_in(home: Home, given: str) -> str:

@@ -55,8 +55,9 @@ async def answer(request: Request, files: Files, file: OpenFile, name: str) -> R
             "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
             "x-content-type-options": "nosniff",
         }
-        if "sha-256" in request.headers.get("want-repr-digest", "").lower():
-            headers["repr-digest"] = to_digest(await files.sha256(file))
+        wants_digest = "sha-256" in request.headers.get("want-repr-digest", "").lower()
+        if wants_digest and (digest := await files.sha256(file)) is not None:
+            headers["repr-digest"] = to_digest(digest)
         size = file.status.st_size
         if file.etag in etags(request.headers.get("if-none-match", "")):
             os.close(file.fd)

@@ -29,7 +29,7 @@ class FileInfo(BaseModel):
 
     name: str = Field(description="Its name; bytes that are no UTF-8 as \\xff.")
     kind: str = Field(description="file, directory, symlink or other (a pipe, socket or device).")
-    bytes: int = Field(description="Size in bytes; of a directory: how many entries it has.")
+    bytes: int = Field(description="Size in bytes; of a directory: how many entries it has, 10000 if more.")
     modified_at: datetime = Field(description="When it was changed last.")
     mode: int = Field(description="Permission bits.")
     is_directory: bool = Field(description="Whether it is a directory, or a symlink to one in the home.")
@@ -118,8 +118,9 @@ async def _list(
     limit: Annotated[int, Query(ge=1, le=10_000, description="How many at most.")] = 1000,
     after: Annotated[str, Query(description="Only names after this one.")] = "",
 ) -> FilePage:
-    entries = await member.services.files.listing(member.caller, member.project, path, hidden=hidden)
-    page = [entry for entry in entries if entry.name > after][: limit + 1]
+    page = await member.services.files.listing(
+        member.caller, member.project, path, hidden=hidden, after=after, limit=limit + 1
+    )
     return FilePage(
         entries=[_info(entry) for entry in page[:limit]], next=page[limit - 1].name if len(page) > limit else None
     )

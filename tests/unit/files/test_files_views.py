@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from projecthub.files import views
+
+
+@pytest.fixture
+def home_fd(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def fill(directory: Path, count: int) -> None:
+    directory.mkdir()
+    for number in range(count):
+        (directory / str(number)).touch()
+
+
+def test_a_large_directory_is_counted_up_to_a_limit(tmp_path: Path, home_fd: int) -> None:
+    fill(tmp_path / "large", views.MAX_COUNTED + 1)
+    fill(tmp_path / "small", 3)
+    large, small = views.entries_of(home_fd, "", hidden=False)
+    assert (large.size, small.size) == (views.MAX_COUNTED, 3)
+    assert views.entry_at(home_fd, "large").size == views.MAX_COUNTED
+
+
+def test_what_symlinks_to_one_directory_cost_is_bounded(tmp_path: Path, home_fd: int) -> None:
+    fill(tmp_path / "large", views.MAX_COUNTED)
+    for number in range(15):
+        (tmp_path / f"link{number:02}").symlink_to("large")
+    entries = views.entries_of(home_fd, "", hidden=False)
+    assert all(entry.isdir for entry in entries)
+    counted = [entry for entry in entries if entry.error is None]
+    assert sum(entry.size for entry in counted) == views.MAX_COUNTED_IN_LISTING
+    assert {(entry.size, entry.error) for entry in entries[10:]} == {(0, "too many entries in this listing to count")}
+
+
+def test_only_a_page_is_looked_at(tmp_path: Path, home_fd: int) -> None:
+    for name in ("a", "b", "c", "d"):
+        fill(tmp_path / name, 2)
+    page = views.entries_of(home_fd, "", hidden=False, after="a", limit=2)
+    assert [entry.name for entry in page] == ["b", "c"]
