@@ -19,6 +19,7 @@ from projecthub.errors import Conflict, StartFailed
 from projecthub.files import Homes
 from projecthub.hub.account_fields import AccountFields
 from projecthub.hub.accounts import Accounts
+from projecthub.hub.archives import Archives
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
@@ -142,6 +143,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             calls=calls,
             jobs=jobs,
             files=Files(workplaces),
+            archives=Archives(workplaces),
             trash=trash,
             uploads=uploads,
             jupyter=Jupyter(store, clock, calls),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import tarfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,10 @@ import pytest
 from projecthub.errors import HubError
 from projecthub.files import trash, views
 from projecthub.files.changes import Dress, Home, StagedFile, rename
-from projecthub.files.places import opened_home
+from projecthub.files.packing import packed
+from projecthub.files.paths import DIRECTORY, open_beneath
+from projecthub.files.places import closing, opened_home, told
+from projecthub.files.unpacking import Unpacking
 from tests.live.test_copy_races import SWAP, child, fingerprint
 
 RACE_S = 1.5
@@ -77,3 +82,38 @@ def _throw_away(home: Home) -> None:
 def _discard(home: Home) -> None:
     trash.discard(home, "dir/deep/g")
     trash.discard(home, "dir/new")
+
+
+def test_archives_of_what_is_swapped(home: Home, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    before = fingerprint(outside)
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name in ("dir/f", "dir/deep/g", "dir/new/h"):
+            tar.addfile(tarfile.TarInfo(name))
+    archive = tmp_path / "archive"
+    archive.write_bytes(content.getvalue())
+    done = 0
+    with child(SWAP, home.path / "dir", home.path / "link"), archive.open("rb") as file:
+        deadline = time.monotonic() + RACE_S
+        while time.monotonic() < deadline:
+            for path in ("", "dir", "dir/deep"):
+                with contextlib.suppress(HubError):
+                    assert SECRET.encode() not in _pack(home, path)
+                    done += 1
+            for path in ("", "dir", "dir/more"):
+                with contextlib.suppress(HubError):
+                    for _ in Unpacking(home, path, lambda size: None).steps(file.fileno(), "tar"):
+                        pass
+                    done += 1
+    assert fingerprint(outside) == before
+    assert done > 50
+
+
+def _pack(home: Home, path: str) -> bytes:
+    with (
+        told(path),
+        opened_home(home.path) as fd,
+        closing(open_beneath(fd, path, DIRECTORY, follow=True)) as directory,
+    ):
+        return b"".join(packed(directory, "tar", whole_home=False))

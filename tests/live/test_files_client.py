@@ -138,6 +138,12 @@ async def test_the_async_side(hub_process: HubProcess, tmp_path: Path) -> None:
         assert await project.files.upload(content, "x") == len(content)
         assert await project.files.download("x", tmp_path / "x", verify=True) == len(content)
         assert (tmp_path / "x").read_bytes() == content
+        (tmp_path / "tree").mkdir()
+        (tmp_path / "tree/f").write_bytes(content)
+        assert (await project.files.upload_dir(tmp_path / "tree", "tree")).files == 1
+        assert (await project.files.download_dir("tree", tmp_path / "back")).bytes == len(content)
+        assert (tmp_path / "back/f").read_bytes() == content
+        await project.files.delete("tree", permanent=True)
         await project.files.delete("x")
         assert len(await project.files.trash.list()) == 1
         assert await project.system.listing() == []
@@ -168,6 +174,42 @@ def test_the_methods_of_the_wire(project: Project) -> None:
         system.read_text_file_from_project("large")
 
 
+def test_directories_in_and_out(project: Project, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "sub/empty").mkdir(parents=True)
+    (tree / "sub/large").write_bytes(os.urandom(3_000_000))
+    (tree / os.fsdecode(b"n\xff")).write_text("odd")
+    (tree / "sub/large").chmod(0o750)
+    (tree / "in").symlink_to("sub/large")
+    (tree / "out").symlink_to("/etc/passwd")
+    os.mkfifo(tree / "pipe")
+    seen: list[tuple[int, int | None]] = []
+    done = project.files.upload_dir(tree, "dir/t", progress=lambda *at: seen.append(at))
+    assert (done.files, done.bytes, seen[-1]) == (4, 3_000_003, (3_000_003, 3_000_003))
+    assert [text.rpartition("/")[2] for text in done.left_out] == ["pipe, which is no regular file"]
+    (tmp_path / "back/sub").mkdir(parents=True)
+    (tmp_path / "back/sub/large").write_text("old")
+    (tmp_path / "back/kept").write_text("kept")
+    back = project.files.download_dir("dir/t", tmp_path / "back")
+    assert (back.files, back.bytes) == (3, 3_000_003)
+    assert back.left_out == ("out, which leads out of the directory, or is no regular file",)
+    assert (tmp_path / "back/sub/large").read_bytes() == (tree / "sub/large").read_bytes()
+    assert (tmp_path / "back/sub/large").stat().st_mode & 0o777 == 0o750
+    assert os.readlink(tmp_path / "back/in") == "sub/large"
+    names = {os.fsencode(name) for name in os.listdir(tmp_path / "back")}
+    assert names == {b"sub", b"in", b"kept", b"n\xff"}
+    with pytest.raises(NotFound):
+        project.files.download_dir("no/such", tmp_path / "none")
+    with pytest.raises(InvalidArgument, match="no directory"):
+        project.files.upload_dir(tmp_path / "no", "x")
+    (tmp_path / "away").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "away/sub").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match="leads out"):
+        project.files.download_dir("dir/t", tmp_path / "away")
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
 def run(process: HubProcess, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "PROJECTHUB_URL": process.url, "PROJECTHUB_API_KEY": process.admin_key}
     command = [sys.executable, "-m", "projecthub", "files", *words]
@@ -186,8 +228,10 @@ def test_the_command_line(hub_process: HubProcess, hub: Hub, tmp_path: Path) -> 
     assert run(hub_process, "put", project_id, "-", "from-stdin", stdin=b"piped").returncode == 0
     assert run(hub_process, "cat", project_id, "t/f").stdout == b"\xff\x00"
     assert run(hub_process, "cat", project_id, "from-stdin").stdout == b"piped"
-    assert run(hub_process, "get", "-r", "--verify", project_id, "t", str(tmp_path / "back")).returncode == 0
+    assert run(hub_process, "get", "-r", project_id, "t", str(tmp_path / "back")).returncode == 0
     assert (tmp_path / "back/sub/g").read_text() == "g" and (tmp_path / "back/sub/empty").is_dir()
+    assert run(hub_process, "get", "-r", "--verify", project_id, "t", str(tmp_path / "back")).returncode == 1
+    assert run(hub_process, "get", "--verify", project_id, "t/f", str(tmp_path / "f")).returncode == 0
     names = [entry["name"] for entry in json.loads(run(hub_process, "ls", "--json", project_id, "t").stdout)]
     assert names == ["f", "sub"]
     assert b"sub/" in run(hub_process, "ls", project_id, "t").stdout

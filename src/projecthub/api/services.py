@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from projecthub.hub.accounts import Accounts
+    from projecthub.hub.archives import Archives
     from projecthub.hub.calls import ProjectCalls
     from projecthub.hub.clock import Clock
     from projecthub.hub.collaborators import Collaborators
@@ -44,6 +45,7 @@ class Services:
     jobs: Jobs
     files: Files
     trash: Trash
+    archives: Archives
     uploads: Uploads
     jupyter: Jupyter
     figures: Figures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,11 @@ import typer
 from projecthub.cli import output
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
-from projecthub.errors import Conflict, InvalidArgument, ProtocolError
+from projecthub.errors import Conflict, InvalidArgument
 
 if TYPE_CHECKING:
     from projecthub import Project
+    from projecthub.client.directories import Transferred
 
 files = typer.Typer(help="The files of a project, whether it runs or not.", no_args_is_help=True)
 trash = typer.Typer(help="What was deleted from a project.", no_args_is_help=True)
@@ -79,7 +79,11 @@ def put(
     recursive: Recursive = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload. What is there is replaced; what is lost on the way goes on where it was."""
+    """Upload. What is there is replaced.
+
+    When the connection is lost, a file goes on where it was; a directory, which is sent as one archive, is whole in the
+    project or unchanged. A command that was ended begins anew.
+    """
     if path.endswith("/"):
         path += source.name
     with _project(context, project, as_json) as (session, inside):
@@ -97,19 +101,15 @@ def put(
 
 
 def _put_directory(inside: Project, source: Path, path: str) -> tuple[int, int]:
-    count = size = 0
-    for top, directories, names in os.walk(source):
-        directories.sort()
-        below = "/".join(part for part in (path, Path(top).relative_to(source).as_posix()) if part != ".")
-        inside.files.mkdir(below)
-        for name in sorted(names):
-            local = Path(top) / name
-            if local.is_file() and not local.is_symlink():
-                size += _put_file(inside, local, f"{below}/{name}")
-                count += 1
-            else:
-                output.print_note(f"left out, because it is no regular file: {local}")
-    return count, size
+    with output.transferring(str(source)) as progress:
+        done = inside.files.upload_dir(source, path, progress=progress)
+    return _told(done)
+
+
+def _told(done: Transferred) -> tuple[int, int]:
+    for name in done.left_out:
+        output.print_note(f"left out: {name}")
+    return done.files, done.bytes
 
 
 def _put_file(inside: Project, source: Path, path: str) -> int:
@@ -124,10 +124,14 @@ def get(
     path: APath,
     target: Annotated[Path, typer.Argument(metavar="[FILE]", help="On this machine; - for standard output.")] = Path(),
     recursive: Recursive = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Compare checksums.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare checksums, of a single file.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download. What is there is replaced; what is lost on the way goes on where it was."""
+    """Download. What is there is replaced.
+
+    When the connection is lost, a file goes on where it was; a directory comes as one archive, which begins anew, and
+    so does a command that was ended.
+    """
     with _project(context, project, as_json) as (session, inside):
         if str(target) == "-":
             inside.files.download(path, sys.stdout.buffer, verify=verify)
@@ -138,30 +142,18 @@ def get(
         if inside.files.stat(path)["is_directory"]:
             if not recursive:
                 raise Conflict(f"'{path}' is a directory; give -r to download it with all that is in it")
-            count, size = _get_directory(inside, path, target, verify)
+            if verify:
+                raise InvalidArgument("--verify is for single files: an archive is made while it is sent")
+            count, size = _get_directory(inside, path, target)
         else:
             count, size = 1, _get_file(inside, path, target, verify)
     _tell(session, count, size)
 
 
-def _get_directory(inside: Project, path: str, target: Path, verify: bool) -> tuple[int, int]:
-    count = size = 0
-    pending = [(path, target)]
-    while pending:
-        place, local = pending.pop()
-        local.mkdir(parents=True, exist_ok=True)
-        for entry in inside.files.list(place, hidden=True):
-            if "/" in entry["name"] or entry["name"] in ("..", "."):  # no hub that is sound says so
-                raise ProtocolError(f"the hub names {entry['name']!r} in '{place}', which no file can be called")
-            inner = f"{place}/{entry['name']}"
-            if entry["kind"] == "directory":
-                pending.append((inner, local / entry["name"]))
-            elif entry["kind"] == "file":
-                size += _get_file(inside, inner, local / entry["name"], verify)
-                count += 1
-            else:
-                output.print_note(f"left out, because it is no regular file: {inner}")
-    return count, size
+def _get_directory(inside: Project, path: str, target: Path) -> tuple[int, int]:
+    with output.transferring(path) as progress:
+        done = inside.files.download_dir(path, target, progress=progress)
+    return _told(done)
 
 
 def _get_file(inside: Project, path: str, target: Path, verify: bool) -> int:

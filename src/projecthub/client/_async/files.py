@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client.directories import DirectoryPacking, Transferred, receiving, unpack
 from projecthub.client.retries import pauses_s
 from projecthub.client.transfers import (
     PIECE_BYTES,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _TUS: Final = {"tus-resumable": "1.0.0"}
 _RESUMES: Final = 8
 """How often a transfer goes on after its connection was lost."""
+_UNPACKING_S: Final = 3600.0
+"""How long the hub may take to unpack an archive that has come, or to find the next thing to pack."""
 
 
 class AsyncProjectTrash:
@@ -251,6 +254,59 @@ class AsyncProjectFiles:
                 raise ProtocolError(f"'{path}' has another checksum than the hub told; download it again")
             return at
 
+    async def upload_dir(
+        self, source: str | os.PathLike[str], path: str, *, progress: Progress | None = None
+    ) -> Transferred:
+        """Upload a directory with all that is in it, by one archive, whole or not at all.
+
+        It is merged into what is there: files are replaced, and what else is there stays. Symlinks stay symlinks;
+        pipes, sockets and devices are left out. If the connection is lost nothing was changed: upload it again.
+
+        Args:
+            source: A directory on this machine.
+            path: The directory in the project, which is made if it is missing.
+            progress: Called after each piece, with the bytes of files.
+
+        Raises:
+            LimitError: It would not fit.
+            Conflict: A file is where a directory would go, or the reverse.
+        """
+        packing = DirectoryPacking(source)
+        params = {"path": path, "format": "tar"}
+        content = _pieces(packing, progress)
+        reply = await self._json("PUT", "files/archive", params=params, content=content, wait_s=_UNPACKING_S)
+        return Transferred(reply["files"], reply["bytes"], tuple(packing.left_out))
+
+    async def download_dir(
+        self, path: str, target: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> Transferred:
+        """Download a directory with all that is in it, by one archive.
+
+        It is merged into what is there, when all of it has come: it takes its room twice for so long. Symlinks are made
+        if they stay within the directory. Of the home, what the hub keeps in ``.projecthub`` is left out.
+
+        Args:
+            path: The directory in the project; empty for the home.
+            target: The directory on this machine, which is made if it is missing.
+            progress: Called after each piece, with the bytes of the archive.
+
+        Raises:
+            NotFound: There is no such directory.
+            Conflict: It is no directory, or what is on this machine is in the way.
+            ProtocolError: What came is damaged.
+        """
+        place = await self._place("files/archive")
+        params = {"path": path, "format": "tar"}
+        with receiving(target) as file:
+            async with self._connection.native("GET", place, params=params, wait_s=_UNPACKING_S) as answer:
+                at = 0
+                async for piece in answer.aiter_bytes():
+                    file.write(piece)
+                    at += len(piece)
+                    if progress is not None:
+                        progress(at, None)
+            return unpack(file, target)
+
     async def delete(self, path: str, *, permanent: bool = False) -> str | None:
         """Delete a file, or a directory with all that is in it; what is not there is fine.
 
@@ -305,6 +361,13 @@ async def _parts(file: IO[bytes], length: int | None, at: int, progress: Progres
         at += len(piece)
         if progress is not None:
             progress(at, length)
+
+
+async def _pieces(packing: DirectoryPacking, progress: Progress | None) -> AsyncIterator[bytes]:
+    for piece in packing.pieces():
+        yield piece
+        if progress is not None:
+            progress(packing.done, packing.total)
 
 
 def _digest_of(content: bytes) -> dict[str, str]:

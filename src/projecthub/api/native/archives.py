@@ -1,0 +1,99 @@
+"""Directories of a project as one archive, downloaded and unpacked. No project has to run for that."""
+
+import os
+from contextlib import aclosing
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from projecthub.api.native.callers import AnyMember
+from projecthub.api.native.routes import make_router as router_of
+from projecthub.files.packing import Form
+from projecthub.hub.archives import Archives, OpenDirectory
+
+_TYPES: Final[dict[Form, str]] = {
+    "tar.zst": "application/zstd",
+    "tar.gz": "application/gzip",
+    "tar": "application/x-tar",
+    "zip": "application/zip",
+}
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_ARCHIVE: Final = {200: {"description": "The archive.", "content": dict.fromkeys(_TYPES.values(), _BINARY)}}
+
+ADirectory = Annotated[
+    str,
+    Query(description="A directory: relative to the project's home, or absolute below /home/user; empty: the home."),
+]
+AForm = Annotated[Form, Query(alias="format", description="What kind of archive.")]
+
+
+class UnpackedArchive(BaseModel):
+    """An archive that was unpacked."""
+
+    path: str = Field(description="The directory, as given.")
+    files: int = Field(description="Files and links that were written.")
+    bytes: int = Field(description="Their bytes.")
+
+
+def make_router() -> APIRouter:
+    """The routes of archives."""
+    router = router_of("files")
+    router.get(
+        "/files/archive",
+        summary="Download a directory as one archive",
+        response_class=Response,
+        responses=_ARCHIVE,  # type: ignore[arg-type]
+    )(_get)
+    router.put(
+        "/files/archive",
+        summary="Unpack an archive into a directory",
+        response_model=UnpackedArchive,
+        responses={201: {"model": UnpackedArchive, "description": "The directory was made."}},
+        openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}},
+    )(_put)
+    return router
+
+
+class _ArchiveResponse(StreamingResponse):
+    """Streams an archive, and closes the directory however that ends."""
+
+    def __init__(self, archives: Archives, directory: OpenDirectory, form: Form) -> None:
+        self._directory = directory
+        self._content = archives.content(directory, form)
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(f'{directory.name}.{form}', safe='')}",
+            "x-content-type-options": "nosniff",
+            "cache-control": "no-store",
+        }
+        super().__init__(self._content, 200, headers, media_type=_TYPES[form])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with aclosing(self._content):
+                await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._directory.fd)
+
+
+async def _get(member: AnyMember, path: ADirectory = "", form: AForm = "tar.zst") -> Response:
+    archives = member.services.archives
+    return _ArchiveResponse(archives, await archives.open(member.caller, member.project, path, form), form)
+
+
+async def _put(request: Request, member: AnyMember, form: AForm, path: ADirectory = "") -> Response:
+    length = request.headers.get("content-length", "")
+    done = await member.services.archives.unpack(
+        member.caller,
+        member.project,
+        path,
+        form,
+        request.stream(),
+        length=int(length) if length.isdigit() else None,
+    )
+    body = UnpackedArchive(path=path, files=done.files, bytes=done.bytes)
+    return JSONResponse(body.model_dump(), 201 if done.created else 200)

@@ -1,0 +1,69 @@
+"""What a client does with an archive that it should not believe."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from projecthub.client.directories import unpack
+from projecthub.errors import ProtocolError
+
+
+def archive(*things: tuple[str, bytes, str]) -> io.BytesIO:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, kind, link in things:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, link
+            tar.addfile(info)
+    return packed
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a//b", "./a"])
+def test_names_that_lead_out(tmp_path: Path, name: str) -> None:
+    target = tmp_path / "inner"
+    target.mkdir()
+    with pytest.raises(ProtocolError, match="no file can be called"):
+        unpack(archive((name, tarfile.REGTYPE, "")), target)
+    assert os.listdir(tmp_path) == ["inner"]
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "made"),
+    [
+        ("l", "f", True),
+        ("d/l", "../f", True),
+        ("l", "../f", False),
+        ("d/l", "../../f", False),
+        ("l", "/etc/passwd", False),
+        ("d/l", "up/..", False),
+        ("l", "d/../..", False),
+        ("l", "", False),
+    ],
+)
+def test_links_stay_inside(tmp_path: Path, place: str, text: str, made: bool) -> None:
+    done = unpack(archive(("d", tarfile.DIRTYPE, ""), (place, tarfile.SYMTYPE, text)), tmp_path)
+    assert (tmp_path / place).is_symlink() == made
+    assert bool(done.left_out) != made
+
+
+def test_nothing_is_written_through_a_link_that_came_along(tmp_path: Path) -> None:
+    packed = archive(("l", tarfile.SYMTYPE, "d"), ("d", tarfile.DIRTYPE, ""), ("l/f", tarfile.REGTYPE, ""))
+    with pytest.raises(Exception, match="in the way"):
+        unpack(packed, tmp_path)
+    assert os.listdir(tmp_path / "d") == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.LNKTYPE])
+def test_other_things_are_left_out(tmp_path: Path, kind: bytes) -> None:
+    assert len(unpack(archive(("x", kind, "/etc/passwd")), tmp_path).left_out) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_damage(tmp_path: Path) -> None:
+    with pytest.raises(ProtocolError, match="damaged"):
+        unpack(io.BytesIO(b"no tar" * 200), tmp_path)
