@@ -25,7 +25,7 @@ WORDS = [
         (r"\basyncio\b", "time"),
         (r"\ba(close|read|iter_bytes)\b", r"\1"),
         (r"\basynccontextmanager\b", "contextmanager"),
-        (r"\b__a(enter|exit)__\b", r"__\1__"),
+        (r"\b__a(enter|exit|iter)__\b", r"__\1__"),
     )
 ]
 

@@ -33,6 +33,7 @@ from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
 from projecthub.hub.jobs import Jobs
 from projecthub.hub.jupyter import Jupyter
+from projecthub.hub.jupyter_sessions import JupyterSessions
 from projecthub.hub.keys import Keys, digest
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
@@ -147,6 +148,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             trash=trash,
             uploads=uploads,
             jupyter=Jupyter(store, clock, calls),
+            jupyter_sessions=JupyterSessions(calls),
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             figures=Figures(store, clock),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from projecthub.hub.files import Files
     from projecthub.hub.jobs import Jobs
     from projecthub.hub.jupyter import Jupyter
+    from projecthub.hub.jupyter_sessions import JupyterSessions
     from projecthub.hub.keys import Keys
     from projecthub.hub.licenses import Licenses
     from projecthub.hub.project_quotas import ProjectQuotas
@@ -48,5 +49,6 @@ class Services:
     archives: Archives
     uploads: Uploads
     jupyter: Jupyter
+    jupyter_sessions: JupyterSessions
     figures: Figures
     readiness: Readiness

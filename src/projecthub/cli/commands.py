@@ -19,6 +19,7 @@ from projecthub.cli.doctor import doctor
 from projecthub.cli.exec import exec
 from projecthub.cli.files import files
 from projecthub.cli.jobs import jobs
+from projecthub.cli.jupyter import jupyter
 from projecthub.cli.keys import keys
 from projecthub.cli.licenses import licenses
 from projecthub.cli.lifecycle import delete, restart, start, stop, touch, undelete
@@ -123,6 +124,7 @@ app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
 app.add_typer(jobs, name="jobs")
+app.add_typer(jupyter, name="jupyter")
 app.command()(exec)
 app.add_typer(files, name="files")
 app.command()(serve)

@@ -7,6 +7,7 @@ project sees it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -77,7 +78,7 @@ class Archives:
                     os.close(fd)
                     raise
 
-        return await self._workplaces.run(work)
+        return await self._workplaces.run(home, work)
 
     async def content(self, directory: OpenDirectory, form: Form) -> AsyncGenerator[bytes, None]:
         """The bytes of an archive, as they are asked for. To be closed before the directory is."""
@@ -117,18 +118,18 @@ class Archives:
         inner, run = path_in(home, path), self._workplaces.run
         allowance = await self._workplaces.homes.reserve(project, length or 0)
         with contextlib.closing(allowance):
-            staged = await run(lambda: StagedFile(home))
+            staged = await run(home, lambda: StagedFile(home))
             try:
                 async for piece in gathered(chunks):
                     allowance.take(len(piece))
-                    await run(lambda piece=piece: staged.write(piece))  # type: ignore[misc]
+                    await run(home, functools.partial(staged.write, piece))
                 allowance.taken = 0  # the archive goes; what is in it comes into its room
                 unpacking = Unpacking(home, inner, allowance.take)
                 async with contextlib.aclosing(self._workplaces.pieces(unpacking.steps(staged.fd, form))) as steps:
                     async for _ in steps:
                         pass
             finally:
-                await run(staged.close)
+                await run(None, staged.close)
         done = unpacking.done
         event = {"event": "archive_unpacked", "path": shown(inner), "files": done.files, "bytes": done.bytes}
         await self._workplaces.note(caller, project, event)

@@ -107,6 +107,10 @@ class ProjectCalls:
                 self._touched.clear()
             self._touched[touched] = now
 
+    def reaches(self, project_id: ProjectId) -> bool:
+        """Whether a project runs, so that calls reach it without starting it."""
+        return self._lifecycle.instance(project_id) is not None
+
     async def call(self, project_id: ProjectId, name: str, arguments: Sequence[object]) -> object:
         """Call a method of a project that `wake` has started.
 

@@ -47,12 +47,25 @@ class Methods:
             "system.stopJupyterKernel": jupyter.stop,
             "system.ping": self._ping,
             "system.test": self._test,
+            "jupyter.sessions.open": jupyter.sessions.open,
+            "jupyter.sessions.list": jupyter.sessions.listing,
+            "jupyter.sessions.get": jupyter.sessions.get,
+            "jupyter.sessions.execute": jupyter.sessions.execute,
+            "jupyter.sessions.executions": jupyter.sessions.executions,
+            "jupyter.sessions.execution": jupyter.sessions.execution,
+            "jupyter.sessions.interrupt": jupyter.sessions.interrupt,
+            "jupyter.sessions.restart": jupyter.sessions.restart,
+            "jupyter.sessions.complete": jupyter.sessions.complete,
+            "jupyter.sessions.close": jupyter.sessions.close,
             "jobs.start": jobs.start,
             "jobs.write": jobs.write,
             "jobs.signal": jobs.signal,
             "jobs.remove": jobs.remove,
         }
-        self._streams: dict[str, StreamMethod] = {"jobs.follow": jobs.follow}
+        self._streams: dict[str, StreamMethod] = {
+            "jobs.follow": jobs.follow,
+            "jupyter.sessions.follow": jupyter.sessions.follow,
+        }
 
     async def call(self, name: str, arguments: Sequence[object]) -> object:
         """Call a method by its name and return its JSON value.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_json
 
@@ -25,6 +25,7 @@ _NOTHING: Final = RECORD.pack(0, 0, 0, Stream.STDOUT)
 """A piece without bytes: a sign of life."""
 
 _MAX_EVENT_BYTES: Final = 48 * 1024
+_T = TypeVar("_T")
 
 
 async def plain(
@@ -47,18 +48,18 @@ async def plain(
 async def frames(jobs: Jobs, project_id: ProjectId, job_id: str, offset: int, *, follow: bool) -> AsyncIterator[bytes]:
     """The output with its records, each before its bytes; at last the job itself, as a piece of stream `STATE`."""
     pieces = jobs.output(project_id, job_id, offset=offset, follow=follow)
-    async for batch in _kept_alive(pieces):
-        yield b"".join(part for chunk, data in batch for part in (RECORD.pack(*chunk), data)) or _NOTHING
+    async for batch in kept_alive(pieces):
+        yield b"".join(part for chunk, data in batch or () for part in (RECORD.pack(*chunk), data)) or _NOTHING
     job = to_json(await jobs.get(project_id, job_id))
     yield RECORD.pack(0, 0, len(job), Stream.STATE) + job
 
 
 async def events(jobs: Jobs, project_id: ProjectId, job_id: str, offset: int) -> AsyncIterator[bytes]:
     """Server-sent events: ``state`` at first, ``output`` for each piece, ``end`` at last; an id is the next offset."""
-    yield _event("state", offset, await jobs.get(project_id, job_id))
-    async for batch in _kept_alive(jobs.output(project_id, job_id, offset=offset, follow=True)):
+    yield event("state", offset, await jobs.get(project_id, job_id))
+    async for batch in kept_alive(jobs.output(project_id, job_id, offset=offset, follow=True)):
         told_now = bytearray(b"" if batch else b": still here\n\n")
-        for chunk, data in batch:
+        for chunk, data in batch or ():
             for begin in range(0, len(data), _MAX_EVENT_BYTES):
                 part = data[begin : begin + _MAX_EVENT_BYTES]
                 offset = chunk.offset + begin + len(part)
@@ -68,32 +69,33 @@ async def events(jobs: Jobs, project_id: ProjectId, job_id: str, offset: int) ->
                     "stream": Stream(chunk.stream).name.lower(),
                     "data": base64.b64encode(part).decode(),
                 }
-                told_now += _event("output", offset, told)
+                told_now += event("output", offset, told)
         yield bytes(told_now)
-    yield _event("end", offset, await jobs.get(project_id, job_id))
+    yield event("end", offset, await jobs.get(project_id, job_id))
 
 
-def _event(kind: str, offset: int, value: Any) -> bytes:
-    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), offset, to_json(value))
+def event(kind: str, id: int, value: Any) -> bytes:
+    """A server-sent event, whose data is JSON."""
+    return b"event: %s\nid: %d\ndata: %s\n\n" % (kind.encode(), id, to_json(value))
 
 
-async def _kept_alive(pieces: AsyncGenerator[list[Piece], None]) -> AsyncIterator[list[Piece]]:
-    """The same, with an empty list whenever nothing has come for a while."""
-    coming: asyncio.Future[list[Piece]] | None = None
-    async with aclosing(pieces):
+async def kept_alive(values: AsyncGenerator[_T, None]) -> AsyncGenerator[_T | None, None]:
+    """The same, with None whenever nothing has come for a while."""
+    coming: asyncio.Future[_T] | None = None
+    async with aclosing(values):
         try:
             while True:
-                coming = coming or asyncio.ensure_future(anext(pieces))
+                coming = coming or asyncio.ensure_future(anext(values))
                 done, _ = await asyncio.wait({coming}, timeout=KEEP_ALIVE_S)
                 if not done:
-                    yield []
+                    yield None
                     continue
                 arrived, coming = coming, None
                 try:
-                    batch = arrived.result()
+                    value = arrived.result()
                 except StopAsyncIteration:
                     return
-                yield batch
+                yield value
         finally:
             if coming is not None:  # a generator that runs cannot be closed
                 coming.cancel()

@@ -11,6 +11,7 @@ from projecthub.client import requests, settings
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.files import AsyncProjectFiles
 from projecthub.client._async.jobs import AsyncJobs
+from projecthub.client._async.project_jupyter import AsyncProjectJupyter
 from projecthub.client._async.system import AsyncProjectSystem
 from projecthub.client.requests import USUAL_WAIT_S
 from projecthub.client.retries import DEFAULT_RETRIES
@@ -23,6 +24,7 @@ class AsyncProject:
     Attributes:
         system: Commands in the project.
         jobs: Commands that run on when nobody waits for them.
+        jupyter: Its kernels, and sessions of them that keep their state.
         files: Its files, of any size; for these alone it is not started.
         project_id: Which project; None: the one that a project's own key belongs to.
 
@@ -35,6 +37,7 @@ class AsyncProject:
 
     system: AsyncProjectSystem
     jobs: AsyncJobs
+    jupyter: AsyncProjectJupyter
     files: AsyncProjectFiles
     project_id: str | None
 
@@ -125,4 +128,5 @@ class AsyncProject:
         self.project_id = project_id
         self.system = AsyncProjectSystem(connection, project_id or None)
         self.jobs = AsyncJobs(connection, project_id or None)
+        self.jupyter = AsyncProjectJupyter(connection, project_id or None)
         self.files = AsyncProjectFiles(connection, self)

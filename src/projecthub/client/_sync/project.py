@@ -12,6 +12,7 @@ from projecthub.client import requests, settings
 from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.files import ProjectFiles
 from projecthub.client._sync.jobs import Jobs
+from projecthub.client._sync.project_jupyter import ProjectJupyter
 from projecthub.client._sync.system import ProjectSystem
 from projecthub.client.requests import USUAL_WAIT_S
 from projecthub.client.retries import DEFAULT_RETRIES
@@ -24,6 +25,7 @@ class Project:
     Attributes:
         system: Commands in the project.
         jobs: Commands that run on when nobody waits for them.
+        jupyter: Its kernels, and sessions of them that keep their state.
         files: Its files, of any size; for these alone it is not started.
         project_id: Which project; None: the one that a project's own key belongs to.
 
@@ -36,6 +38,7 @@ class Project:
 
     system: ProjectSystem
     jobs: Jobs
+    jupyter: ProjectJupyter
     files: ProjectFiles
     project_id: str | None
 
@@ -126,4 +129,5 @@ class Project:
         self.project_id = project_id
         self.system = ProjectSystem(connection, project_id or None)
         self.jobs = Jobs(connection, project_id or None)
+        self.jupyter = ProjectJupyter(connection, project_id or None)
         self.files = ProjectFiles(connection, self)

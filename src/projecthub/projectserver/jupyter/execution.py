@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from projecthub.errors import InvalidArgument, KernelDied
 from projecthub.projectserver.arguments import Options
+from projecthub.projectserver.jupyter.sessions import Sessions
 
 if TYPE_CHECKING:
     from projecthub.projectserver.jupyter.kernels import Kernel
     from projecthub.projectserver.jupyter.outputs import Outputs
     from projecthub.projectserver.jupyter.pools import Pools
+    from projecthub.projectserver.jupyter.starting import KernelStarter
 
 _MODULES = ("kernelspecs", "outputs", "pools", "starting")
 _METHOD = "system.jupyterExecute"
@@ -103,7 +105,11 @@ def _load() -> None:
 
 
 class Jupyter:
-    """Runs code in kernels. What it needs is loaded by the first call: most projects never make one."""
+    """Runs code in kernels. What it needs is loaded by the first call: most projects never make one.
+
+    Attributes:
+        sessions: Kernels that live from call to call.
+    """
 
     def __init__(self, *, home: str, environment: Mapping[str, str], session_id: str) -> None:
         """Make it; nothing is started yet.
@@ -116,14 +122,20 @@ class Jupyter:
         self._home = home
         self._environment = environment
         self._scratch_prefix = f"exec-{session_id}-kernels-"
+        self.sessions = Sessions(lambda: self._starter, home)
+
+    @functools.cached_property
+    def _starter(self) -> KernelStarter:
+        from projecthub.projectserver.jupyter.starting import KernelStarter
+
+        return KernelStarter(scratch_prefix=self._scratch_prefix, environment=self._environment)
 
     @functools.cached_property
     def _pools(self) -> Pools:
         _load()
         from projecthub.projectserver.jupyter.pools import Pools
-        from projecthub.projectserver.jupyter.starting import KernelStarter
 
-        return Pools(KernelStarter(scratch_prefix=self._scratch_prefix, environment=self._environment))
+        return Pools(self._starter)
 
     async def execute(self, arguments: Sequence[object]) -> list[dict[str, object]]:
         """Run code in a fresh kernel.
@@ -153,10 +165,10 @@ class Jupyter:
         return outputs.items
 
     async def listing(self, _: Sequence[object]) -> list[dict[str, object]]:
-        """The kernels that run, those kept ready among them."""
+        """The kernels that run, those kept ready and those of sessions among them."""
         return [
             {"pid": kernel.pid, "connectionFile": str(kernel.connection_file), "kernel_name": kernel.name}
-            for kernel in self._pools.kernels()
+            for kernel in self._kernels()
         ]
 
     async def specs(self, _: Sequence[object]) -> list[dict[str, object]]:
@@ -176,11 +188,14 @@ class Jupyter:
         pid = options.values.get("pid")
         if isinstance(pid, bool) or not isinstance(pid, int):
             raise options.refuse("pid", "a kernel's process id, a number")
-        found = [kernel for kernel in self._pools.kernels() if kernel.pid == pid]
+        found = [kernel for kernel in self._kernels() if kernel.pid == pid]
         for kernel in found:
             kernel.kill()
             await kernel.died.wait()
         return {"success": bool(found)}
+
+    def _kernels(self) -> list[Kernel]:
+        return [*self._pools.kernels(), *self.sessions.kernels()]
 
     def _enter(self, path: str, outputs: Outputs) -> str:
         """The directory to run in; if it cannot be entered that is said, and the home is taken."""

@@ -48,8 +48,11 @@ class Kernel:
         died: Set when its process has ended.
     """
 
-    def __init__(self, name: str, pid: int, pidfd: int, connection_file: Path) -> None:
+    def __init__(
+        self, name: str, pid: int, pidfd: int, connection_file: Path, *, interrupted_by_message: bool = False
+    ) -> None:
         """Watch a process, whose pidfd is ours from now on."""
+        self._interrupted_by_message = interrupted_by_message
         self.name = name
         self.pid = pid
         self.connection_file = connection_file
@@ -113,12 +116,20 @@ class Kernel:
         return request
 
     async def _answer(self, request: Request) -> Message:
-        """The reply to a request; fails when the kernel dies first."""
-        death: asyncio.Future[Any] = asyncio.ensure_future(self.died.wait())
+        """The reply to a request; fails when the kernel dies first.
+
+        An interrupt just before or after the code has a kernel drop the request without a reply.
+        """
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(e.wait()) for e in (self.died, request.idle)]
         try:
-            await asyncio.wait({request.reply, death}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({request.reply, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if not (request.reply.done() or self.died.is_set()):
+                await asyncio.wait({request.reply, ends[0]}, timeout=_LATE_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            death.cancel()
+            for end in ends:
+                end.cancel()
+        if not request.reply.done() and not self.died.is_set():
+            return {"status": "aborted"}
         if not request.reply.done():
             raise KernelDied(f"the kernel '{self.name}' died: it crashed, was killed, or its memory ran out")
         return request.reply.result()
@@ -149,6 +160,33 @@ class Kernel:
             return reply
         finally:
             self._requests.pop(message_id, None)
+
+    async def complete(self, code: str, cursor: int) -> Message:
+        """What may stand where the cursor is, after all that was asked before.
+
+        Args:
+            code: In the kernel's language.
+            cursor: A place in it, in characters.
+
+        Returns:
+            The content of the kernel's reply.
+
+        Raises:
+            KernelDied: The kernel has ended.
+        """
+        message_id = self._client.complete(code, cursor)
+        try:
+            return await self._answer(self._expect(message_id))
+        finally:
+            self._requests.pop(message_id, None)
+
+    def interrupt(self) -> None:
+        """Interrupt what it runs, in the way that its specification asks for."""
+        if self._interrupted_by_message:
+            self._client.control_channel.send(self._client.session.msg("interrupt_request", {}))
+        elif not self.died.is_set():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGINT)
 
     def kill(self) -> None:
         """End it, and all that it has started in its process group, at once."""

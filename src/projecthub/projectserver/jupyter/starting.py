@@ -163,7 +163,13 @@ class KernelStarter:
         )
         with contextlib.suppress(OSError):
             Path(f"/proc/{process.pid}/oom_score_adj").write_text(badness())
-        kernel = Kernel(name, process.pid, os.pidfd_open(process.pid), connection_file)
+        kernel = Kernel(
+            name,
+            process.pid,
+            os.pidfd_open(process.pid),
+            connection_file,
+            interrupted_by_message=spec.interrupt_mode == "message",
+        )
         reaper = asyncio.create_task(_reap(kernel, process))
         _reapers.add(reaper)
         reaper.add_done_callback(_reapers.discard)

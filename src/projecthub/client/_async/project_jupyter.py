@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Final, Self
+
+from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.jobs import AWAY_S
+from projecthub.client._async.native import AsyncNativeProject
+from projecthub.client.events import Events
+from projecthub.errors import TransportError
+from projecthub.wire import jupyter as wire
+from projecthub.wire.errors import from_text
+
+_PAUSE_S: Final = 0.2
+
+
+class AsyncProjectJupyter:
+    """The kernels of a project."""
+
+    def __init__(self, connection: AsyncConnection, project_id: str | None) -> None:
+        self._native = AsyncNativeProject(connection, project_id)
+
+    async def kernels(self) -> list[dict[str, Any]]:
+        """The kernels that sessions can have: ``name``, ``display_name``, ``language`` of each.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+            StartFailed: The project could not be started.
+        """
+        kernels: list[dict[str, Any]] = await self._native.json("GET", "/jupyter/kernels")
+        return kernels
+
+    def session(self, name: str, kernel: str | None = None, *, path: str | None = None) -> AsyncJupyterSession:
+        """A session: a kernel with a name, which keeps its state from call to call. Nothing is sent yet.
+
+        In a ``with`` it is opened, and closed at the end; `AsyncJupyterSession.open` leaves it open.
+
+        Args:
+            name: Up to 100 letters, digits, ``.``, ``_``, ``-``.
+            kernel: The kernel's name. Default: that of the open session of this name, or ``python3``.
+            path: Directory to run in, relative to the home. Default: that of the open session, or the home.
+
+        Example:
+            ```python
+            async with project.jupyter.session("analysis") as session:
+                await session.execute("x = 6")
+                async for output in await session.execute("x * 7"):
+                    print(output["data"]["text/plain"])
+            ```
+        """
+        return AsyncJupyterSession(self._native, name, kernel, path)
+
+    async def sessions(self) -> list[wire.JupyterSession]:
+        """The sessions that are open; none if the project does not run.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+        """
+        sessions: list[wire.JupyterSession] = await self._native.json("GET", "/jupyter/sessions")
+        return sessions
+
+
+class AsyncJupyterSession:
+    """A session. It lives until it is closed or the project stops, whether anybody is there or not.
+
+    Attributes:
+        name: Its name.
+    """
+
+    name: str
+
+    def __init__(self, native: AsyncNativeProject, name: str, kernel: str | None, path: str | None) -> None:
+        self.name = name
+        self._native = native
+        self._wanted = {"kernel": kernel, "path": path}
+        self._path = f"/jupyter/sessions/{name}"
+
+    async def open(self) -> Self:
+        """Open it, or find it open. The project is started if it does not run.
+
+        Raises:
+            InvalidArgument: The name is malformed, or the path is not relative.
+            NotFound: There is no such kernel or directory.
+            Conflict: It is open with another kernel, or in another directory.
+            LimitError: Too many are open.
+        """
+        await self._native.json("PUT", self._path, body=self._wanted)
+        return self
+
+    async def info(self) -> wire.JupyterSession:
+        """How it stands with it.
+
+        Raises:
+            NotFound: It is not open.
+        """
+        info: wire.JupyterSession = await self._native.json("GET", self._path)
+        return info
+
+    async def execute(self, code: str, *, id: str | None = None) -> AsyncJupyterExecution:
+        """Have code run after all that was given to it before. Iterate over what is returned for the outputs.
+
+        Args:
+            code: In the kernel's language.
+            id: A uuid of your own: given twice, the code runs once.
+
+        Raises:
+            NotFound: The session is not open.
+            Conflict: Its kernel is dead, or the id is that of other code.
+            LimitError: Too many executions wait.
+        """
+        body = {"code": code, "id": id or str(uuid.uuid4())}
+        info = await self._native.json("POST", f"{self._path}/executions", body=body)
+        return AsyncJupyterExecution(self._native, self._path, info)
+
+    async def executions(self) -> list[AsyncJupyterExecution]:
+        """Those that it remembers, oldest first: also of callers who have gone.
+
+        Raises:
+            NotFound: The session is not open.
+        """
+        infos = await self._native.json("GET", f"{self._path}/executions")
+        return [AsyncJupyterExecution(self._native, self._path, info) for info in infos]
+
+    async def interrupt(self) -> None:
+        """Interrupt what runs, as Ctrl-C would; what waits behind it is aborted.
+
+        Raises:
+            NotFound: The session is not open.
+            Conflict: Its kernel is dead.
+        """
+        await self._native.json("POST", f"{self._path}/interrupt")
+
+    async def restart(self) -> None:
+        """Give it a new kernel; what runs or waits is aborted.
+
+        Raises:
+            NotFound: The session is not open.
+            ProjectError: The kernel did not come up.
+        """
+        await self._native.json("POST", f"{self._path}/restart")
+
+    async def complete(self, code: str, cursor: int | None = None) -> wire.JupyterCompletion:
+        """What may stand where the cursor is.
+
+        Args:
+            code: In the kernel's language.
+            cursor: A place in it, in characters. Default: its end.
+
+        Raises:
+            NotFound: The session is not open.
+            Conflict: Its kernel is dead, or is busy.
+        """
+        body = {"code": code, "cursor": cursor}
+        reply: wire.JupyterCompletion = await self._native.json("POST", f"{self._path}/complete", body=body)
+        return reply
+
+    async def close(self) -> None:
+        """End it and its kernel.
+
+        Raises:
+            NotFound: It is not open.
+        """
+        await self._native.json("DELETE", self._path)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+
+class AsyncJupyterExecution:
+    """Code that was given to a session; iterate over it for its outputs.
+
+    Attributes:
+        info: What was last heard of it; an iteration that ends and `wait` tell its end.
+    """
+
+    info: wire.JupyterExecution
+
+    def __init__(self, native: AsyncNativeProject, path: str, info: wire.JupyterExecution) -> None:
+        self.info = info
+        self._native = native
+        self._path = f"{path}/executions/{info['id']}"
+
+    @property
+    def id(self) -> str:
+        """Its id, a uuid."""
+        return self.info["id"]
+
+    @property
+    def state(self) -> str:
+        """How it stood with it when it was last heard of: ``waiting``, ``running``, ``ok``, ``error``, ...
+
+        `projecthub.wire.jupyter.ExecutionState` has them all.
+        """
+        return self.info["state"]
+
+    async def outputs(self, index: int = 0) -> AsyncIterator[wire.JupyterSessionOutput]:
+        """Its outputs as they come, to its end; goes on where it was when a connection is lost.
+
+        Args:
+            index: Where to begin, counted from 0. Those that are no longer kept are left out.
+
+        Raises:
+            NotFound: The session is closed, or does not remember it.
+            TransportError: The hub was away for longer than `AWAY_S` seconds.
+        """
+        heard_at = time.monotonic()
+        while True:
+            events = Events()
+            try:
+                async with self._native.stream("GET", f"{self._path}/events?index={index}") as response:
+                    async for data in response.aiter_bytes():
+                        heard_at = time.monotonic()
+                        for event in events.feed(data):
+                            index = event.id
+                            if event.kind == "output":
+                                yield event.data
+                            elif event.kind == "end":
+                                self.info = event.data
+                                return
+                            elif event.kind == "error":
+                                raise from_text(str(event.data["detail"]), str(event.data["code"]))
+                raise TransportError("the hub's answer ended before the execution did")
+            except TransportError:
+                if time.monotonic() - heard_at > AWAY_S:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+
+    def __aiter__(self) -> AsyncIterator[wire.JupyterSessionOutput]:
+        return self.outputs()
+
+    async def wait(self) -> wire.JupyterExecution:
+        """Wait for its end.
+
+        Raises:
+            NotFound: The session is closed, or does not remember it.
+            TransportError: The hub was away for longer than `AWAY_S` seconds.
+        """
+        async for _ in self.outputs(index=self.info["outputs"]):
+            pass
+        return self.info
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.state}>"
