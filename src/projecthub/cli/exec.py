@@ -61,7 +61,7 @@ def exec(
         if detach:
             output.print_json(job.info) if session.as_json else print(job.id)
             return
-        code = _attend(job, interactive)
+        code = attend(job, interactive)
     raise typer.Exit(code)
 
 
@@ -72,7 +72,7 @@ def _variable(context: typer.Context, text: str) -> tuple[str, str]:
     return name, value
 
 
-def _attend(job: Job, interactive: bool) -> int:
+def attend(job: Job, interactive: bool) -> int:
     """Pass on what goes in and out until the job has ended; its exit code."""
     if interactive:
         threading.Thread(target=_pass_input, args=(job,), daemon=True).start()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from projecthub.cli import output
+from projecthub.cli.exec import attend
 from projecthub.cli.projects import ProjectArgument
 from projecthub.cli.references import ProjectFinder
 from projecthub.cli.session import AsJson, Session
@@ -83,6 +84,33 @@ def exec_(
             if name is None:
                 chosen.close()
     raise typer.Exit(0 if execution.state == ExecutionState.OK else 1)
+
+
+@jupyter.command()
+def run(
+    context: typer.Context,
+    project: ProjectArgument,
+    path: Annotated[str, typer.Argument(help="The notebook, relative to the home.")],
+    kernel: Annotated[
+        str | None,
+        typer.Option("--kernel", "-k", help="The kernel's name. Default: the notebook's.", show_default=False),
+    ] = None,
+    allow_errors: Annotated[bool, typer.Option("--allow-errors", help="Go on after a cell that raises.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the job's id and leave it running.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a notebook in a project, and write its outputs into it after each cell.
+
+    It is a job: `projecthub jobs` finds it again. Its exit code is this one's.
+    """
+    session = Session.of(context, as_json)
+    with _jupyter_of(session, project) as jupyter:
+        job = jupyter.run_notebook(path, kernel=kernel, allow_errors=allow_errors)
+        if detach:
+            output.print_json(job.info) if session.as_json else print(job.id)
+            return
+        code = attend(job, interactive=False)
+    raise typer.Exit(code)
 
 
 @jupyter.command()

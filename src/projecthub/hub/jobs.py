@@ -78,10 +78,31 @@ class Jobs:
             InvalidArgument, LimitError: An option is wrong, or there is no room for it.
             ServerLost: The project has stopped meanwhile.
         """
-        told: Any = await self._calls.call(project_id, "jobs.start", [dict(options), {"by": caller.account_id}])
+        return await self._begin(caller, project_id, "jobs.start", options, noted=options)
+
+    async def run_notebook(self, caller: Principal, project_id: ProjectId, options: Mapping[str, Any]) -> Job:
+        """Start a job that runs a notebook of a project that was woken.
+
+        Raises:
+            NotFound: There is no such file.
+            InvalidArgument, LimitError: An option is wrong, or there is no room for it.
+            ServerLost: The project has stopped meanwhile.
+        """
+        noted = {"command": "run notebook", "args": [options["path"]]}
+        return await self._begin(caller, project_id, "jupyter.run_notebook", options, noted=noted)
+
+    async def _begin(
+        self,
+        caller: Principal,
+        project_id: ProjectId,
+        method: str,
+        options: Mapping[str, Any],
+        noted: Mapping[str, Any],
+    ) -> Job:
+        told: Any = await self._calls.call(project_id, method, [dict(options), {"by": caller.account_id}])
         if not isinstance(told, dict):
             raise ServerLost("the project server does not say which job it has started")
-        await self._log.job_started(project_id, caller.account_id, told.get("id"), options)
+        await self._log.job_started(project_id, caller.account_id, told.get("id"), noted)
         return await self.get(project_id, str(told.get("id")))
 
     async def all_of(self, project_id: ProjectId, form: Callable[[list[ListedJob]], _T]) -> _T:

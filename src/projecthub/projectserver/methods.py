@@ -12,6 +12,7 @@ from projecthub.projectserver.execution import Executor
 from projecthub.projectserver.identity import Identity
 from projecthub.projectserver.jobs import Jobs
 from projecthub.projectserver.jupyter.execution import Jupyter
+from projecthub.projectserver.jupyter.notebooks import Notebooks
 
 Method = Callable[[Sequence[object]], Awaitable[object]]
 StreamMethod = Callable[[Sequence[object]], AsyncGenerator[object, None]]
@@ -57,6 +58,7 @@ class Methods:
             "jupyter.sessions.restart": jupyter.sessions.restart,
             "jupyter.sessions.complete": jupyter.sessions.complete,
             "jupyter.sessions.close": jupyter.sessions.close,
+            "jupyter.run_notebook": Notebooks(jobs, identity.home).run,
             "jobs.start": jobs.start,
             "jobs.write": jobs.write,
             "jobs.signal": jobs.signal,

@@ -7,13 +7,15 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from projecthub.api.native.callers import AnyMember, AwakeMember, Member
 from projecthub.api.native.job_streams import event, kept_alive
+from projecthub.api.native.jobs import JobView
 from projecthub.api.native.routes import make_router as make_router_of
 from projecthub.errors import HubError, ServerLost
 from projecthub.hub.jupyter_sessions import Output, Told
+from projecthub.wire.jobs import Job
 from projecthub.wire.jupyter import MAX_CODE, SESSION_NAME, ExecutionState, SessionState
 
 _NO_STORE: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -84,6 +86,23 @@ class ExecutionView(BaseModel):
     outputs: int = Field(description="How many outputs there have been.")
 
 
+class NotebookRun(BaseModel):
+    """A notebook that is to be run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(
+        min_length=1,
+        max_length=4096,
+        pattern=r"^[^/\x00][^\x00]*$",
+        description="The file, relative to the home. Its cells run in its directory.",
+    )
+    kernel: str | None = Field(
+        None, max_length=200, pattern=r"^[^\x00]+$", description="Default: the one that the notebook names."
+    )
+    allow_errors: StrictBool = Field(False, description="Go on after a cell that raises.")
+
+
 class CompletionWanted(BaseModel):
     """Code with a cursor in it."""
 
@@ -107,6 +126,7 @@ def make_router() -> APIRouter:
     router = make_router_of("jupyter")
     router.get("/jupyter/kernels", summary="The kernels it has", response_model=list[KernelView])(_kernels)
     router.get("/jupyter/sessions", summary="List sessions", response_model=list[SessionView])(_list)
+    router.post("/jupyter/runs", summary="Run a notebook", status_code=201, response_model=JobView)(_run_notebook)
     one = "/jupyter/sessions/{name}"
     router.put(one, summary="Open a session", response_model=SessionView)(_open)
     router.get(one, summary="One session", response_model=SessionView)(_get)
@@ -136,6 +156,14 @@ async def _kernels(member: AwakeMember) -> list[KernelView]:
 async def _list(member: AnyMember) -> list[SessionView]:
     """The sessions that are open; none if the project does not run."""
     return [_view(SessionView, told) for told in await member.services.jupyter_sessions.all_of(member.project_id)]
+
+
+async def _run_notebook(member: AwakeMember, run: NotebookRun) -> Job:
+    """Run a notebook file from top to bottom, as a job. The answer does not wait for its end.
+
+    After each cell the file is replaced by one that has its outputs. Progress, kill and wait are those of the job.
+    """
+    return await member.services.jobs.run_notebook(member.caller, member.project_id, run.model_dump())
 
 
 async def _open(member: AwakeMember, name: SessionName, session: NewSession) -> SessionView:

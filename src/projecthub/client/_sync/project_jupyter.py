@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from projecthub.client._sync.connection import Connection
-from projecthub.client._sync.jobs import AWAY_S
+from projecthub.client._sync.jobs import AWAY_S, Job
 from projecthub.client._sync.native import NativeProject
 from projecthub.client.events import Events
 from projecthub.errors import TransportError
@@ -53,6 +53,33 @@ class ProjectJupyter:
             ```
         """
         return JupyterSession(self._native, name, kernel, path)
+
+    def run_notebook(self, path: str, *, kernel: str | None = None, allow_errors: bool = False) -> Job:
+        """Run a notebook file in the project, and write the outputs of each cell into it when it has ended.
+
+        It goes on without you. The job's output tells of each cell, and its exit code is 0 if all were run.
+
+        Args:
+            path: The file, relative to the home. Its cells run in its directory.
+            kernel: The kernel's name. Default: the one that the notebook names.
+            allow_errors: Go on after a cell that raises.
+
+        Returns:
+            The job, which runs.
+
+        Raises:
+            NotFound: There is no such file.
+            PermissionDenied: You are not on the project.
+            StartFailed: The project could not be started.
+
+        Example:
+            ```python
+            job = project.jupyter.run_notebook("report.ipynb")
+            job.wait()
+            ```
+        """
+        body = {"path": path, "kernel": kernel, "allow_errors": allow_errors}
+        return Job(self._native, self._native.json("POST", "/jupyter/runs", body=body))
 
     def sessions(self) -> list[wire.JupyterSession]:
         """The sessions that are open; none if the project does not run.
