@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -301,6 +302,30 @@ def test_a_caller_that_leaves_waits_no_more(jobs: Jobs) -> None:
     until(lambda: len(os.listdir(fds)) <= before + 1)  # a connection to the store may have come
     jobs.ask("POST", f"/{job['id']}/signal", json={"signal": "SIGKILL"})
     assert jobs.ended(job)["state"] == "killed"
+
+
+def test_readers_that_leave_hold_no_files(jobs: Jobs) -> None:
+    job = jobs.start("head -c 50000000 /dev/zero", bash=True)
+    assert jobs.ended(job)["output_bytes"] == 50_000_000
+    fds = f"/proc/{jobs.process.process.pid}/fd"
+    logs = f"{jobs.home}/.projecthub/jobs/{job['id']}/"
+    url = f"{jobs.process.url}/api/v1/projects/{jobs.project_id}/jobs/{job['id']}/output"
+
+    def leave(number: int) -> None:
+        accept = {"accept": "application/vnd.projecthub.chunks"} if number % 2 else {}
+        with httpx2.stream("GET", url, headers={"authorization": f"Bearer {jobs.key}", **accept}) as answer:
+            next(answer.iter_raw())
+
+    def held() -> list[str]:
+        places = []
+        for fd in os.listdir(fds):
+            with contextlib.suppress(FileNotFoundError):
+                places.append(os.readlink(f"{fds}/{fd}"))
+        return [place for place in places if place.startswith(logs)]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(leave, range(100)))
+    until(lambda: not held())
 
 
 def test_a_thousand_jobs(process: HubProcess) -> None:

@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 from house import House
 
+from projecthub.api.native import job_streams
+from projecthub.api.native.callers import Member
 from projecthub.errors import Conflict
 from projecthub.hub import jobs
+from projecthub.hub.jobs import Piece
+from projecthub.hub.principals import Principal
+from projecthub.wire import shapes
+from projecthub.wire.jobs import Chunk, Stream
 
 pytestmark = pytest.mark.anyio
 JOB_ID = "01234567-89ab-4def-8123-456789abcdef"
@@ -59,3 +65,46 @@ async def test_news_of_a_hostile_project_come_slowly_and_end(house: House, monke
     listed = await house.jobs.all_of(project_id, json.dumps)
     assert [job["state"] for job in json.loads(listed)] == ["running"]
     assert await house.jobs.output_size(project_id, JOB_ID) == 0
+
+
+async def member_of(house: House, person: Principal, project_id: Any) -> Member:
+    services: Any = house
+    _, secret = await house.key(person)
+    return Member(person, await house.row(project_id), services, secret)
+
+
+async def test_who_is_still_a_member(house: House, ann: Principal, bob: Principal) -> None:
+    project_id = await house.project(ann, bob)
+    removed, signed_off = await member_of(house, bob, project_id), await member_of(house, ann, project_id)
+    assert await removed.is_still_one() and await signed_off.is_still_one()
+    async with house.store.write() as tx:
+        await tx.collaborators.remove(project_id, bob.account_id)
+    assert not await removed.is_still_one()
+    (key,) = await house.keys.all_of(ann, shapes.ListKeys())
+    await house.keys.revoke(ann, key["id"])
+    assert not await signed_off.is_still_one()
+    assert removed.key not in repr(removed)
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_a_stream_ends_with_the_right_to_it(monkeypatch: pytest.MonkeyPatch, is_silent: bool) -> None:
+    monkeypatch.setattr(job_streams, "KEEP_ALIVE_S", 0.01)
+    answers = iter([True, False])
+    closed = asyncio.Event()
+
+    async def source() -> AsyncGenerator[list[Piece], None]:
+        try:
+            while True:
+                await (asyncio.Event().wait() if is_silent else asyncio.sleep(0.001))
+                yield [(Chunk(0, 0, 1, Stream.STDOUT), memoryview(b"x"))]
+        finally:
+            closed.set()
+
+    async def is_allowed() -> bool:
+        return next(answers)
+
+    async with asyncio.timeout(10):
+        batches = [batch async for batch in job_streams.kept_alive(source(), is_allowed)]
+    assert closed.is_set()
+    assert next(answers, None) is None
+    assert all(batch == [] for batch in batches) is is_silent

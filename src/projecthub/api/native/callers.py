@@ -1,6 +1,6 @@
 """Who asks, for the routes of a project: dependencies that every route takes one of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Path
@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from projecthub.api.requests import read_key
 from projecthub.api.services import Services
-from projecthub.errors import NotSignedIn
+from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
 from projecthub.hub.principals import Principal
 from projecthub.store.records import Project
 from projecthub.wire.ids import ProjectId
@@ -24,16 +24,30 @@ class Member:
         caller: Who: an account, or the project's own key.
         project: The project as it was when the request came.
         services: The hub's services.
+        key: The API key.
     """
 
     caller: Principal
     project: Project
     services: Services
+    key: str = field(repr=False)
 
     @property
     def project_id(self) -> ProjectId:
         """Which project."""
         return self.project.project_id
+
+    async def is_still_one(self) -> bool:
+        """Whether the key and the access hold now, too: answers may go on for days."""
+        try:
+            if await self.services.keys.check(self.key) is None:
+                return False
+            await self.services.calls.access(self.caller, self.project_id)
+        except (PermissionDenied, Conflict):
+            return False
+        except StoreUnavailable:  # nobody can have taken anything away meanwhile
+            return True
+        return True
 
 
 async def identify(request: Request) -> None:
@@ -63,7 +77,7 @@ async def _member(
     services: Services = request.app.state.services
     caller: Principal = request.state.caller
     project = await services.calls.access(caller, services.calls.target(caller, project_id))
-    return Member(caller, project, services)
+    return Member(caller, project, services, read_key(request))
 
 
 AnyMember = Annotated[Member, Depends(_member)]

@@ -183,7 +183,7 @@ async def _output(
     jobs, project_id = member.services.jobs, member.project_id
     await jobs.get(project_id, job_id)
     if CHUNKS_TYPE in accept:
-        body = job_streams.frames(jobs, project_id, job_id, offset, follow=follow)
+        body = job_streams.frames(jobs, project_id, job_id, offset, member.is_still_one, follow=follow)
         return StreamingResponse(body, media_type=CHUNKS_TYPE, headers=_NO_STORE)
     status, headers, max_bytes = 200, dict(_NO_STORE), None
     if wanted_range and (match := _RANGE.fullmatch(wanted_range)) and stream is Wanted.BOTH and not follow:
@@ -194,7 +194,7 @@ async def _output(
         status, max_bytes = 206, last - offset + 1
         headers |= {"content-range": f"bytes {offset}-{last}/{size}", "content-length": str(max_bytes)}
     pieces = jobs.output(project_id, job_id, offset=offset, follow=follow, is_merged=True)
-    body = job_streams.plain(pieces, _STREAMS[stream], max_bytes)
+    body = job_streams.plain(job_streams.kept_alive(pieces, member.is_still_one), _STREAMS[stream], max_bytes)
     return StreamingResponse(body, status, headers=headers, media_type="application/octet-stream")
 
 
@@ -212,7 +212,7 @@ async def _events(
     await member.services.jobs.get(member.project_id, job_id)
     if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < len(str(2**53)):
         offset = int(last_event_id)
-    body = job_streams.events(member.services.jobs, member.project_id, job_id, offset)
+    body = job_streams.events(member.services.jobs, member.project_id, job_id, offset, member.is_still_one)
     return StreamingResponse(body, media_type="text/event-stream", headers=_NO_STORE)
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from projecthub.api.native.callers import AnyMember, AwakeMember, Member
-from projecthub.api.native.job_streams import event, kept_alive
+from projecthub.api.native.job_streams import Allowed, event, kept_alive
 from projecthub.api.native.jobs import JobView
 from projecthub.api.native.routes import make_router as make_router_of
 from projecthub.errors import HubError, ServerLost
@@ -233,14 +233,16 @@ async def _events(
     first = await anext(values)  # what is not there is a problem with a status of its own
     if isinstance(first, Output):
         raise ServerLost("the project server's reply is no execution")
-    body = _told(values, _view(ExecutionView, first), index)
+    body = _told(values, _view(ExecutionView, first), index, member.is_still_one)
     return StreamingResponse(body, media_type="text/event-stream", headers=_NO_STORE)
 
 
-async def _told(values: AsyncGenerator[Output | Told, None], first: ExecutionView, index: int) -> AsyncIterator[bytes]:
+async def _told(
+    values: AsyncGenerator[Output | Told, None], first: ExecutionView, index: int, is_allowed: Allowed
+) -> AsyncIterator[bytes]:
     try:
         yield event("state", index, first)
-        async with aclosing(kept_alive(values)) as alive:
+        async with aclosing(kept_alive(values, is_allowed)) as alive:
             async for value in alive:
                 if value is None:
                     yield b": still here\n\n"

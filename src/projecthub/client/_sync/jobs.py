@@ -83,6 +83,8 @@ class Jobs:
     def list(self) -> list[Job]:
         """The jobs that are remembered, newest first. The project need not run.
 
+        Their `info` has no ``samples`` before `Job.refresh`.
+
         Raises:
             PermissionDenied: You are not on the project.
         """
@@ -193,7 +195,7 @@ class Job:
             close: Whether nothing comes after this.
 
         Raises:
-            Conflict: It has ended, was started without ``stdin``, or reads it no more.
+            Conflict: It has ended, was started without ``stdin``, reads it no more, or has read nothing for 30 s.
         """
         path = f"/jobs/{self.id}/stdin"
         for begin in range(0, len(data), _STDIN_BYTES):
