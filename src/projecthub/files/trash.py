@@ -17,6 +17,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound
@@ -44,12 +45,15 @@ from projecthub.files.places import (
 )
 from projecthub.files.plans import Course
 from projecthub.files.staging import StagingRun
+from projecthub.wire.ids import is_uuid
 
 TRASH: Final = ".projecthub/trash"
+MAX_ITEMS: Final = 10_000
+"""So many things in the trash are looked at; of more, whichever come first."""
 _CONTENT: Final = "content"
 _RECORD: Final = "record.json"
 _MAX_RECORD_BYTES: Final = 32_768
-_MAX_ITEMS: Final = 100_000
+_MAX_BYTES: Final = 2**50
 _ID: Final = re.compile(r"(\d{13})-[0-9a-f]{8}")
 _BLOCK_BYTES: Final = 512
 
@@ -209,7 +213,7 @@ def items_of(home: Home) -> list[TrashItem]:
 
 def _items(trash_fd: int) -> Iterator[TrashItem]:
     with os.scandir(trash_fd) as scan:
-        names = [entry.name for _, entry in zip(range(_MAX_ITEMS), scan, strict=False) if _ID.fullmatch(entry.name)]
+        names = list(islice((entry.name for entry in scan if _ID.fullmatch(entry.name)), MAX_ITEMS))
     for name in sorted(names):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, HubError, RecursionError):
             yield _read(trash_fd, name)
@@ -229,13 +233,13 @@ def _read(trash_fd: int, name: str) -> TrashItem:
                 raise ValueError(name)
             record: Any = json.loads(os.read(record_fd, _MAX_RECORD_BYTES))
     path, deleted_by, size = record["path"], record["deleted_by"], record["bytes"]
-    if not isinstance(path, str) or not isinstance(deleted_by, str) or type(size) is not int or size < 0:
+    if not isinstance(path, str) or not is_uuid(deleted_by) or type(size) is not int or not 0 <= size < _MAX_BYTES:
         raise ValueError(name)
     path = within_home(path)
     if not path:
         raise ValueError(name)
     deleted_at = datetime.fromtimestamp(int(name[:13]) / 1000, UTC)
-    return TrashItem(name, path, stat.S_ISDIR(content.st_mode), size, deleted_at, deleted_by[:100])
+    return TrashItem(name, path, stat.S_ISDIR(content.st_mode), size, deleted_at, deleted_by)
 
 
 def restore(home: Home, item_id: str, to: str | None) -> str:

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
@@ -22,6 +23,8 @@ MAX_COUNTED: Final = 10_000
 """Of a directory, so many entries are counted."""
 MAX_COUNTED_IN_LISTING: Final = 100_000
 """In one listing, so many entries are counted, of all directories that it tells."""
+_FIRST_TIME: Final = datetime.min.replace(tzinfo=UTC).timestamp()
+_LAST_TIME: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 _OUTSIDE: Final = f"{SEEN_HOME}/.smc/root"
 
 
@@ -114,6 +117,11 @@ def entry_at(home_fd: int, path: str) -> Entry:
         return _entry(home_fd, fd, parent, name or ".", _Counter(MAX_COUNTED))
 
 
+def mtime_of(status: os.stat_result) -> float:
+    """When something was changed last, in seconds since the epoch; of what no calendar has, the nearest that it has."""
+    return min(max(status.st_mtime_ns / 1e9, _FIRST_TIME), _LAST_TIME)
+
+
 def _entry(home_fd: int, fd: int, parent: str, name: str, counter: _Counter) -> Entry:
     status = os.stat(name, dir_fd=fd, follow_symlinks=False)
     mode, size = status.st_mode, status.st_size
@@ -132,7 +140,7 @@ def _entry(home_fd: int, fd: int, parent: str, name: str, counter: _Counter) -> 
             if is_directory:  # of a symlink that leads nowhere, its own size is told
                 size, error = 0, os.strerror(getattr(failure, "errno", None) or 0)
     kind = "symlink" if is_link else "directory" if is_directory else "file" if stat.S_ISREG(mode) else "other"
-    return Entry(shown(name), size, status.st_mtime_ns / 1e9, stat.S_IMODE(mode), kind, is_directory, text, error)
+    return Entry(shown(name), size, mtime_of(status), stat.S_IMODE(mode), kind, is_directory, text, error)
 
 
 def read_text(home_fd: int, path: str, max_bytes: int) -> str:

@@ -30,6 +30,7 @@ T = TypeVar("T")
 _THREADS: Final = 8
 _THREADS_A_HOME: Final = 2
 """So many at once work in one home: its project may make any work long, and others have theirs to do."""
+_FREEING: Final = frozenset({"files_deleted", "trash_emptied"})
 _MAX_PATHS: Final = 1000
 
 
@@ -81,12 +82,12 @@ class Workplaces:
         return pieces(self._threads, source)
 
     async def note(self, caller: Principal, project: Project, event: dict[str, Any]) -> None:
-        """Write into the project's log what was done. On a full disk the work counts without it: it is done."""
+        """Write into the project's log what was done. What makes room counts without it: so a full disk ends."""
         try:
             async with self._store.write() as tx:
                 await tx.log.append(project.project_id, caller.account_id, event, at=self.clock.now())
         except (LimitError, StoreUnavailable):
-            if event["event"] != "files_deleted":
+            if event["event"] not in _FREEING:
                 raise
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,3 +88,29 @@ def test_what_a_project_puts_beside_a_content_is_not_deleted_with_a_restored_one
     beside.write_text("mine")
     trash.restore(home, item.id, None)
     assert beside.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "field", [{"deleted_by": "\ud800"}, {"deleted_by": "ann"}, {"bytes": 10**30}, {"path": "\ud800"}]
+)
+def test_a_record_that_cannot_be_told_is_none(home: Home, field: dict[str, object]) -> None:
+    (home.path / "f").touch()
+    item = thrown_away(home, "f")
+    record = home.path / trash.TRASH / item.id / "record.json"
+    assert [each.id for each in trash.items_of(home)] == [item.id]
+    record.write_text(json.dumps({**json.loads(record.read_text()), **field}))
+    assert trash.items_of(home) == []
+
+
+def test_a_trash_of_very_many_things_is_read_up_to_a_limit(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trash, "MAX_ITEMS", 20)
+    (home.path / "f").touch()
+    item = thrown_away(home, "f")
+    top = home.path / trash.TRASH
+    record = (top / item.id / "record.json").read_text()
+    for number in range(trash.MAX_ITEMS):
+        forged = top / f"{number:013}-00000000"
+        forged.mkdir()
+        (forged / "content").touch()
+        (forged / "record.json").write_text(record)
+    assert len(trash.items_of(home)) == trash.MAX_ITEMS

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from projecthub.files import views
 
 
 @pytest.fixture
-def home_fd(tmp_path: Path) -> Iterator[int]:
+def home_fd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(views, "MAX_COUNTED", 10)  # to make thousands of files takes seconds
+    monkeypatch.setattr(views, "MAX_COUNTED_IN_LISTING", 100)
     fd = os.open(tmp_path, os.O_RDONLY)
     yield fd
     os.close(fd)
@@ -46,3 +49,11 @@ def test_only_a_page_is_looked_at(tmp_path: Path, home_fd: int) -> None:
         fill(tmp_path / name, 2)
     page = views.entries_of(home_fd, "", hidden=False, after="a", limit=2)
     assert [entry.name for entry in page] == ["b", "c"]
+
+
+@pytest.mark.parametrize("seconds", [2**33, 2**40, -(2**40)])
+def test_a_time_that_no_calendar_has_is_told_as_the_nearest(tmp_path: Path, seconds: int) -> None:
+    status = list(os.stat(tmp_path))
+    odd = os.stat_result([*status, 0.0, 0.0, 0.0, 0, seconds * 10**9, 0])
+    told = datetime.fromtimestamp(views.mtime_of(odd), UTC)
+    assert told.year == {2**33: 2242, 2**40: 9999, -(2**40): 1}[seconds]

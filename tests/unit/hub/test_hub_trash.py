@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house import House
@@ -14,6 +16,8 @@ from projecthub.hub.workplaces import Workplaces
 from projecthub.store.records import Project
 
 pytestmark = pytest.mark.anyio
+
+FORGED = {"path": "x", "deleted_by": "00000000-0000-4000-8000-00000000000a", "bytes": 0}
 
 
 @pytest.fixture
@@ -63,3 +67,35 @@ def fail_records(patch: pytest.MonkeyPatch, code: int) -> None:
         return real(fd, data)
 
     patch.setattr("projecthub.files.changes.os.write", failing)
+
+
+async def test_on_a_full_disk_the_trash_is_emptied(
+    house: House, workplaces: Workplaces, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, home = await made(house, workplaces, ann)
+    trash = Trash(workplaces)
+    (home / "f").write_text("f")
+    await trash.delete(ann, project, ["f"])
+
+    def full() -> Any:
+        raise LimitError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "write", full)
+        assert (await trash.empty(ann, project))[0] == 1
+    assert await trash.items(ann, project) == []
+
+
+async def test_one_odd_home_does_not_stop_the_sweep(house: House, workplaces: Workplaces, ann: Principal) -> None:
+    project, home = await made(house, workplaces, ann)
+    (home / "f").write_text("f")
+    await Trash(workplaces).delete(ann, project, ["f"])
+    odd = home.parent.with_name("00000000-0000-4000-8000-000000000000")
+    odd.mkdir()
+    (odd / "home" / ".projecthub" / "trash" / "0000000000000-00000000").mkdir(parents=True)
+    (odd / "staging").write_text("no directory")
+    for name, text in (("content", ""), ("record.json", json.dumps(FORGED))):
+        (odd / "home" / ".projecthub" / "trash" / "0000000000000-00000000" / name).write_text(text)
+    house.clock.advance(days=31)
+    await Trash(workplaces).sweep()
+    assert list((home / ".projecthub" / "trash").iterdir()) == []

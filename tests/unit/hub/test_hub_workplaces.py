@@ -6,7 +6,9 @@ import threading
 import anyio
 import pytest
 from house import House
+from starlette.requests import Request
 
+from projecthub.api.native import downloads
 from projecthub.errors import InvalidArgument
 from projecthub.hub.files import MAX_SUMMED_BYTES, Files
 from projecthub.hub.principals import Principal
@@ -80,3 +82,16 @@ async def test_a_checksum_is_of_what_was_opened_and_of_nothing_too_large(
     file = await files.open(ann, project, "f")
     assert await files.sha256(file) is None
     os.close(file.fd)
+
+
+async def test_a_file_whose_answer_fails_is_closed_once(house: House, workplaces: Workplaces, ann: Principal) -> None:
+    project = await house.row(await house.project(ann))
+    files = Files(workplaces)
+    ((await workplaces.home(ann, project)).path / "f").write_bytes(b"abc")
+    file = await files.open(ann, project, "f")
+    file.etag = '"no header takes this: \u20ac"'
+    request = Request({"type": "http", "method": "HEAD", "headers": []})
+    with pytest.raises(UnicodeEncodeError):
+        await downloads.answer(request, files, file, "f")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file.fd)

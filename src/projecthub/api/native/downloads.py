@@ -6,9 +6,9 @@ Source: RFC 9110 (ranges and conditions), RFC 9530 (digests), RFC 6266 (file nam
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
-from contextlib import aclosing
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 
 from projecthub.api.native import problems
 from projecthub.errors import InvalidArgument
+from projecthub.files.views import mtime_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -39,7 +40,7 @@ class _FileResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with aclosing(self._content):
+            async with contextlib.aclosing(self._content):
                 await super().__call__(scope, receive, send)
         finally:
             os.close(self._file.fd)
@@ -47,10 +48,11 @@ class _FileResponse(StreamingResponse):
 
 async def answer(request: Request, files: Files, file: OpenFile, name: str) -> Response:
     """The answer to a GET or HEAD of a file; the file is closed when it ends."""
-    try:
+    with contextlib.ExitStack() as owner:
+        owner.callback(os.close, file.fd)
         headers = {
             "etag": file.etag,
-            "last-modified": formatdate(file.status.st_mtime, usegmt=True),
+            "last-modified": formatdate(mtime_of(file.status), usegmt=True),
             "accept-ranges": "bytes",
             "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
             "x-content-type-options": "nosniff",
@@ -60,11 +62,9 @@ async def answer(request: Request, files: Files, file: OpenFile, name: str) -> R
             headers["repr-digest"] = to_digest(digest)
         size = file.status.st_size
         if file.etag in etags(request.headers.get("if-none-match", "")):
-            os.close(file.fd)
             return Response(status_code=304, headers=headers)
         start, stop, status = _wanted(request, file, size)
         if status == 416:
-            os.close(file.fd)
             refused = problems.answer(InvalidArgument(f"the range is beyond the {size} bytes of the file"), status=416)
             refused.headers["content-range"] = f"bytes */{size}"
             return refused
@@ -72,12 +72,10 @@ async def answer(request: Request, files: Files, file: OpenFile, name: str) -> R
             headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
         headers["content-length"] = str(stop - start)
         if request.method == "HEAD":
-            os.close(file.fd)
             return Response(status_code=status, headers=headers, media_type="application/octet-stream")
-    except BaseException:
-        os.close(file.fd)
-        raise
-    return _FileResponse(files, file, start, stop, status, headers)
+        response = _FileResponse(files, file, start, stop, status, headers)
+        owner.pop_all()  # the response closes it
+        return response
 
 
 def _wanted(request: Request, file: OpenFile, size: int) -> tuple[int, int, int]:

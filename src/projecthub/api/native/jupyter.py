@@ -1,6 +1,6 @@
 """Kernels over HTTP: sessions that keep their state, and executions that are followed as server-sent events."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID, uuid4
@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from projecthub.api.native.callers import AnyMember, AwakeMember, Member
-from projecthub.api.native.job_streams import Allowed, event, kept_alive
+from projecthub.api.native.job_streams import event, kept_alive
 from projecthub.api.native.jobs import JobView
 from projecthub.api.native.routes import make_router as make_router_of
 from projecthub.errors import HubError, ServerLost
@@ -238,7 +238,10 @@ async def _events(
 
 
 async def _told(
-    values: AsyncGenerator[Output | Told, None], first: ExecutionView, index: int, is_allowed: Allowed
+    values: AsyncGenerator[Output | Told, None],
+    first: ExecutionView,
+    index: int,
+    is_allowed: Callable[[], Awaitable[bool]],
 ) -> AsyncIterator[bytes]:
     try:
         yield event("state", index, first)
