@@ -16,6 +16,7 @@ from projecthub.client.transfers import PIECE_BYTES
 from projecthub.errors import Conflict, InvalidArgument, ProtocolError
 
 _MODES: Final = 0o777
+_UNREADABLE: Final = "PROJECTHUB.unreadable"
 _NO_NAMES: Final = frozenset({"", ".", ".."})
 
 
@@ -138,14 +139,11 @@ def unpack(archive: IO[bytes], target: str | os.PathLike[str]) -> Transferred:
         with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
             for info in tar:
                 unpacking.add(tar, info)
-            unreadable = tar.pax_headers.get("PROJECTHUB.unreadable")
     except tarfile.TarError as error:
         raise ProtocolError(f"the archive that came is damaged ({error}); download it again") from error
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise Conflict(f"'{error.filename}' on this machine is in the way; move it") from error
     unpacking.make_links()
-    if unreadable is not None:
-        unpacking.left_out.append(f"{unreadable} things that the hub may not read")
     return Transferred(unpacking.files, unpacking.bytes, tuple(unpacking.left_out))
 
 
@@ -161,6 +159,9 @@ class _Unpacking:
         self._links: list[tuple[Path, str]] = []
 
     def add(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
+        if info.isdir() and info.name == "." and _UNREADABLE in info.pax_headers:
+            self.left_out.append(f"{info.pax_headers[_UNREADABLE]} things that the hub may not read")
+            return
         names = info.name.split("/")
         if _NO_NAMES.intersection(names) or "\0" in info.name:
             raise ProtocolError(f"the hub names {info.name!r}, which no file can be called")

@@ -33,6 +33,8 @@ MAX_ZIPPED: Final = 65_535
 """A zip lists all that it holds at its end, so it holds at most so many things."""
 KEEPING: Final = ".projecthub"
 """What the hub keeps in a home; it is no part of an archive of the whole home."""
+UNREADABLE: Final = "PROJECTHUB.unreadable"
+"""Where a tar tells how many things could not be read."""
 
 _PIECE_BYTES: Final = 512 * 1024
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -121,7 +123,7 @@ def packed(directory_fd: int, form: Form, *, whole_home: bool) -> Generator[byte
     """The bytes of an archive of a directory, in pieces; some are empty, so that nobody waits long for the next.
 
     What cannot be read, because its owner may not, is left out and counted: in the zip's comment, or in the extended
-    header ``PROJECTHUB.unreadable`` at the end of a tar.
+    header `UNREADABLE` of an entry ``.`` at the end of a tar.
 
     Args:
         directory_fd: The directory, which stays open.
@@ -263,7 +265,10 @@ class _Tar:
 
     def end(self, unreadable: int) -> None:
         if unreadable:
-            self._sink.write(tarfile.TarInfo.create_pax_global_header({"PROJECTHUB.unreadable": str(unreadable)}))
+            info = tarfile.TarInfo(".")  # readers do not expect a global header at the end
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            info.pax_headers = {UNREADABLE: str(unreadable)}
+            self._sink.write(info.tobuf(tarfile.PAX_FORMAT))
         self._sink.write(bytes(2 * tarfile.BLOCKSIZE))
 
 

@@ -64,6 +64,13 @@ def test_other_things_are_left_out(tmp_path: Path, kind: bytes) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_what_the_hub_could_not_read_is_told(tmp_path: Path) -> None:
+    info = tarfile.TarInfo(".")
+    info.type, info.pax_headers = tarfile.DIRTYPE, {"PROJECTHUB.unreadable": "3"}
+    packed = io.BytesIO(info.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    assert unpack(packed, tmp_path).left_out == ("3 things that the hub may not read",)
+
+
 def test_damage(tmp_path: Path) -> None:
     with pytest.raises(ProtocolError, match="damaged"):
         unpack(io.BytesIO(b"no tar" * 200), tmp_path)
