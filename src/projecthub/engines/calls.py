@@ -86,18 +86,12 @@ class _LargeReplies:
 _large_replies = _LargeReplies()
 
 
-class _Exchange(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """One request and its reply on a connection of its own: nothing to keep alive, nothing stale."""
 
-    def __init__(self, place: Path, request: bytes) -> None:
-        self._place = place
-        self._may_be_large = False
-        self._waits = False
+    def __init__(self, request: bytes) -> None:
         self._request = request
         self._parser = httptools.HttpResponseParser(self)
-        self._body: list[bytes] = []
-        self._size = 0
-        self.reply: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
         # uvloop's transports are none of asyncio's classes: only their methods are the same.
@@ -109,6 +103,26 @@ class _Exchange(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._fail("the project server's reply is not HTTP")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("the project server ended before it answered")
+
+    def _fail(self, why: str) -> None:
+        """No more is to be had of the reply."""
+        raise NotImplementedError
+
+
+class _Exchange(_Connection):
+    """A reply that is taken whole."""
+
+    def __init__(self, place: Path, request: bytes) -> None:
+        super().__init__(request)
+        self._place = place
+        self._may_be_large = False
+        self._waits = False
+        self._body: list[bytes] = []
+        self._size = 0
+        self.reply: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
@@ -137,9 +151,6 @@ class _Exchange(asyncio.Protocol):
         if self._may_be_large or self._waits:
             _large_replies.leave(self._place, self, held=self._may_be_large)
             self._may_be_large = self._waits = False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail("the project server ended before it answered")
 
     def _fail(self, why: str) -> None:
         if not self.reply.done():
@@ -288,32 +299,20 @@ def _body(session_id: str, name: str, arguments: Sequence[object]) -> bytes:
         raise InvalidArgument(f"the arguments of {name} must be JSON") from error
 
 
-class _Lines(asyncio.Protocol):
+class _Lines(_Connection):
     """A reply of many lines: those that have come, and no more than a few that nobody has taken yet."""
 
     def __init__(self, request: bytes) -> None:
-        self._request = request
-        self._parser = httptools.HttpResponseParser(self)
+        super().__init__(request)
         self._rest = bytearray()
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._trouble: ServerLost | None = None
 
-    def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
-        self._transport: Any = transport
-        transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._end("the project server's reply is not HTTP")
-        self._news.set()
-
     def on_headers_complete(self) -> None:
         if (status := self._parser.get_status_code()) != HTTPStatus.OK:
-            self._end(_REFUSALS.get(status, f"the project server answered with status {status}"))
+            self._fail(_REFUSALS.get(status, f"the project server answered with status {status}"))
 
     def on_body(self, data: bytes) -> None:
         *lines, rest = data.split(b"\n")
@@ -322,9 +321,10 @@ class _Lines(asyncio.Protocol):
             self._rest.clear()
         self._rest += rest
         self._waiting_bytes += len(data)
+        self._news.set()
         if len(self._rest) > MAX_LINE_BYTES:
             self._rest.clear()
-            self._end(f"the project server's reply has a line of more than {MAX_LINE_BYTES} bytes")
+            self._fail(f"the project server's reply has a line of more than {MAX_LINE_BYTES} bytes")
         elif self._has_enough:
             self._transport.pause_reading()
 
@@ -336,12 +336,9 @@ class _Lines(asyncio.Protocol):
         if self._rest:  # a reply of one line that does not end with one
             self._lines.append(bytes(self._rest))
             self._rest.clear()
-        self._end(_STOPPED)
+        self._fail(_STOPPED)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end("the project server ended before it answered")
-
-    def _end(self, why: str) -> None:
+    def _fail(self, why: str) -> None:
         if self._trouble is None:
             self._trouble = ServerLost(why)
             self._transport.abort()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
 
 from projecthub.errors import InvalidArgument
 
@@ -108,3 +110,34 @@ class Options:
                 )
             found[variable] = content
         return found
+
+
+class WhatToRun(TypedDict):
+    """What `what_to_run` finds: a program, or a script for bash, with where it is run and the variables to add."""
+
+    command: str
+    args: list[str]
+    bash: bool
+    directory: str
+    environment: dict[str, str]
+
+
+def what_to_run(options: Options, *, home: str) -> WhatToRun:
+    """The options by which commands and jobs say alike what is to be run.
+
+    Raises:
+        InvalidArgument: There is no command, or an option is not of its type.
+
+    Source: Wire contract 5.6.
+    """
+    command = options.text("command")
+    if not command or not command.strip():
+        raise options.refuse("command", "the program or the script to run, as a string")
+    args = options.texts("args")
+    return {
+        "command": command,
+        "args": args,
+        "bash": options.flag("bash", False) or (not args and any(character.isspace() for character in command)),
+        "directory": str(Path(home, options.text("cwd") or options.text("path") or "")),
+        "environment": options.variables("env"),
+    }

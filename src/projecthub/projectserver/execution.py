@@ -16,7 +16,7 @@ from pathlib import Path
 
 from projecthub.errors import ExecFailed
 from projecthub.projectserver import commands
-from projecthub.projectserver.arguments import Options
+from projecthub.projectserver.arguments import Options, what_to_run
 from projecthub.projectserver.async_calls import AsyncCalls
 from projecthub.projectserver.job_options import JobOptions
 from projecthub.projectserver.jobs import Jobs, starter_of
@@ -65,23 +65,15 @@ def parse(arguments: Sequence[object], *, home: str) -> ExecOptions:
         InvalidArgument: An option is not of its type or out of its range.
     """
     options = Options.of(_METHOD, arguments)
-    command = options.text("command")
-    if not command or not command.strip():
-        raise options.refuse("command", "the program or the script to run, as a string")
-    args = options.texts("args")
     usual_output = _ASYNC_MAX_OUTPUT if options.flag("async_call", False) else _MAX_OUTPUT
     timeout_s = options.number("timeout", _TIMEOUT_S, at_most=_MAX_TIMEOUT_S)
     limited = options.flag("ulimit_timeout", True)
     return ExecOptions(
-        command=command,
-        args=args,
-        bash=options.flag("bash", False) or (not args and any(character.isspace() for character in command)),
-        directory=str(Path(home, options.text("cwd") or options.text("path") or "")),
+        **what_to_run(options, home=home),
         timeout_s=timeout_s,
         cpu_limit_s=math.ceil(timeout_s) if limited else None,
         err_on_exit=options.flag("err_on_exit", True),
         max_output=int(min(max(options.number("max_output", usual_output, at_most=math.inf), 1), _MAX_OUTPUT)),
-        environment=options.variables("env"),
     )
 
 

@@ -16,7 +16,7 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -92,7 +92,8 @@ def make_app(identity: Identity, methods: Methods | None = None) -> App:
                 except asyncio.CancelledError:  # it came in just before the end
                     status, value = HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the project server is shutting down"}
             case "POST", "/stream":
-                await _while_wanted(stream(await _read(receive), send), receive)
+                with suppress(ServerLost):  # then nobody is there to be answered
+                    await _unless_left(stream(await _read(receive), send), receive, name=_STREAM)
                 return
             case "GET", "/identity":
                 status, value = HTTPStatus.OK, me
@@ -113,23 +114,13 @@ def _told(error: Exception) -> dict[str, str]:
     return {"error": "the project server made a mistake", "code": InternalError.code}
 
 
-async def _while_wanted(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do some work, and give it up when whoever asked for it goes away, or when this server is to end."""
-    task = asyncio.create_task(work, name=_STREAM)
-    gone = asyncio.ensure_future(receive())  # after the body nothing comes but the end
-    await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-    for each in (task, gone):
-        each.cancel()
-    await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _unless_left(work: Coroutine[Any, Any, object], receive: Receive) -> object:
+async def _unless_left(work: Coroutine[Any, Any, object], receive: Receive, *, name: str | None = None) -> object:
     """Do some work, and give it up when whoever asked for it goes away; short work is not watched over.
 
     Raises:
         ServerLost: It was given up.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.create_task(work, name=name)
     gone: asyncio.Future[Any] | None = None
     try:
         await asyncio.wait({task}, timeout=_UNWATCHED_S)

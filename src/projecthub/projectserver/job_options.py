@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from projecthub.projectserver.arguments import Options
+from projecthub.projectserver.arguments import Options, what_to_run
 
 MAX_LOG_BYTES = 1024**3
 """What the log of a job holds at most, unless it is said otherwise."""
@@ -55,19 +54,11 @@ def parse_job(arguments: Sequence[object], *, home: str) -> JobOptions:
         InvalidArgument: An option is not of its type or out of its range.
     """
     options = Options.of(_METHOD, arguments)
-    command = options.text("command")
-    if not command or not command.strip():
-        raise options.refuse("command", "the program or the script to run, as a string")
-    args = options.texts("args")
     timeout_s = options.number("timeout", math.inf, at_most=_MAX_TIMEOUT_S)
     return JobOptions(
-        command=command,
-        args=args,
-        bash=options.flag("bash", False) or (not args and any(character.isspace() for character in command)),
-        directory=str(Path(home, options.text("cwd") or options.text("path") or "")),
+        **what_to_run(options, home=home),
         timeout_s=None if timeout_s == math.inf else timeout_s,
         cpu_limit_s=None,
-        environment=options.variables("env"),
         has_stdin=options.flag("stdin", False),
         max_log_bytes=int(max(_LEAST_LOG_BYTES, options.number("max_log_bytes", MAX_LOG_BYTES, at_most=1e15))),
     )
