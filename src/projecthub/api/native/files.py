@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from projecthub.api.native import downloads
-from projecthub.api.native.callers import AnyMember
+from projecthub.api.native.callers import Reader, Writer
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.errors import Conflict, InvalidArgument
 from projecthub.files.changes import Dress
@@ -112,7 +112,7 @@ def make_router() -> APIRouter:
 
 
 async def _list(
-    member: AnyMember,
+    member: Reader,
     path: Annotated[str, Query(description="The directory; empty: the home.")] = "",
     hidden: Annotated[bool, Query(description="Also names that begin with a dot.")] = False,
     limit: Annotated[int, Query(ge=1, le=10_000, description="How many at most.")] = 1000,
@@ -126,7 +126,7 @@ async def _list(
     )
 
 
-async def _stat(member: AnyMember, path: APath) -> FileInfo:
+async def _stat(member: Reader, path: APath) -> FileInfo:
     return _info(await member.services.files.stat(member.caller, member.project, path))
 
 
@@ -143,7 +143,7 @@ def _info(entry: Entry) -> FileInfo:
     )
 
 
-async def _get(request: Request, member: AnyMember, path: APath) -> Response:
+async def _get(request: Request, member: Reader, path: APath) -> Response:
     files = member.services.files
     file = await files.open(member.caller, member.project, path)
     return await downloads.answer(request, files, file, path.rstrip("/").rpartition("/")[2])
@@ -151,7 +151,7 @@ async def _get(request: Request, member: AnyMember, path: APath) -> Response:
 
 async def _put(
     request: Request,
-    member: AnyMember,
+    member: Writer,
     path: APath,
     mode: Annotated[int | None, Query(ge=0, le=0o777, description="Permission bits.")] = None,
     mtime: Annotated[float | None, Query(ge=0, lt=2**33, description="Seconds since the epoch.")] = None,
@@ -189,7 +189,7 @@ def _written(written: Written) -> Response:
 
 
 async def _delete(
-    member: AnyMember,
+    member: Writer,
     path: APath,
     permanent: Annotated[bool, Query(description="Whether to keep nothing in the trash.")] = False,
 ) -> Deleted:
@@ -197,18 +197,18 @@ async def _delete(
     return Deleted(trash_id=items[0].id if items else None)
 
 
-async def _move(member: AnyMember, paths: Paths) -> Done:
+async def _move(member: Writer, paths: Paths) -> Done:
     await member.services.files.rename(member.caller, member.project, paths.src, paths.dest)
     return Done(path=paths.dest)
 
 
-async def _copy(member: AnyMember, paths: Paths) -> Copied:
+async def _copy(member: Writer, paths: Paths) -> Copied:
     src, dest = [await member.services.files.inner_path(member.project, path) for path in (paths.src, paths.dest)]
     request = shapes.CopyPath(src_project_id=member.project_id, src_path=src, target_path=dest)
     summary = await member.services.copies.copy(member.caller, request)
     return Copied(files=summary["files"], bytes=summary["bytes"])
 
 
-async def _make_directory(member: AnyMember, directory: ADirectory) -> Response:
+async def _make_directory(member: Writer, directory: ADirectory) -> Response:
     made = await member.services.files.make_directory(member.caller, member.project, directory.path)
     return JSONResponse({"path": directory.path}, 201 if made else 200)

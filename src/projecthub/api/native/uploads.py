@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from projecthub.api.native.callers import AnyMember
+from projecthub.api.native.callers import Writer
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.errors import Conflict, InvalidArgument
 from projecthub.files.uploads import Upload, UploadPlan
@@ -45,14 +45,14 @@ def make_router() -> APIRouter:
     return router
 
 
-async def _offer(member: AnyMember) -> Response:
+async def _offer(member: Writer) -> Response:
     offered = {"tus-version": VERSION, "tus-extension": "creation,expiration,termination"}
     return Response(status_code=204, headers={"tus-resumable": VERSION, **offered})
 
 
 async def _begin(
     request: Request,
-    member: AnyMember,
+    member: Writer,
     upload_length: Annotated[int, Header(ge=0, description="Bytes of the file.")],
     upload_metadata: Annotated[
         str,
@@ -66,7 +66,7 @@ async def _begin(
     return Response(status_code=201, headers={"location": f"{request.url.path}/{upload.id}", **_state(upload)})
 
 
-async def _find(member: AnyMember, upload_id: AnUpload, tus_resumable: Version) -> Response:
+async def _find(member: Writer, upload_id: AnUpload, tus_resumable: Version) -> Response:
     _check_version(tus_resumable)
     upload = await member.services.uploads.find(member.caller, member.project, upload_id)
     return Response(headers={"cache-control": "no-store", **_state(upload)})
@@ -74,7 +74,7 @@ async def _find(member: AnyMember, upload_id: AnUpload, tus_resumable: Version) 
 
 async def _add(
     request: Request,
-    member: AnyMember,
+    member: Writer,
     upload_id: AnUpload,
     upload_offset: Annotated[int, Header(ge=0, description="Where the upload ends.")],
     tus_resumable: Version,
@@ -92,7 +92,7 @@ async def _add(
     return Response(status_code=204, headers={**_state(upload), "upload-offset": str(at)})
 
 
-async def _cancel(member: AnyMember, upload_id: AnUpload, tus_resumable: Version) -> Response:
+async def _cancel(member: Writer, upload_id: AnUpload, tus_resumable: Version) -> Response:
     _check_version(tus_resumable)
     await member.services.uploads.cancel(member.caller, member.project, upload_id)
     return Response(status_code=204, headers={"tus-resumable": VERSION})
