@@ -28,8 +28,12 @@ from projecthub.store.name_parts import parts_of
 
 NOW_MS = int(time.time() * 1000)
 DAY_MS = 86_400_000
-_FIRST = "Ada Alan Barbara Carl Dorothy Edsger Emmy Frances Grace Hedy Ida Joan Katherine Leon Mary Niels Olga Peter Rosa"
-_SYLLABLES = "ba be bi bo da de di do fa fe ga go ha ka ke ki la le li lo ma me mi mo na ne ni no ra re ri ro sa se si so"
+_FIRST = (
+    "Ada Alan Barbara Carl Dorothy Edsger Emmy Frances Grace Hedy Ida Joan Katherine Leon Mary Niels Olga Peter Rosa"
+)
+_SYLLABLES = (
+    "ba be bi bo da de di do fa fe ga go ha ka ke ki la le li lo ma me mi mo na ne ni no ra re ri ro sa se si so"
+)
 
 
 @dataclass(frozen=True)

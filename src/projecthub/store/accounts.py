@@ -13,16 +13,16 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, Row, and_, bindparam, func, or_, select, true, union, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict, InvalidArgument, NotFound
 from projecthub.store.expressions import Following, UnicodeLower, upserting
-from projecthub.store.name_parts import note_names, rarest
+from projecthub.store.name_parts import COMMON, candidates, note_names
 from projecthub.store.records import Account, Selection
 from projecthub.store.selections import checked_changes, in_chunks, rows_of
-from projecthub.store.tables import SEEN_AT, accounts, memberships, name_parts
+from projecthub.store.tables import SEEN_AT, accounts, memberships
 from projecthub.wire.ids import AccountId, ProjectId
 
 MAX_WORDS: Final = 100
@@ -59,6 +59,7 @@ _PASSWORD_HASH: Final = select(accounts.c.password_hash).where(accounts.c.accoun
 _MARK_ACTIVE: Final = (
     update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
 )
+_SEEN_BEFORE_MANY: Final = select(SEEN_AT).order_by(SEEN_AT.desc()).offset(COMMON).limit(1)
 
 
 class Accounts:
@@ -194,20 +195,31 @@ class Accounts:
         wanted = [words for term in terms if (words := [word for word in term if word])]
         found: dict[str, Account] = {}
         if emails:
-            found = await self._found(
-                _lower_email.in_([ascii_lower(email) for email in emails]), limit, include_unlisted
-            )
+            addresses = [ascii_lower(email) for email in emails]
+            found = await self._found(_lower_email.in_(addresses), limit, include_unlisted)
         if wanted:
-            by_name: ColumnElement[bool] = or_(*(and_(*map(_has, words)) for words in wanted))
-            lookup = await rarest(self._connection, wanted)
-            if lookup is not None:
-                ids = select(name_parts.c.account_id).where(lookup)
-                by_name = and_(by_name, accounts.c.account_id.in_(ids))
-            found |= await self._found(by_name, limit, include_unlisted)
+            found |= await self._named(wanted, limit, include_unlisted)
         return sorted(found.values(), key=_seen, reverse=True)[:limit]
 
-    async def _found(self, way: ColumnElement[bool], limit: int, include_unlisted: bool) -> dict[str, Account]:
-        statement = select(*_RECORD).where(_HERE, way)
+    async def _named(self, terms: Sequence[Sequence[str]], limit: int, include_unlisted: bool) -> dict[str, Account]:
+        """Of the accounts with all words of a term in their names those that were seen last."""
+        way = or_(*(and_(*map(_has, words)) for words in terms))
+        lookups = [await candidates(self._connection, words) for words in terms]
+        if not all(few for _, few in lookups):
+            since = (await self._connection.execute(_SEEN_BEFORE_MANY)).scalar()
+            recent = true() if since is None else since <= SEEN_AT
+            found = await self._found(and_(way, recent), limit, include_unlisted)
+            if since is None or len(found) == limit:
+                return found
+        few = union(*(lookup for lookup, _ in lookups)).subquery("few")
+        source = Following(few, accounts, accounts.c.account_id == few.c.account_id)
+        return await self._found(way, limit, include_unlisted, source)
+
+    async def _found(
+        self, way: ColumnElement[bool], limit: int, include_unlisted: bool, source: FromClause = accounts
+    ) -> dict[str, Account]:
+        """Accounts that a search may find, by their ids: those that were seen last."""
+        statement = select(*_RECORD).select_from(source).where(_HERE, way)
         if not include_unlisted:
             statement = statement.where(~accounts.c.unlisted)
         statement = statement.order_by(SEEN_AT.desc(), accounts.c.account_id.desc()).limit(limit)

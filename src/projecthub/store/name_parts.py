@@ -3,15 +3,15 @@
 From every position of every name (lower case, ``@`` before the user name) up to three characters are kept. A word of
 three characters or more is in a name only if each three characters of it are; a shorter one, if some part begins with
 it. Of all these parts the rarest is looked up. Where even that is common, the accounts that were seen last are looked
-through instead: so common a word is soon found often enough.
+through before: a common word is soon found often enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.store.tables import accounts, name_parts
@@ -20,9 +20,11 @@ from projecthub.wire.ids import AccountId
 LENGTH: Final = 3
 """Characters of a part at most."""
 COMMON: Final = 2000
-"""Accounts with a part from which on it is cheaper to look through those that were seen last."""
+"""Accounts from which on a part is common; and how many that were seen last are looked through then."""
 _MAX_PARTS: Final = 8
 """Parts of one word's that are counted: among so many one is rare, if any is."""
+_PROBES: Final = 2
+"""Parts beside the rarest that an account must have before its names are looked at."""
 _LAST: Final = "\U0010ffff"
 
 _NAMES: Final = select(accounts.c.first_name, accounts.c.last_name, accounts.c.name).where(
@@ -46,29 +48,30 @@ async def note_names(connection: AsyncConnection, account_id: AccountId) -> None
         await connection.execute(_NOTE, [{"part": part, "account_id": account_id} for part in sorted(parts)])
 
 
-async def rarest(connection: AsyncConnection, terms: Iterable[Sequence[str]]) -> ColumnElement[bool] | None:
-    """Which parts to look up for the accounts that have all words of one of the terms in their names.
+async def candidates(connection: AsyncConnection, words: Sequence[str]) -> tuple[Select[Any], bool]:
+    """How to find the accounts that may have all these words in their names.
 
     Args:
         connection: Where to ask.
-        terms: Of each, the words; none of them empty.
+        words: None of them empty.
 
     Returns:
-        A condition on `name_parts`; None: they are so common that it is of no use.
+        A query for ids of accounts, among them all that have the words; and whether they are few.
     """
-    chosen = []
-    for words in terms:
-        # The longest word is likely to be the rarest.
-        word = max(words, key=len).lower()
-        lookups = [name_parts.c.part == part for part in _spread(word)] or [_begins_with(word)]
-        counts = (
-            await connection.execute(select(*(_count(lookup).label(f"n{n}") for n, lookup in enumerate(lookups))))
-        ).one()
-        least = min(range(len(lookups)), key=lambda n: counts[n])
-        if counts[least] >= COMMON:
-            return None
-        chosen.append(lookups[least])
-    return or_(*chosen)
+    # The longest word is likely to have the rarest part.
+    word = max(words, key=len).lower()
+    parts = _spread(word)
+    if not parts:
+        lookup = and_(name_parts.c.part >= word, name_parts.c.part < word + _LAST)
+        (count,) = (await connection.execute(select(_count(lookup)))).one()
+        return select(name_parts.c.account_id).where(lookup), count < COMMON
+    counts = (await connection.execute(select(*(_count(name_parts.c.part == part) for part in parts)))).one()
+    first, *others = [parts[n] for n in sorted(range(len(parts)), key=lambda n: counts[n])]
+    found = select(name_parts.c.account_id).where(name_parts.c.part == first)
+    for other in others[:_PROBES]:
+        probed = name_parts.alias()
+        found = found.where(exists().where(probed.c.part == other, probed.c.account_id == name_parts.c.account_id))
+    return found, min(counts) < COMMON
 
 
 def _spread(word: str) -> list[str]:
@@ -76,10 +79,6 @@ def _spread(word: str) -> list[str]:
     parts = list(dict.fromkeys(word[start : start + LENGTH] for start in range(len(word) - LENGTH + 1)))
     step = -(-len(parts) // _MAX_PARTS) or 1
     return parts[::step]
-
-
-def _begins_with(word: str) -> ColumnElement[bool]:
-    return and_(name_parts.c.part >= word, name_parts.c.part < word + _LAST)
 
 
 def _count(lookup: ColumnElement[bool]) -> ColumnElement[int]:

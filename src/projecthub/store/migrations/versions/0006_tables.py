@@ -34,7 +34,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_name_parts_account_id", "name_parts", ["account_id"])
-    seen_at = sa.func.coalesce(sa.column("last_active_at"), sa.column("created_at"))
+    seen_at: sa.ColumnElement[int] = sa.func.coalesce(sa.column("last_active_at"), sa.column("created_at"))
     op.create_index("ix_accounts_seen_at", "accounts", [seen_at, "account_id"])
     _note_names()
 
