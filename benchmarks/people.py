@@ -152,11 +152,12 @@ def _key_check(table: Table, url: str, people: People, bare: Bare) -> None:
 def _bare_sqlite(path: str) -> Iterator[Bare]:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE IF NOT EXISTS bare_commits (x)")
     try:
         yield Bare(
             "SQLite",
             lambda statement, value: len(connection.execute(statement.format("?"), (value,)).fetchall()),
-            lambda: connection.execute("UPDATE counters SET value = value"),
+            lambda: connection.execute("INSERT INTO bare_commits VALUES (1)"),
         )
     finally:
         connection.close()
@@ -165,11 +166,12 @@ def _bare_sqlite(path: str) -> Iterator[Bare]:
 @contextmanager
 def _bare_postgresql(url: str, runner: asyncio.Runner) -> Iterator[Bare]:
     connection: Any = runner.run(asyncpg.connect(url))
+    runner.run(connection.execute("CREATE TABLE IF NOT EXISTS bare_commits (x int)"))
     try:
         yield Bare(
             "PostgreSQL",
             lambda statement, value: len(runner.run(connection.fetch(statement.format("$1"), value))),
-            lambda: runner.run(connection.execute("UPDATE counters SET value = value")),
+            lambda: runner.run(connection.execute("INSERT INTO bare_commits VALUES (1)")),
         )
     finally:
         runner.run(connection.close())

@@ -242,7 +242,7 @@ async def test_a_search_finds_what_a_look_at_all_would_find(
     """However rare or common the words are. Every example adds to the people of those before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(name_parts, "COMMON", common)
-        patch.setattr(accounts_module, "_SEEN_BEFORE_MANY", accounts_module._SEEN_BEFORE_MANY.offset(common))
+        patch.setattr(accounts_module, "_RECENT_SINCE", accounts_module._RECENT_SINCE.offset(common))
         for number, (first, last) in enumerate(people):
             await add_account(store, first_name=first, last_name=last, last_active_at=NOW + timedelta(seconds=number))
         async with store.read() as tx:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict, InvalidArgument, NotFound
 from projecthub.store.expressions import Following, UnicodeLower, upserting
-from projecthub.store.name_parts import COMMON, candidates, note_names
+from projecthub.store.name_parts import RECENT, candidates, note_names
 from projecthub.store.records import Account, Selection
 from projecthub.store.selections import checked_changes, in_chunks, rows_of
 from projecthub.store.tables import SEEN_AT, accounts, memberships
@@ -59,7 +59,7 @@ _PASSWORD_HASH: Final = select(accounts.c.password_hash).where(accounts.c.accoun
 _MARK_ACTIVE: Final = (
     update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
 )
-_SEEN_BEFORE_MANY: Final = select(SEEN_AT).order_by(SEEN_AT.desc()).offset(COMMON).limit(1)
+_RECENT_SINCE: Final = select(SEEN_AT).order_by(SEEN_AT.desc()).offset(RECENT).limit(1)
 
 
 class Accounts:
@@ -206,7 +206,7 @@ class Accounts:
         way = or_(*(and_(*map(_has, words)) for words in terms))
         lookups = [await candidates(self._connection, words) for words in terms]
         if not all(few for _, few in lookups):
-            since = (await self._connection.execute(_SEEN_BEFORE_MANY)).scalar()
+            since = (await self._connection.execute(_RECENT_SINCE)).scalar()
             recent = true() if since is None else since <= SEEN_AT
             found = await self._found(and_(way, recent), limit, include_unlisted)
             if since is None or len(found) == limit:

@@ -20,7 +20,9 @@ from projecthub.wire.ids import AccountId
 LENGTH: Final = 3
 """Characters of a part at most."""
 COMMON: Final = 2000
-"""Accounts from which on a part is common; and how many that were seen last are looked through then."""
+"""Accounts from which on a part is common."""
+RECENT: Final = 5000
+"""Accounts, those that were seen last, that are looked through before a common part is looked up."""
 _MAX_PARTS: Final = 8
 """Parts of one word's that are counted: among so many one is rare, if any is."""
 _PROBES: Final = 2
@@ -64,7 +66,7 @@ async def candidates(connection: AsyncConnection, words: Sequence[str]) -> tuple
     if not parts:
         lookup = and_(name_parts.c.part >= word, name_parts.c.part < word + _LAST)
         (count,) = (await connection.execute(select(_count(lookup)))).one()
-        return select(name_parts.c.account_id).where(lookup), count < COMMON
+        return select(name_parts.c.account_id).distinct().where(lookup), count < COMMON
     counts = (await connection.execute(select(*(_count(name_parts.c.part == part) for part in parts)))).one()
     first, *others = [parts[n] for n in sorted(range(len(parts)), key=lambda n: counts[n])]
     found = select(name_parts.c.account_id).where(name_parts.c.part == first)
