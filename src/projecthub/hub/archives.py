@@ -112,6 +112,7 @@ class Archives:
             length: How many they are, if known.
 
         Raises:
+            PermissionDenied, Conflict: The caller is not on the project any more, or it was deleted meanwhile.
             HubError: See `Unpacking.steps <projecthub.files.unpacking.Unpacking.steps>`; nothing was changed.
         """
         home = await self._workplaces.home(caller, project)
@@ -123,7 +124,8 @@ class Archives:
                 async for piece in gathered(chunks):
                     allowance.take(len(piece))
                     await run(home, functools.partial(staged.write, piece))
-                allowance.taken = 0  # the archive goes; what is in it comes into its room
+                await self._workplaces.require_access(caller, project)  # it may have come for hours
+                allowance.begin_again()  # the archive goes; what is in it comes into its room
                 unpacking = Unpacking(home, inner, allowance.take)
                 async with contextlib.aclosing(self._workplaces.pieces(unpacking.steps(staged.fd, form))) as steps:
                     async for _ in steps:

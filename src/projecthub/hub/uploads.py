@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound
-from projecthub.files import uploads
+from projecthub.files import staging, uploads
 from projecthub.files.changes import write_all
 from projecthub.files.paths import shown
 from projecthub.hub.files import Precondition, gathered
@@ -128,7 +128,7 @@ class Uploads:
     async def sweep(self) -> None:
         """Finish uploads of which all is there, and forget those to which nothing was added for long.
 
-        In the next few hundred homes.
+        Remove what killed hubs have left in staging directories, too. In the next few hundred homes.
         """
         homes, now = self._workplaces.homes, self._workplaces.clock.now()
 
@@ -139,6 +139,7 @@ class Uploads:
                     home = homes.found(project_id)
                     uploads.finish_complete(home, lambda upload: _condition(upload).check)
                     uploads.expire(home, now)
+                    staging.sweep(home.staging)
                 except (HubError, OSError) as error:
                     _log.warning("uploads.not_swept", project_id=project_id, error=str(error))
             self._swept = ids[-1] if len(ids) == _HOMES_A_SWEEP else ""

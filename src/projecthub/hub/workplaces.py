@@ -56,6 +56,15 @@ class Workplaces:
         await self._calls.touch(caller, project)
         return await self.homes.opened(project)
 
+    async def require_access(self, caller: Principal, project: Project) -> None:
+        """See that somebody who has sent for long may still do what they are about to do.
+
+        Raises:
+            PermissionDenied: The caller is not on the project any more.
+            Conflict: The project is deleted.
+        """
+        await self._calls.access(caller, project.project_id)
+
     async def run(self, home: Home | None, work: Callable[[], T]) -> T:
         """Do blocking work.
 
