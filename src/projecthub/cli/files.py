@@ -81,8 +81,8 @@ def put(
 ) -> None:
     """Upload. What is there is replaced.
 
-    When the connection is lost, a file goes on where it was; a directory, which is sent as one archive, is whole in the
-    project or unchanged. A command that was ended begins anew.
+    When the connection is lost, or the command was ended and is given again within 24 hours, a file goes on where it
+    was; a directory, which is sent as one archive, is whole in the project or unchanged.
     """
     if path.endswith("/"):
         path += source.name
@@ -129,8 +129,8 @@ def get(
 ) -> None:
     """Download. What is there is replaced.
 
-    When the connection is lost, a file goes on where it was; a directory comes as one archive, which begins anew, and
-    so does a command that was ended.
+    When the connection is lost, or the command was ended and is given again, a file goes on where it was, from a part
+    that is beside FILE until then; a directory comes as one archive, which begins anew.
     """
     with _project(context, project, as_json) as (session, inside):
         if str(target) == "-":
