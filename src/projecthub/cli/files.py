@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,9 +58,10 @@ def list_files(
 
 
 def _shown(entry: Any) -> str:
+    name = os.fsencode(entry["name"]).decode(errors="backslashreplace")
     if entry["link_target"] is not None:
-        return f"{entry['name']} -> {entry['link_target']}"
-    return f"{entry['name']}/" if entry["kind"] == "directory" else str(entry["name"])
+        return f"{name} -> {entry['link_target']}"
+    return f"{name}/" if entry["kind"] == "directory" else name
 
 
 @files.command("cat")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import IO, Protocol
 
+from projecthub.client.names import to_bytes
 from projecthub.client.transfers import PIECE_BYTES, to_digest
 from projecthub.errors import HubError, TransportError
 
@@ -128,7 +129,7 @@ class Part(Passing):
         self.at, self._hasher = 0, hashlib.sha256()
 
     def _open(self, etag: str) -> None:
-        name = hashlib.sha256(f"{self._source}\n{etag}".encode()).hexdigest()[:16]
+        name = hashlib.sha256(to_bytes(f"{self._source}\n{etag}")).hexdigest()[:16]
         place = self._target.with_name(f".{self._target.name}.part-{name}")
         held = _held(place)
         if held is None:  # another process is about the same

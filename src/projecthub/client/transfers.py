@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
+from projecthub.client.names import to_bytes
+
 PIECE_BYTES: Final = 1024 * 1024
 SMALL_BYTES: Final = 8 * 1024 * 1024
 """What is no larger is sent in one request."""
@@ -47,7 +49,7 @@ def remaining(file: IO[bytes]) -> int | None:
 def metadata(values: dict[str, Any]) -> str:
     """The `Upload-Metadata` of tus; what is None is left out."""
     pairs = {name: str(value) for name, value in values.items() if value is not None}
-    return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in pairs.items())
+    return ",".join(f"{name} {base64.b64encode(to_bytes(value)).decode()}" for name, value in pairs.items())
 
 
 def fingerprint(source: Local, mode: int | None) -> str | None:

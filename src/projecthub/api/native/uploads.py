@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from projecthub.api.native.callers import AnyMember
 from projecthub.api.native.downloads import from_digest
+from projecthub.api.native.paths import in_query
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.errors import Conflict, InvalidArgument
 from projecthub.files.paths import shown
@@ -74,9 +75,12 @@ async def _offer(member: AnyMember) -> Response:
 
 
 async def _list(
-    member: AnyMember, path: Annotated[str | None, Query(description="Only those to this path.")] = None
+    request: Request,
+    member: AnyMember,
+    path: Annotated[str | None, Query(description="Only those to this path.")] = None,
 ) -> UnfinishedUploads:
-    found = await member.services.uploads.unfinished(member.caller, member.project, path)
+    exact = in_query(request, "path") or path
+    found = await member.services.uploads.unfinished(member.caller, member.project, exact)
     return UnfinishedUploads(
         uploads=[
             UnfinishedUpload(
@@ -173,7 +177,9 @@ def _metadata(header: str) -> dict[str, str]:
     for pair in header.split(","):
         name, _, value = pair.strip().partition(" ")
         try:
-            found[name] = base64.b64decode(value, validate=True).decode()
+            found[name] = base64.b64decode(value, validate=True).decode(
+                errors="surrogateescape" if name == "path" else "strict"
+            )
         except (binascii.Error, ValueError) as error:
             raise InvalidArgument(f"upload-metadata '{name[:50]}' is no base64 of UTF-8 text") from error
     return found

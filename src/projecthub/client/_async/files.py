@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.directories import DirectoryPacking, Transferred, receiving, unpack
+from projecthub.client.names import in_body, named
 from projecthub.client.parts import Part, Passing, Receiver
 from projecthub.client.retries import pauses_s
 from projecthub.client.transfers import (
@@ -79,6 +80,8 @@ class AsyncProjectTrash:
 class AsyncProjectFiles:
     """The files of a project, whether it runs or not. Paths are relative to its home.
 
+    Names may be any bytes: what is no UTF-8 in them is half of a character, as in names that Python's ``os`` gives.
+
     Files on this machine are read and written in the calling thread, in pieces of 1 MiB.
 
     Attributes:
@@ -103,7 +106,7 @@ class AsyncProjectFiles:
         while True:
             params = {"path": path, "hidden": str(hidden).lower(), "limit": 10_000, "after": after}
             page = await self._json("GET", "files", params=params)
-            found += page["entries"]
+            found += [named(entry) for entry in page["entries"]]
             if page["next"] is None:
                 return found
             after = page["next"]
@@ -115,7 +118,7 @@ class AsyncProjectFiles:
             NotFound: Nothing is there.
         """
         reply: shapes.FileInfo = await self._json("GET", "files/stat", params={"path": path})
-        return reply
+        return named(reply)
 
     async def read_bytes(self, path: str) -> bytes:
         """The content of a file.
@@ -387,7 +390,7 @@ class AsyncProjectFiles:
             NotFound: It is not there.
             Conflict: Something has that path.
         """
-        await self._json("POST", "files/move", json={"src": src, "dest": dest})
+        await self._json("POST", "files/move", json=in_body(src=src, dest=dest))
 
     async def rename(self, src: str, dest: str) -> None:
         """The same as `move`."""
@@ -395,7 +398,7 @@ class AsyncProjectFiles:
 
     async def copy(self, src: str, dest: str) -> None:
         """Copy a file, or what is in a directory, within the project."""
-        await self._json("POST", "files/copy", json={"src": src, "dest": dest})
+        await self._json("POST", "files/copy", json=in_body(src=src, dest=dest))
 
     async def mkdir(self, path: str) -> None:
         """Make a directory, and those above it; one that is there is fine.
@@ -403,7 +406,7 @@ class AsyncProjectFiles:
         Raises:
             Conflict: Something else is there.
         """
-        await self._json("POST", "files/directories", json={"path": path})
+        await self._json("POST", "files/directories", json=in_body(path=path))
 
     async def _place(self, path: str) -> str:
         return f"projects/{await self._project._own_id()}/{path}"

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from projecthub.client._sync.connection import Connection
 from projecthub.client.directories import DirectoryPacking, Transferred, receiving, unpack
+from projecthub.client.names import in_body, named
 from projecthub.client.parts import Part, Passing, Receiver
 from projecthub.client.retries import pauses_s
 from projecthub.client.transfers import (
@@ -80,6 +81,8 @@ class ProjectTrash:
 class ProjectFiles:
     """The files of a project, whether it runs or not. Paths are relative to its home.
 
+    Names may be any bytes: what is no UTF-8 in them is half of a character, as in names that Python's ``os`` gives.
+
     Files on this machine are read and written in the calling thread, in pieces of 1 MiB.
 
     Attributes:
@@ -104,7 +107,7 @@ class ProjectFiles:
         while True:
             params = {"path": path, "hidden": str(hidden).lower(), "limit": 10_000, "after": after}
             page = self._json("GET", "files", params=params)
-            found += page["entries"]
+            found += [named(entry) for entry in page["entries"]]
             if page["next"] is None:
                 return found
             after = page["next"]
@@ -116,7 +119,7 @@ class ProjectFiles:
             NotFound: Nothing is there.
         """
         reply: shapes.FileInfo = self._json("GET", "files/stat", params={"path": path})
-        return reply
+        return named(reply)
 
     def read_bytes(self, path: str) -> bytes:
         """The content of a file.
@@ -382,7 +385,7 @@ class ProjectFiles:
             NotFound: It is not there.
             Conflict: Something has that path.
         """
-        self._json("POST", "files/move", json={"src": src, "dest": dest})
+        self._json("POST", "files/move", json=in_body(src=src, dest=dest))
 
     def rename(self, src: str, dest: str) -> None:
         """The same as `move`."""
@@ -390,7 +393,7 @@ class ProjectFiles:
 
     def copy(self, src: str, dest: str) -> None:
         """Copy a file, or what is in a directory, within the project."""
-        self._json("POST", "files/copy", json={"src": src, "dest": dest})
+        self._json("POST", "files/copy", json=in_body(src=src, dest=dest))
 
     def mkdir(self, path: str) -> None:
         """Make a directory, and those above it; one that is there is fine.
@@ -398,7 +401,7 @@ class ProjectFiles:
         Raises:
             Conflict: Something else is there.
         """
-        self._json("POST", "files/directories", json={"path": path})
+        self._json("POST", "files/directories", json=in_body(path=path))
 
     def _place(self, path: str) -> str:
         return f"projects/{self._project._own_id()}/{path}"
