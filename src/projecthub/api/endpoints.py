@@ -26,7 +26,7 @@ from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import BadBody, Parameters, RpcRequest, read_key, read_parameters
 from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, StoreUnavailable, UnknownMethod
 from projecthub.wire.errors import CODE_HEADER, to_text
-from projecthub.wire.methods import METHODS, Endpoint
+from projecthub.wire.methods import METHODS, Ability, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -148,9 +148,9 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         timeout_s = parameters.timeout_s(subject)
         if parameters.values.get("compute_server_id"):
             raise InvalidArgument("this hub has no compute servers; leave compute_server_id out, or give 0")
-        project = await services.calls.access(caller, project_id)
-        progress.in_method = True
         method = METHODS[Endpoint.PROJECT].get(name)
+        project = await services.calls.access(caller, project_id, method.needs if method else Ability.READ)
+        progress.in_method = True
         if method is None:
             raise UnknownMethod(f"unknown function '{name[:200]}'")
         progress.label = f"project {name}"

@@ -20,6 +20,7 @@ from projecthub.files.places import opened_home, told
 from projecthub.files.unpacking import Unpacked, Unpacking
 from projecthub.hub.files import gathered
 from projecthub.hub.workplaces import path_in
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -124,7 +125,7 @@ class Archives:
                 async for piece in gathered(chunks):
                     allowance.take(len(piece))
                     await run(home, functools.partial(staged.write, piece))
-                await self._workplaces.require_access(caller, project)  # it may have come for hours
+                await self._workplaces.require_access(caller, project, Ability.WRITE)  # it may have come for hours
                 allowance.begin_again()  # the archive goes; what is in it comes into its room
                 unpacking = Unpacking(home, inner, allowance.take)
                 async with contextlib.aclosing(self._workplaces.pieces(unpacking.steps(staged.fd, form))) as steps:

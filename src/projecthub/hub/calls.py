@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from projecthub.store import Store
     from projecthub.store.records import Project
     from projecthub.wire.ids import AccountId, ProjectId
+    from projecthub.wire.methods import Ability
 
 TOUCH_EVERY: Final = timedelta(seconds=15)
 """Activity is written at most this often for each account and project, so that a loop of calls is not one of writes."""
@@ -66,15 +67,15 @@ class ProjectCalls:
             raise PermissionDenied("project specific api key must match requested project")
         return checked
 
-    async def access(self, caller: Principal, project_id: ProjectId) -> Project:
-        """The project, for whoever may call into it.
+    async def access(self, caller: Principal, project_id: ProjectId, needs: Ability) -> Project:
+        """The project, for whoever may make calls into it that need this ability.
 
         Raises:
-            PermissionDenied: The caller is not on the project.
+            PermissionDenied: The caller is not on the project, or has not the role for it.
             Conflict: The project is deleted.
         """
         async with self._store.read() as tx:
-            access = await member_access(tx, caller, project_id, "user must be a collaborator on the project")
+            access = await member_access(tx, caller, project_id, "user must be a collaborator on the project", needs)
         not_deleted(access.project)
         return access.project
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from projecthub.errors import InvalidArgument, NotFound
 from projecthub.hub.permissions import account_id_of, may_add, may_remove, member_access, project_id_of
 from projecthub.wire import shapes
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,7 @@ class Collaborators:
         self, tx: Transaction, caller: Principal, project: object, account: object
     ) -> tuple[ProjectId, AccountId]:
         project_id = project_id_of(project, "Invalid project_id: {value}")
-        access = await member_access(tx, caller, project_id, "user must be a collaborator")
+        access = await member_access(tx, caller, project_id, "user must be a collaborator", Ability.MANAGE)
         target = account_id_of(account, "Invalid account_id: {value}")
         may_remove(access, caller, target, await tx.collaborators.role(project_id, target))
         await tx.collaborators.remove(project_id, target)

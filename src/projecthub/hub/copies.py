@@ -12,6 +12,7 @@ from projecthub.files import CopyOptions
 from projecthub.files.paths import shown
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 from projecthub.wire import shapes
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
@@ -51,9 +52,9 @@ class Copies:
             raise InvalidArgument(f"timeout is {request.timeout}; give a number of seconds above 0")
         async with self._store.read() as tx:
             message = "user must be collaborator on source project"
-            source_project = (await member_access(tx, caller, source, message)).project
+            source_project = (await member_access(tx, caller, source, message, Ability.READ)).project
             message = "user must be collaborator on target project"
-            target_project = (await member_access(tx, caller, target, message)).project
+            target_project = (await member_access(tx, caller, target, message, Ability.WRITE)).project
         not_deleted(target_project)
         target_path = request.src_path if request.target_path is None else request.target_path
         options = CopyOptions(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from projecthub.errors import InvalidArgument, ServerLost
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
+from projecthub.wire.methods import Ability
 from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Jupyter:
         checked = project_id_of(project_id)
         async with self._store.read() as tx:
             denial = "permission denied -- user must be collaborator on project"
-            project = (await member_access(tx, caller, checked, denial)).project
+            project = (await member_access(tx, caller, checked, denial, Ability.RUN)).project
         not_deleted(project)
         await self._calls.wake(caller, project)
         return checked

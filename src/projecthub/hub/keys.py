@@ -22,6 +22,7 @@ from projecthub.hub.permissions import account_id_of, member_access, project_id_
 from projecthub.hub.principals import Principal
 from projecthub.hub.times import parse_time
 from projecthub.wire import shapes
+from projecthub.wire.methods import Ability
 from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ class Keys:
 
     async def _managed_project(self, tx: Transaction, caller: Principal, project_id: str) -> ProjectId:
         checked = project_id_of(project_id)
-        await member_access(tx, caller, checked, _NOT_ON_PROJECT)
+        await member_access(tx, caller, checked, _NOT_ON_PROJECT, Ability.MANAGE)
         return checked
 
     async def _managed(self, tx: Transaction, caller: Principal, id: int, project_id: str | None) -> Key | None:

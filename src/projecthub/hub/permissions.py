@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Final
 from projecthub.errors import Conflict, InvalidArgument, NotFound, OwnershipDenied, PermissionDenied
 from projecthub.store.records import Role
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
     from projecthub.store import Transaction
     from projecthub.store.records import Access, Account, Project
+
+_ABILITIES: Final = {
+    Role.OWNER: frozenset(Ability),
+    Role.COLLABORATOR: frozenset(Ability),
+}
+"""What each role may do on a project. Which people it may manage is told by `may_add` and `may_remove`."""
 
 BAD_UUID: Final = "invalid account_id or project_id -- all must be valid uuid's"
 
@@ -37,14 +44,21 @@ def account_id_of(value: object, message: str) -> AccountId:
     return AccountId(value.lower())
 
 
-async def member_access(tx: Transaction, caller: Principal, project_id: ProjectId, message: str) -> Access:
-    """The project, for one of its owners or collaborators. Site admins get no bypass.
+def is_able(role: Role | None, needs: Ability) -> bool:
+    """Whether who has this role on a project may do what needs this ability."""
+    return role is not None and needs in _ABILITIES[role]
+
+
+async def member_access(
+    tx: Transaction, caller: Principal, project_id: ProjectId, message: str, needs: Ability
+) -> Access:
+    """The project, for those of its people whose role allows this. Site admins get no bypass.
 
     Raises:
-        PermissionDenied: The caller is neither, or there is no such project; with ``message``.
+        PermissionDenied: The caller is none of them, or there is no such project; with ``message``.
     """
     access = await tx.projects.access(project_id, caller.account_id)
-    if access is None or access.role is None:
+    if access is None or not is_able(access.role, needs):
         raise PermissionDenied(message)
     return access
 

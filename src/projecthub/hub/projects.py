@@ -15,6 +15,7 @@ from projecthub.hub.permissions import admins_only, may_delete, member_access, n
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, ProjectId
+from projecthub.wire.methods import Ability
 from projecthub.wire.units import MEGABYTE, to_iso, to_mb, to_ms
 
 if TYPE_CHECKING:
@@ -61,19 +62,19 @@ class Projects:
 
     async def start(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Have a project running. See `Lifecycle.start` for the errors."""
-        project = await self._of_member(caller, project_id, "must be collaborator on project to start it")
+        project = await self._of_member(caller, project_id, "must be collaborator on project to start it", Ability.RUN)
         return state_of(await self._lifecycle.start(project, by=caller.account_id))
 
     async def stop(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Have a project stopped."""
-        project = await self._of_member(caller, project_id, "must be collaborator on project to stop it")
+        project = await self._of_member(caller, project_id, "must be collaborator on project to stop it", Ability.RUN)
         if project.state is State.STOPPED and project.desired == "stopped":
             return state_of(project)
         return state_of(await self._lifecycle.stop(project.project_id, by=caller.account_id))
 
     async def restart(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Stop a project if it runs, and have it running again."""
-        project = await self._of_member(caller, project_id, "must be collaborator on project to start it")
+        project = await self._of_member(caller, project_id, "must be collaborator on project to start it", Ability.RUN)
         return state_of(await self._lifecycle.restart(project, by=caller.account_id))
 
     async def stop_all(self, caller: Principal) -> shapes.StoppedAll:
@@ -86,14 +87,18 @@ class Projects:
         """Mark a project as used now, and have it running."""
         checked = project_id_of(project_id)
         async with self._store.write() as tx:
-            access = await member_access(tx, caller, checked, "must be collaborator on project to touch it")
+            access = await member_access(
+                tx, caller, checked, "must be collaborator on project to touch it", Ability.RUN
+            )
             not_deleted(access.project)
             await tx.projects.touch(checked, caller.account_id, self._clock.now())
         return state_of(await self._lifecycle.start(access.project, by=caller.account_id))
 
     async def state(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Whether a project runs, and since when."""
-        return state_of(await self._of_member(caller, project_id, "must be collaborator on project to get state"))
+        return state_of(
+            await self._of_member(caller, project_id, "must be collaborator on project to get state", Ability.READ)
+        )
 
     async def idle(self, caller: Principal, project_id: object) -> shapes.Idle:
         """Since when a project is not used, and when it would be stopped for that.
@@ -101,7 +106,9 @@ class Projects:
         Raises:
             Conflict: It does not run; with how it was stopped.
         """
-        project = await self._of_member(caller, project_id, "must be collaborator on project to get status")
+        project = await self._of_member(
+            caller, project_id, "must be collaborator on project to get status", Ability.READ
+        )
         instance = self._lifecycle.instance(project.project_id)
         if instance is None:
             raise Conflict(f"project '{project.project_id}' does not run{await self._last_stop(project)}")
@@ -119,7 +126,9 @@ class Projects:
 
     async def status(self, caller: Principal, project_id: object) -> shapes.ProjectStatus:
         """What a project uses. Of one that does not run only what concerns its home."""
-        project = await self._of_member(caller, project_id, "must be collaborator on project to get status")
+        project = await self._of_member(
+            caller, project_id, "must be collaborator on project to get status", Ability.READ
+        )
         instance = self._lifecycle.instance(project.project_id)
         if instance is None:
             return await self._disk_status(project)
@@ -158,10 +167,10 @@ class Projects:
             status["disk_full"] = True
         return status
 
-    async def _of_member(self, caller: Principal, project_id: object, message: str) -> Project:
+    async def _of_member(self, caller: Principal, project_id: object, message: str, needs: Ability) -> Project:
         checked = project_id_of(project_id)
         async with self._store.read() as tx:
-            return (await member_access(tx, caller, checked, message)).project
+            return (await member_access(tx, caller, checked, message, needs)).project
 
     # -- deleting ----------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
     from projecthub.store.records import Project
+    from projecthub.wire.methods import Ability
 
 T = TypeVar("T")
 
@@ -56,14 +57,14 @@ class Workplaces:
         await self._calls.touch(caller, project)
         return await self.homes.opened(project)
 
-    async def require_access(self, caller: Principal, project: Project) -> None:
+    async def require_access(self, caller: Principal, project: Project, needs: Ability) -> None:
         """See that somebody who has sent for long may still do what they are about to do.
 
         Raises:
-            PermissionDenied: The caller is not on the project any more.
+            PermissionDenied: The caller is not on the project any more, or has lost the role for it.
             Conflict: The project is deleted.
         """
-        await self._calls.access(caller, project.project_id)
+        await self._calls.access(caller, project.project_id, needs)
 
     async def run(self, home: Home | None, work: Callable[[], T]) -> T:
         """Do blocking work.

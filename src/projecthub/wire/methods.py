@@ -27,6 +27,22 @@ class Caller(StrEnum):
     ADMIN = "a site admin"
 
 
+class Ability(StrEnum):
+    """What a call does, as far as rights are concerned: a person's role and the scopes of a key are sets of these."""
+
+    READ = "read"
+    """Look at things."""
+    RUN = "run"
+    """Start and stop projects, run code in them."""
+    WRITE = "write"
+    """Change files."""
+    MANAGE = "manage"
+    """Change projects, people, keys, licenses."""
+
+
+READ, RUN, WRITE, MANAGE = Ability.READ, Ability.RUN, Ability.WRITE, Ability.MANAGE
+
+
 class Form(StrEnum):
     """How the arguments stand in ``args``."""
 
@@ -45,6 +61,7 @@ class Method:
         arguments: Dataclass of its arguments.
         reply: Type of its reply.
         caller: Who may call it.
+        needs: What the caller must be able to do, by role and by key.
         source: Where it is specified.
         form: How the arguments stand on the wire.
     """
@@ -54,73 +71,82 @@ class Method:
     arguments: type
     reply: Any
     caller: Caller
+    needs: Ability
     source: str
     form: Form = Form.OBJECT
 
 
-def _file(name: str, arguments: type, reply: Any, form: Form = Form.OBJECT) -> Method:
-    return Method(f"system.{name}", Endpoint.PROJECT, arguments, reply, Caller.MEMBER, "Wire contract 5.5", form)
+def _file(name: str, arguments: type, reply: Any, needs: Ability, form: Form = Form.OBJECT) -> Method:
+    source = "Wire contract 5.5"
+    return Method(f"system.{name}", Endpoint.PROJECT, arguments, reply, Caller.MEMBER, needs, source, form)
 
 
-def _hub(name: str, arguments: type, reply: Any, caller: Caller, source: str, form: Form = Form.OBJECT) -> Method:
-    return Method(name, Endpoint.HUB, arguments, reply, caller, source, form)
+def _hub(
+    name: str, arguments: type, reply: Any, caller: Caller, needs: Ability, source: str, form: Form = Form.OBJECT
+) -> Method:
+    return Method(name, Endpoint.HUB, arguments, reply, caller, needs, source, form)
 
 
 _ROWS: Final = (
-    _hub("system.ping", shapes.NoArguments, shapes.Ping, Caller.ACCOUNT, "Wire contract 5.1"),
-    _hub("system.test", shapes.NoArguments, shapes.Test, Caller.ACCOUNT, "Wire contract 5.1"),
-    _hub("system.getNames", shapes.Names, dict[str, shapes.UserName], Caller.ACCOUNT, "Wire contract 5.1", Form.LIST),
-    _hub("system.userSearch", shapes.UserSearch, list[shapes.User], Caller.ACCOUNT, "Wire contract 5.1"),
-    _hub("system.manageApiKeys", shapes.ManageApiKeys, list[shapes.ApiKey] | None, Caller.ACCOUNT, "Wire contract 1.3"),
-    _hub("db.userQuery", shapes.UserQuery, dict[str, Any] | list[Any], Caller.ACCOUNT, "Wire contract 3"),
-    _hub("projects.createProject", shapes.CreateProject, str, Caller.ACCOUNT, "Wire contract 2.2"),
-    _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, "Wire contract 2.3"),
-    _hub("projects.addCollaborator", shapes.AddCollaborator, shapes.AddedCollaborators, Caller.MEMBER,
+    _hub("system.ping", shapes.NoArguments, shapes.Ping, Caller.ACCOUNT, READ, "Wire contract 5.1"),
+    _hub("system.test", shapes.NoArguments, shapes.Test, Caller.ACCOUNT, READ, "Wire contract 5.1"),
+    _hub("system.getNames", shapes.Names, dict[str, shapes.UserName], Caller.ACCOUNT, READ, "Wire contract 5.1",
+         Form.LIST),
+    _hub("system.userSearch", shapes.UserSearch, list[shapes.User], Caller.ACCOUNT, READ, "Wire contract 5.1"),
+    _hub("system.manageApiKeys", shapes.ManageApiKeys, list[shapes.ApiKey] | None, Caller.ACCOUNT, MANAGE,
+         "Wire contract 1.3"),
+    _hub("db.userQuery", shapes.UserQuery, dict[str, Any] | list[Any], Caller.ACCOUNT, READ, "Wire contract 3"),
+    _hub("projects.createProject", shapes.CreateProject, str, Caller.ACCOUNT, MANAGE, "Wire contract 2.2"),
+    _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, WRITE,
+         "Wire contract 2.3"),
+    _hub("projects.addCollaborator", shapes.AddCollaborator, shapes.AddedCollaborators, Caller.MEMBER, MANAGE,
          "Wire contract 2.4", Form.OPTS),
-    _hub("projects.removeCollaborator", shapes.RemoveCollaborator, shapes.RemovedCollaborator, Caller.MEMBER,
+    _hub("projects.removeCollaborator", shapes.RemoveCollaborator, shapes.RemovedCollaborator, Caller.MEMBER, MANAGE,
          "Wire contract 2.5", Form.OPTS),
-    _hub("projects.start", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.6"),
-    _hub("projects.stop", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.7"),
-    _hub("projects.restart", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "docs/wire-extensions.md"),
-    _hub("projects.stopAll", shapes.NoArguments, shapes.StoppedAll, Caller.ADMIN, "docs/wire-extensions.md"),
-    _hub("projects.deleteProject", shapes.ProjectOnly, shapes.Deleted, Caller.MEMBER, "Wire contract 2.8"),
-    _hub("projects.state", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.9"),
-    _hub("projects.status", shapes.ProjectOnly, shapes.ProjectStatus, Caller.MEMBER, "Wire contract 2.10"),
-    _hub("projects.idle", shapes.ProjectOnly, shapes.Idle, Caller.MEMBER, "docs/wire-extensions.md"),
-    _hub("projects.touch", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, "Wire contract 2.11"),
-    _hub("projects.setQuotas", shapes.SetQuotas, None, Caller.ADMIN, "Wire contract 5.2"),
-    _hub("projects.addLicense", shapes.ProjectLicense, shapes.LicenseChange, Caller.MEMBER, "docs/wire-extensions.md"),
-    _hub("projects.removeLicense", shapes.ProjectLicense, shapes.LicenseChange, Caller.MEMBER,
+    _hub("projects.start", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.6"),
+    _hub("projects.stop", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.7"),
+    _hub("projects.restart", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "docs/wire-extensions.md"),
+    _hub("projects.stopAll", shapes.NoArguments, shapes.StoppedAll, Caller.ADMIN, MANAGE, "docs/wire-extensions.md"),
+    _hub("projects.deleteProject", shapes.ProjectOnly, shapes.Deleted, Caller.MEMBER, MANAGE, "Wire contract 2.8"),
+    _hub("projects.state", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, READ, "Wire contract 2.9"),
+    _hub("projects.status", shapes.ProjectOnly, shapes.ProjectStatus, Caller.MEMBER, READ, "Wire contract 2.10"),
+    _hub("projects.idle", shapes.ProjectOnly, shapes.Idle, Caller.MEMBER, READ, "docs/wire-extensions.md"),
+    _hub("projects.touch", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.11"),
+    _hub("projects.setQuotas", shapes.SetQuotas, None, Caller.ADMIN, MANAGE, "Wire contract 5.2"),
+    _hub("projects.addLicense", shapes.ProjectLicense, shapes.LicenseChange, Caller.MEMBER, MANAGE,
          "docs/wire-extensions.md"),
-    _hub("licenses.create", shapes.CreateLicense, shapes.License, Caller.ADMIN, "docs/wire-extensions.md"),
-    _hub("licenses.list", shapes.ListLicenses, list[shapes.License], Caller.ADMIN, "docs/wire-extensions.md"),
-    _hub("licenses.get", shapes.LicenseOnly, shapes.License, Caller.ADMIN, "docs/wire-extensions.md"),
-    _hub("licenses.update", shapes.UpdateLicense, shapes.License, Caller.ADMIN, "docs/wire-extensions.md"),
-    _hub("licenses.end", shapes.LicenseOnly, shapes.License, Caller.ADMIN, "docs/wire-extensions.md"),
-    _hub("accounts.create", shapes.CreateAccount, shapes.Account, Caller.ADMIN, "docs/wire-extensions.md"),
-    _hub("accounts.list", shapes.ListAccounts, list[shapes.Account], Caller.ADMIN, "docs/wire-extensions.md"),
-    _hub("keys.create", shapes.CreateKey, shapes.ApiKey, Caller.ACCOUNT, "docs/wire-extensions.md"),
-    _hub("keys.list", shapes.ListKeys, list[shapes.ApiKey], Caller.ACCOUNT, "docs/wire-extensions.md"),
-    _hub("keys.revoke", shapes.RevokeKey, shapes.Revoked, Caller.ACCOUNT, "docs/wire-extensions.md"),
-    _hub("jupyter.kernels", shapes.JupyterSpecs, list[shapes.JupyterKernelSpec], Caller.MEMBER, "Wire contract 5.3"),
-    _hub("jupyter.execute", shapes.JupyterRun, shapes.JupyterResult | None, Caller.MEMBER, "Wire contract 5.3"),
-    Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, "Wire contract 5.5"),
-    Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, "Wire contract 5.5"),
-    Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, "Wire contract 5.6"),
-    _file("listing", shapes.Listing, list[shapes.FileEntry]),
-    _file("readTextFileFromProject", shapes.ReadTextFile, str),
-    _file("writeTextFileToProject", shapes.WriteTextFile, None),
-    _file("deleteFiles", shapes.DeleteFiles, None),
-    _file("moveFiles", shapes.MoveFiles, None),
-    _file("renameFile", shapes.RenameFile, None),
-    _file("realpath", shapes.RealPath, str, Form.LIST),
-    _file("canonicalPaths", shapes.CanonicalPaths, list[str], Form.LIST),
-    Method("system.jupyterExecute", Endpoint.PROJECT, shapes.JupyterExecute, list[shapes.JupyterOutput], Caller.MEMBER,
-           "Wire contract 5.5"),
+    _hub("projects.removeLicense", shapes.ProjectLicense, shapes.LicenseChange, Caller.MEMBER, MANAGE,
+         "docs/wire-extensions.md"),
+    _hub("licenses.create", shapes.CreateLicense, shapes.License, Caller.ADMIN, MANAGE, "docs/wire-extensions.md"),
+    _hub("licenses.list", shapes.ListLicenses, list[shapes.License], Caller.ADMIN, READ, "docs/wire-extensions.md"),
+    _hub("licenses.get", shapes.LicenseOnly, shapes.License, Caller.ADMIN, READ, "docs/wire-extensions.md"),
+    _hub("licenses.update", shapes.UpdateLicense, shapes.License, Caller.ADMIN, MANAGE, "docs/wire-extensions.md"),
+    _hub("licenses.end", shapes.LicenseOnly, shapes.License, Caller.ADMIN, MANAGE, "docs/wire-extensions.md"),
+    _hub("accounts.create", shapes.CreateAccount, shapes.Account, Caller.ADMIN, MANAGE, "docs/wire-extensions.md"),
+    _hub("accounts.list", shapes.ListAccounts, list[shapes.Account], Caller.ADMIN, READ, "docs/wire-extensions.md"),
+    _hub("keys.create", shapes.CreateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
+    _hub("keys.list", shapes.ListKeys, list[shapes.ApiKey], Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
+    _hub("keys.revoke", shapes.RevokeKey, shapes.Revoked, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
+    _hub("jupyter.kernels", shapes.JupyterSpecs, list[shapes.JupyterKernelSpec], Caller.MEMBER, RUN,
+         "Wire contract 5.3"),
+    _hub("jupyter.execute", shapes.JupyterRun, shapes.JupyterResult | None, Caller.MEMBER, RUN, "Wire contract 5.3"),
+    Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, READ, "Wire contract 5.5"),
+    Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, READ, "Wire contract 5.5"),
+    Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, RUN, "Wire contract 5.6"),
+    _file("listing", shapes.Listing, list[shapes.FileEntry], READ),
+    _file("readTextFileFromProject", shapes.ReadTextFile, str, READ),
+    _file("writeTextFileToProject", shapes.WriteTextFile, None, WRITE),
+    _file("deleteFiles", shapes.DeleteFiles, None, WRITE),
+    _file("moveFiles", shapes.MoveFiles, None, WRITE),
+    _file("renameFile", shapes.RenameFile, None, WRITE),
+    _file("realpath", shapes.RealPath, str, READ, Form.LIST),
+    _file("canonicalPaths", shapes.CanonicalPaths, list[str], READ, Form.LIST),
+    Method("system.jupyterExecute", Endpoint.PROJECT, shapes.JupyterExecute, list[shapes.JupyterOutput],
+           Caller.MEMBER, RUN, "Wire contract 5.5"),
     Method("system.listJupyterKernels", Endpoint.PROJECT, shapes.NoArguments, list[shapes.RunningKernel],
-           Caller.MEMBER, "Wire contract 5.5"),
+           Caller.MEMBER, RUN, "Wire contract 5.5"),
     Method("system.stopJupyterKernel", Endpoint.PROJECT, shapes.StopJupyterKernel, shapes.StoppedKernel,
-           Caller.MEMBER, "Wire contract 5.5"),
+           Caller.MEMBER, RUN, "Wire contract 5.5"),
 )  # fmt: skip
 
 METHODS: Final[dict[Endpoint, dict[str, Method]]] = {

@@ -9,6 +9,7 @@ from projecthub.errors import Conflict
 from projecthub.hub.principals import Principal
 from projecthub.store.records import State
 from projecthub.wire import shapes
+from projecthub.wire.methods import Ability
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +49,7 @@ async def test_a_jump_back_revives_nothing_and_stops_nothing(house: House, ann: 
 
 async def test_use_is_noted_though_the_clock_was_set_back(house: House, ann: Principal) -> None:
     project_id = await house.project(ann)
-    project = await house.calls.access(ann, project_id)
+    project = await house.calls.access(ann, project_id, Ability.READ)
     await house.calls.wake(ann, project)
     house.clock.advance(days=-30)
     await house.calls.wake(ann, project)

@@ -19,6 +19,7 @@ from projecthub.hub.jobs import Piece
 from projecthub.hub.principals import Principal
 from projecthub.wire import shapes
 from projecthub.wire.jobs import Chunk, Stream
+from projecthub.wire.methods import Ability
 
 pytestmark = pytest.mark.anyio
 JOB_ID = "01234567-89ab-4def-8123-456789abcdef"
@@ -70,7 +71,7 @@ async def test_news_of_a_hostile_project_come_slowly_and_end(house: House, monke
 async def member_of(house: House, person: Principal, project_id: Any) -> Member:
     services: Any = house
     _, secret = await house.key(person)
-    return Member(person, await house.row(project_id), services, secret)
+    return Member(person, await house.row(project_id), services, Ability.READ, secret)
 
 
 async def test_who_is_still_a_member(house: House, ann: Principal, bob: Principal) -> None:

@@ -18,6 +18,7 @@ from projecthub.hub.permissions import (
 from projecthub.hub.principals import Principal
 from projecthub.store.records import Access, Role
 from projecthub.wire.ids import ProjectId
+from projecthub.wire.methods import Ability
 
 UNKNOWN = ProjectId("00000000-0000-4000-8000-000000000000")
 
@@ -43,18 +44,19 @@ def test_ids_are_of_one_case() -> None:
     assert project_id_of(upper) == account_id_of(upper, "") == upper.lower()
 
 
+@pytest.mark.parametrize("needs", Ability)
 async def test_members_have_access_and_nobody_else(
-    house: House, ann: Principal, bob: Principal, cid: Principal, admin: Principal
+    needs: Ability, house: House, ann: Principal, bob: Principal, cid: Principal, admin: Principal
 ) -> None:
     project_id = await house.project(ann, bob)
     async with house.store.read() as tx:
-        assert (await member_access(tx, ann, project_id, "")).role is Role.OWNER
-        assert (await member_access(tx, bob, project_id, "")).role is Role.COLLABORATOR
+        assert (await member_access(tx, ann, project_id, "", needs)).role is Role.OWNER
+        assert (await member_access(tx, bob, project_id, "", needs)).role is Role.COLLABORATOR
         for caller in (cid, admin):
             with pytest.raises(PermissionDenied, match="go away"):
-                await member_access(tx, caller, project_id, "go away")
+                await member_access(tx, caller, project_id, "go away", needs)
         with pytest.raises(PermissionDenied, match="go away"):
-            await member_access(tx, ann, UNKNOWN, "go away")
+            await member_access(tx, ann, UNKNOWN, "go away", needs)
 
 
 @pytest.mark.parametrize("deleted", [None, False, True])

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from projecthub.api.native.callers import AnyMember
+from projecthub.api.native.callers import Reader, Writer
 from projecthub.api.native.paths import ADirectory
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.files.packing import Form
@@ -78,12 +78,12 @@ class _ArchiveResponse(StreamingResponse):
             os.close(self._directory.fd)
 
 
-async def _get(member: AnyMember, path: ADirectory, form: AForm = "tar.zst") -> Response:
+async def _get(member: Reader, path: ADirectory, form: AForm = "tar.zst") -> Response:
     archives = member.services.archives
     return _ArchiveResponse(archives, await archives.open(member.caller, member.project, path, form), form)
 
 
-async def _put(request: Request, member: AnyMember, form: AForm, path: ADirectory) -> Response:
+async def _put(request: Request, member: Writer, form: AForm, path: ADirectory) -> Response:
     length = request.headers.get("content-length", "")
     done = await member.services.archives.unpack(
         member.caller,

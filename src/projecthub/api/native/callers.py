@@ -1,5 +1,6 @@
 """Who asks, for the routes of a project: dependencies that every route takes one of."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnav
 from projecthub.hub.principals import Principal
 from projecthub.store.records import Project
 from projecthub.wire.ids import ProjectId
+from projecthub.wire.methods import Ability
 
 _NOBODY = "must be signed in: give an API key of an account or of the project as 'Authorization: Bearer <key>'"
 
@@ -24,12 +26,14 @@ class Member:
         caller: Who: an account, or the project's own key.
         project: The project as it was when the request came.
         services: The hub's services.
+        needs: What the route needs them to be able to do.
         key: The API key.
     """
 
     caller: Principal
     project: Project
     services: Services
+    needs: Ability
     key: str = field(repr=False)
 
     @property
@@ -42,7 +46,7 @@ class Member:
         try:
             if await self.services.keys.check(self.key) is None:
                 return False
-            await self.services.calls.access(self.caller, self.project_id)
+            await self.services.calls.access(self.caller, self.project_id, self.needs)
         except (PermissionDenied, Conflict):
             return False
         except StoreUnavailable:  # nobody can have taken anything away meanwhile
@@ -64,27 +68,36 @@ async def identify(request: Request) -> None:
     request.state.account_id = caller.account_id
 
 
-async def _member(
-    request: Request, project_id: Annotated[str, Path(description="The project's id, a uuid.")]
-) -> Member:
-    """Whoever asks, if they may.
+def _able_to(needs: Ability) -> Callable[..., Awaitable[Member]]:
+    async def member(
+        request: Request, project_id: Annotated[str, Path(description="The project's id, a uuid.")]
+    ) -> Member:
+        """Whoever asks, if they may.
 
-    Raises:
-        InvalidArgument: No uuid.
-        PermissionDenied: The caller is not on the project, or the key is of another one.
-        Conflict: The project is deleted.
-    """
-    services: Services = request.app.state.services
-    caller: Principal = request.state.caller
-    project = await services.calls.access(caller, services.calls.target(caller, project_id))
-    return Member(caller, project, services, read_key(request))
+        Raises:
+            InvalidArgument: No uuid.
+            PermissionDenied: The caller is not on the project, or may not do this; or the key is of another one.
+            Conflict: The project is deleted.
+        """
+        services: Services = request.app.state.services
+        caller: Principal = request.state.caller
+        project = await services.calls.access(caller, services.calls.target(caller, project_id), needs)
+        return Member(caller, project, services, needs, read_key(request))
+
+    return member
 
 
-AnyMember = Annotated[Member, Depends(_member)]
-"""For routes that need no running project."""
+Reader = Annotated[Member, Depends(_able_to(Ability.READ))]
+"""For routes that show something."""
+
+Writer = Annotated[Member, Depends(_able_to(Ability.WRITE))]
+"""For routes that change files."""
+
+Runner = Annotated[Member, Depends(_able_to(Ability.RUN))]
+"""For routes that act on what runs, and need no running project."""
 
 
-async def _awake(member: AnyMember) -> Member:
+async def _awake(member: Runner) -> Member:
     """Have the project running, and mark it as used.
 
     Raises:
@@ -94,5 +107,5 @@ async def _awake(member: AnyMember) -> Member:
     return member
 
 
-AwakeMember = Annotated[Member, Depends(_awake)]
+AwakeRunner = Annotated[Member, Depends(_awake)]
 """For routes that need the project to run: it is started first."""

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from projecthub.api.native import downloads
-from projecthub.api.native.callers import AnyMember
+from projecthub.api.native.callers import Reader, Writer
 from projecthub.api.native.paths import ADirectory, APath, from_token, in_body, to_token
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.api.replies import encoded_list
@@ -65,14 +65,14 @@ class Paths(BaseModel):
     src: str = Field(description="What is moved or copied.", min_length=1)
     dest: str = Field(description="Its new path; for a copied file also the directory it lands in.", min_length=1)
 
-    encoded: bool = Field(False, description=_ENCODED)
+    encoded: bool = Field(False, description=_ENCODED, strict=True)
 
 
 class NewDirectory(BaseModel):
     """A directory to make."""
 
     path: str = Field(description="Its path; missing directories above it are made too.", min_length=1)
-    encoded: bool = Field(False, description=_ENCODED)
+    encoded: bool = Field(False, description=_ENCODED, strict=True)
 
 
 class Done(BaseModel):
@@ -122,7 +122,7 @@ def make_router() -> APIRouter:
 
 
 async def _list(
-    member: AnyMember,
+    member: Reader,
     path: ADirectory,
     hidden: Annotated[bool, Query(description="Also names that begin with a dot.")] = False,
     limit: Annotated[int, Query(ge=1, le=10_000, description="How many at most.")] = 1000,
@@ -146,7 +146,7 @@ async def _list(
     return Response(body, media_type="application/json")
 
 
-async def _stat(member: AnyMember, path: APath) -> FileInfo:
+async def _stat(member: Reader, path: APath) -> FileInfo:
     return _info(await member.services.files.stat(member.caller, member.project, path))
 
 
@@ -164,7 +164,7 @@ def _info(entry: Entry) -> FileInfo:
     )
 
 
-async def _get(request: Request, member: AnyMember, path: APath) -> Response:
+async def _get(request: Request, member: Reader, path: APath) -> Response:
     files = member.services.files
     file = await files.open(member.caller, member.project, path)
     return await downloads.answer(request, files, file, shown(path.rstrip("/").rpartition("/")[2]))
@@ -172,7 +172,7 @@ async def _get(request: Request, member: AnyMember, path: APath) -> Response:
 
 async def _put(
     request: Request,
-    member: AnyMember,
+    member: Writer,
     path: APath,
     mode: Annotated[int | None, Query(ge=0, le=0o777, description="Permission bits.")] = None,
     mtime: Annotated[float | None, Query(ge=0, lt=2**33, description="Seconds since the epoch.")] = None,
@@ -210,7 +210,7 @@ def _written(written: Written) -> Response:
 
 
 async def _delete(
-    member: AnyMember,
+    member: Writer,
     path: APath,
     permanent: Annotated[bool, Query(description="Whether to keep nothing in the trash.")] = False,
 ) -> Deleted:
@@ -218,13 +218,13 @@ async def _delete(
     return Deleted(trash_id=items[0].id if items else None)
 
 
-async def _move(member: AnyMember, paths: Paths) -> Done:
+async def _move(member: Writer, paths: Paths) -> Done:
     src, dest = (in_body(path, encoded=paths.encoded) for path in (paths.src, paths.dest))
     await member.services.files.rename(member.caller, member.project, src, dest)
     return Done(path=paths.dest)
 
 
-async def _copy(member: AnyMember, paths: Paths) -> Copied:
+async def _copy(member: Writer, paths: Paths) -> Copied:
     given = (in_body(path, encoded=paths.encoded) for path in (paths.src, paths.dest))
     src, dest = [await member.services.files.inner_path(member.project, path) for path in given]
     request = shapes.CopyPath(src_project_id=member.project_id, src_path=src, target_path=dest)
@@ -232,7 +232,7 @@ async def _copy(member: AnyMember, paths: Paths) -> Copied:
     return Copied(files=summary["files"], bytes=summary["bytes"])
 
 
-async def _make_directory(member: AnyMember, directory: NewDirectory) -> Response:
+async def _make_directory(member: Writer, directory: NewDirectory) -> Response:
     path = in_body(directory.path, encoded=directory.encoded)
     made = await member.services.files.make_directory(member.caller, member.project, path)
     return JSONResponse({"path": directory.path}, 201 if made else 200)

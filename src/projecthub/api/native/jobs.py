@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from projecthub.api.departures import unless_left
 from projecthub.api.native import job_streams
-from projecthub.api.native.callers import AnyMember, AwakeMember
+from projecthub.api.native.callers import AwakeRunner, Reader, Runner
 from projecthub.api.native.routes import make_router as make_router_of
 from projecthub.errors import InvalidArgument
 from projecthub.wire.jobs import Job, JobState, Stream
@@ -139,19 +139,19 @@ def make_router() -> APIRouter:
     return router
 
 
-async def _start(member: AwakeMember, job: NewJob) -> Job:
+async def _start(member: AwakeRunner, job: NewJob) -> Job:
     """Start a job. The project is started if it does not run; the answer does not wait for the job's end."""
     options = job.model_dump(exclude_none=True)
     return await member.services.jobs.start(member.caller, member.project_id, options)
 
 
-async def _list(member: AnyMember) -> Response:
+async def _list(member: Reader) -> Response:
     """The jobs that are remembered, newest first, without their samples. The project need not run."""
     return Response(await member.services.jobs.all_of(member.project_id, to_json), media_type="application/json")
 
 
 async def _get(
-    member: AnyMember,
+    member: Reader,
     job_id: JobId,
     request: Request,
     wait: Annotated[bool, Query(description="Answer when it has ended.")] = False,
@@ -166,7 +166,7 @@ async def _get(
 
 
 async def _output(
-    member: AnyMember,
+    member: Reader,
     job_id: JobId,
     stream: Annotated[Wanted, Query(description="Which stream.")] = Wanted.BOTH,
     offset: Offset = 0,
@@ -199,7 +199,7 @@ async def _output(
 
 
 async def _events(
-    member: AnyMember,
+    member: Reader,
     job_id: JobId,
     offset: Offset = 0,
     last_event_id: Annotated[str, Header(description="Go on after this event; wins over `offset`.")] = "",
@@ -217,7 +217,7 @@ async def _events(
 
 
 async def _stdin(
-    member: AnyMember,
+    member: Runner,
     job_id: JobId,
     request: Request,
     close: Annotated[bool, Query(description="Nothing comes after this.")] = False,
@@ -239,7 +239,7 @@ async def _stdin(
     return Response(status_code=204)
 
 
-async def _signal(member: AnyMember, job_id: JobId, signal: NewSignal) -> Signalled:
+async def _signal(member: Runner, job_id: JobId, signal: NewSignal) -> Signalled:
     """Send a signal to the job's process group. One that has ended is left alone."""
     job = await member.services.jobs.get(member.project_id, job_id)
     if job["state"] != JobState.RUNNING:
@@ -247,7 +247,7 @@ async def _signal(member: AnyMember, job_id: JobId, signal: NewSignal) -> Signal
     return Signalled(sent=await member.services.jobs.signal(member.project_id, job_id, signal.signal))
 
 
-async def _remove(member: AwakeMember, job_id: JobId) -> Response:
+async def _remove(member: AwakeRunner, job_id: JobId) -> Response:
     """Remove a job that has ended, and its output. The project is started if it does not run."""
     await member.services.jobs.remove(member.project_id, job_id)
     return Response(status_code=204)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from projecthub.api.native.callers import AnyMember, AwakeMember, Member
+from projecthub.api.native.callers import AwakeRunner, Member, Reader
 from projecthub.api.native.job_streams import event, kept_alive
 from projecthub.api.native.jobs import JobView
 from projecthub.api.native.routes import make_router as make_router_of
@@ -148,17 +148,17 @@ def make_router() -> APIRouter:
     return router
 
 
-async def _kernels(member: AwakeMember) -> list[KernelView]:
+async def _kernels(member: AwakeRunner) -> list[KernelView]:
     """The kernels that sessions can have. The project is started if it does not run."""
     return [_view(KernelView, told) for told in await member.services.jupyter_sessions.kernels(member.project_id)]
 
 
-async def _list(member: AnyMember) -> list[SessionView]:
+async def _list(member: Reader) -> list[SessionView]:
     """The sessions that are open; none if the project does not run."""
     return [_view(SessionView, told) for told in await member.services.jupyter_sessions.all_of(member.project_id)]
 
 
-async def _run_notebook(member: AwakeMember, run: NotebookRun) -> Job:
+async def _run_notebook(member: AwakeRunner, run: NotebookRun) -> Job:
     """Run a notebook file from top to bottom, as a job. The answer does not wait for its end.
 
     After each cell the file is replaced by one that has its outputs. Progress, kill and wait are those of the job.
@@ -166,56 +166,56 @@ async def _run_notebook(member: AwakeMember, run: NotebookRun) -> Job:
     return await member.services.jobs.run_notebook(member.caller, member.project_id, run.model_dump())
 
 
-async def _open(member: AwakeMember, name: SessionName, session: NewSession) -> SessionView:
+async def _open(member: AwakeRunner, name: SessionName, session: NewSession) -> SessionView:
     """Open a session, or find the one that is open. The project is started if it does not run."""
     return _view(SessionView, await _ask(member, "open", name, **session.model_dump()))
 
 
-async def _get(member: AwakeMember, name: SessionName) -> SessionView:
+async def _get(member: AwakeRunner, name: SessionName) -> SessionView:
     """One session."""
     return _view(SessionView, await _ask(member, "get", name))
 
 
-async def _close(member: AwakeMember, name: SessionName) -> Response:
+async def _close(member: AwakeRunner, name: SessionName) -> Response:
     """End a session and its kernel. Its executions and their outputs are gone."""
     await _ask(member, "close", name)
     return Response(status_code=204)
 
 
-async def _interrupt(member: AwakeMember, name: SessionName) -> SessionView:
+async def _interrupt(member: AwakeRunner, name: SessionName) -> SessionView:
     """Interrupt what runs. What waits behind it is aborted."""
     return _view(SessionView, await _ask(member, "interrupt", name))
 
 
-async def _restart(member: AwakeMember, name: SessionName) -> SessionView:
+async def _restart(member: AwakeRunner, name: SessionName) -> SessionView:
     """Give a session a new kernel. What runs or waits is aborted; what executions have put out stays."""
     return _view(SessionView, await _ask(member, "restart", name))
 
 
-async def _complete(member: AwakeMember, name: SessionName, wanted: CompletionWanted) -> Completion:
+async def _complete(member: AwakeRunner, name: SessionName, wanted: CompletionWanted) -> Completion:
     """What may stand where the cursor is. A session that is busy for too long refuses."""
     return _view(Completion, await _ask(member, "complete", name, **wanted.model_dump()))
 
 
-async def _execute(member: AwakeMember, name: SessionName, execution: NewExecution) -> ExecutionView:
+async def _execute(member: AwakeRunner, name: SessionName, execution: NewExecution) -> ExecutionView:
     """Run code after all that was given to the session before; the answer does not wait for its end."""
     id = str(execution.id or uuid4())
     return _view(ExecutionView, await _ask(member, "execute", name, id=id, code=execution.code))
 
 
-async def _executions(member: AwakeMember, name: SessionName) -> list[ExecutionView]:
+async def _executions(member: AwakeRunner, name: SessionName) -> list[ExecutionView]:
     """The executions that a session remembers, oldest first."""
     told = await member.services.jupyter_sessions.executions(member.project_id, name)
     return [_view(ExecutionView, each) for each in told]
 
 
-async def _execution(member: AwakeMember, name: SessionName, execution_id: ExecutionId) -> ExecutionView:
+async def _execution(member: AwakeRunner, name: SessionName, execution_id: ExecutionId) -> ExecutionView:
     """One execution."""
     return _view(ExecutionView, await _ask(member, "execution", name, id=str(execution_id)))
 
 
 async def _events(
-    member: AwakeMember,
+    member: AwakeRunner,
     name: SessionName,
     execution_id: ExecutionId,
     index: Annotated[int, Query(ge=0, le=_MAX_INDEX, description="The first output that is wanted.")] = 0,

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from projecthub.api.native.callers import AnyMember
+from projecthub.api.native.callers import Reader, Writer
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.files.trash import TrashItem, shown_path
 from projecthub.hub.trash import KEPT
@@ -61,7 +61,7 @@ def make_router() -> APIRouter:
     return router
 
 
-async def _list(member: AnyMember) -> TrashContents:
+async def _list(member: Reader) -> TrashContents:
     items = await member.services.trash.items(member.caller, member.project)
     return TrashContents(items=[_entry(item) for item in items])
 
@@ -78,15 +78,15 @@ def _entry(item: TrashItem) -> TrashEntry:
     )
 
 
-async def _restore(member: AnyMember, item_id: AnId, to: RestoreTo) -> Restored:
+async def _restore(member: Writer, item_id: AnId, to: RestoreTo) -> Restored:
     return Restored(path=await member.services.trash.restore(member.caller, member.project, item_id, to.path))
 
 
-async def _empty(member: AnyMember) -> Emptied:
+async def _empty(member: Writer) -> Emptied:
     items, size = await member.services.trash.empty(member.caller, member.project)
     return Emptied(items=items, bytes=size)
 
 
-async def _remove(member: AnyMember, item_id: AnId) -> Emptied:
+async def _remove(member: Writer, item_id: AnId) -> Emptied:
     items, size = await member.services.trash.empty(member.caller, member.project, item_id)
     return Emptied(items=items, bytes=size)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from projecthub.api.native.callers import AnyMember
+from projecthub.api.native.callers import Writer
 from projecthub.api.native.downloads import from_digest
 from projecthub.api.native.paths import in_query
 from projecthub.api.native.routes import make_router as router_of
@@ -69,14 +69,14 @@ def make_router() -> APIRouter:
     return router
 
 
-async def _offer(member: AnyMember) -> Response:
+async def _offer(member: Writer) -> Response:
     offered = {"tus-version": VERSION, "tus-extension": "creation,expiration,termination"}
     return Response(status_code=204, headers={"tus-resumable": VERSION, **offered})
 
 
 async def _list(
     request: Request,
-    member: AnyMember,
+    member: Writer,
     path: Annotated[str | None, Query(description="Only those to this path.")] = None,
 ) -> UnfinishedUploads:
     exact = in_query(request, "path") or path
@@ -98,7 +98,7 @@ async def _list(
 
 async def _begin(
     request: Request,
-    member: AnyMember,
+    member: Writer,
     upload_length: Annotated[int, Header(ge=0, description="Bytes of the file.")],
     upload_metadata: Annotated[
         str,
@@ -115,7 +115,7 @@ async def _begin(
     return Response(status_code=201, headers={"location": f"{request.url.path}/{upload.id}", **_state(upload)})
 
 
-async def _find(member: AnyMember, upload_id: AnUpload, tus_resumable: Version) -> Response:
+async def _find(member: Writer, upload_id: AnUpload, tus_resumable: Version) -> Response:
     _check_version(tus_resumable)
     upload = await member.services.uploads.find(member.caller, member.project, upload_id)
     return Response(headers={"cache-control": "no-store", **_state(upload)})
@@ -123,7 +123,7 @@ async def _find(member: AnyMember, upload_id: AnUpload, tus_resumable: Version) 
 
 async def _add(
     request: Request,
-    member: AnyMember,
+    member: Writer,
     upload_id: AnUpload,
     upload_offset: Annotated[int, Header(ge=0, description="Where the upload ends.")],
     tus_resumable: Version,
@@ -152,7 +152,7 @@ async def _add(
     return Response(status_code=204, headers={**_state(upload), "upload-offset": str(at)})
 
 
-async def _cancel(member: AnyMember, upload_id: AnUpload, tus_resumable: Version) -> Response:
+async def _cancel(member: Writer, upload_id: AnUpload, tus_resumable: Version) -> Response:
     _check_version(tus_resumable)
     await member.services.uploads.cancel(member.caller, member.project, upload_id)
     return Response(status_code=204, headers={"tus-resumable": VERSION})
