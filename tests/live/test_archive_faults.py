@@ -91,6 +91,9 @@ def test_who_leaves_a_download_leaves_nothing_open(hub_process: HubProcess) -> N
         with httpx2.stream(
             "GET", url, params={"path": "d", "format": form}, headers={"Authorization": f"Bearer {remote.key}"}
         ) as response:
-            assert next(response.iter_raw())
-            assert opened() >= 1
+            assert response.status_code == 200, response.read()
+            stream = response.iter_raw()  # kept, for without it the connection would be closed at once
+            assert next(stream)
+            assert opened() >= 1, form
+            stream.close()
         wait_until(lambda: opened() == 0)
