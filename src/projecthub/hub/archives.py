@@ -25,6 +25,7 @@ from projecthub.wire.methods import Ability
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
+    from projecthub.files import Home
     from projecthub.files.packing import Form
     from projecthub.hub.principals import Principal
     from projecthub.hub.workplaces import Workplaces
@@ -36,11 +37,13 @@ class OpenDirectory:
     """A directory that is going to be packed.
 
     Attributes:
+        home: The home that it is in.
         fd: The directory; whoever has it closes it.
         name: Its name; of the home: ``home``.
         is_home: Whether it is the home itself.
     """
 
+    home: Home
     fd: int
     name: str
     is_home: bool
@@ -74,7 +77,7 @@ class Archives:
                     if form == "zip":
                         packing.require_few(fd)
                     is_home = same(os.fstat(fd), os.fstat(home_fd))
-                    return OpenDirectory(fd, shown(split(inner)[1]) or "home", is_home)
+                    return OpenDirectory(home, fd, shown(split(inner)[1]) or "home", is_home)
                 except BaseException:
                     os.close(fd)
                     raise
@@ -83,7 +86,9 @@ class Archives:
 
     async def content(self, directory: OpenDirectory, form: Form) -> AsyncGenerator[bytes, None]:
         """The bytes of an archive, as they are asked for. To be closed before the directory is."""
-        pieces = self._workplaces.pieces(packing.packed(directory.fd, form, whole_home=directory.is_home))
+        pieces = self._workplaces.pieces(
+            directory.home, packing.packed(directory.fd, form, whole_home=directory.is_home)
+        )
         async with contextlib.aclosing(pieces):
             async for piece in pieces:
                 if piece:
@@ -128,7 +133,9 @@ class Archives:
                 await self._workplaces.require_access(caller, project, Ability.WRITE)  # it may have come for hours
                 allowance.begin_again()  # the archive goes; what is in it comes into its room
                 unpacking = Unpacking(home, inner, allowance.take)
-                async with contextlib.aclosing(self._workplaces.pieces(unpacking.steps(staged.fd, form))) as steps:
+                async with contextlib.aclosing(
+                    self._workplaces.pieces(home, unpacking.steps(staged.fd, form))
+                ) as steps:
                     async for _ in steps:
                         pass
             finally:

@@ -190,7 +190,7 @@ class Files:
 
     def content(self, file: OpenFile, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes of a file from ``start`` up to ``stop``. To be closed before the file is."""
-        return self._workplaces.pieces(views.content(file.fd, start, stop))
+        return self._workplaces.pieces(file.home, views.content(file.fd, start, stop))
 
     async def sha256(self, file: OpenFile) -> bytes | None:
         """The checksum of a file as it was opened, which stays open; None: it has more than `MAX_SUMMED_BYTES`."""

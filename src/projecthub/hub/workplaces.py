@@ -87,9 +87,9 @@ class Workplaces:
     def _turn(self, home: Home) -> asyncio.Semaphore:
         return self._turns.setdefault(home.path, asyncio.Semaphore(_THREADS_A_HOME))
 
-    def pieces(self, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
-        """What a blocking generator yields."""
-        return pieces(self._threads, source)
+    def pieces(self, home: Home, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
+        """What a blocking generator yields that works in a home, each piece in a turn of that."""
+        return pieces(self._threads, source, self._turn(home))
 
     async def note(self, caller: Principal, project: Project, event: dict[str, Any]) -> None:
         """Write into the project's log what was done. What makes room counts without it: so a full disk ends."""
