@@ -32,8 +32,14 @@ Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="A directory,
 @contextmanager
 def _project(context: typer.Context, reference: str, as_json: bool) -> Iterator[tuple[Session, Project]]:
     session = Session.of(context, as_json)
-    with session.hub() as hub:
-        yield session, hub.project(ProjectFinder(hub).find(reference))
+    try:
+        with session.hub() as hub:
+            yield session, hub.project(ProjectFinder(hub).find(reference))
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of files on this machine: the client tells of the network by errors of its own
+        where = f"'{error.filename}' on this machine" if error.filename else "this machine"
+        raise InvalidArgument(f"{where}: {error.strerror or error}") from error
 
 
 @files.command("ls")
