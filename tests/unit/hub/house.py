@@ -11,7 +11,6 @@ from typing import Any
 from memory_engine import MemoryEngine
 
 from projecthub.files import Homes
-from projecthub.hub.account_fields import AccountFields
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.collaborators import Collaborators
@@ -26,13 +25,12 @@ from projecthub.hub.keys import Keys
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.principals import Principal
-from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
-from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
+from projecthub.hub.tables import Tools
 from projecthub.store import Store
 from projecthub.store.records import Project
 from projecthub.wire import shapes
@@ -87,11 +85,7 @@ class House:
         self.copies = Copies(self.store, self.homes, self.clock)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
-            self.store,
-            self.clock,
-            ProjectFields(self.store, self.projects, self.licenses, self.clock),
-            AccountFields(self.store),
-            ShareFields(self.store, self.clock),
+            Tools(store=self.store, clock=self.clock, projects=self.projects, licenses=self.licenses)
         )
 
     async def person(self, first_name: str, *, admin: bool = False, **fields: Any) -> Principal:
