@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from projecthub.errors import InvalidArgument, QueryRefused
 from projecthub.hub import tables
 from projecthub.hub.account_fields import AccountFields
-from projecthub.hub.permissions import project_id_of
+from projecthub.hub.permissions import project_id_of, within_scopes
 from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.times import parse_time
 from projecthub.store.records import Condition, Selection
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
+from projecthub.wire.methods import Ability
 from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Queries:
             raise QueryRefused(f"FATAL: delete from {table[:100]} not allowed")  # noqa: S608
         is_set = parsed.set if parsed.set is not None else not _has_null(shape)
         if is_set:
+            within_scopes(caller, Ability.MANAGE, f"to change {table}")
             await self._set(caller, table, _without_nulls(shape) if parsed.set else shape)
             return {}
         rows = await self._get(caller, table, shape, parsed)
