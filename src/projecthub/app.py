@@ -18,7 +18,6 @@ from projecthub.engines.port import Isolation, Network
 from projecthub.errors import Conflict, StartFailed
 from projecthub.files import Homes
 from projecthub.hub.account_deletions import AccountDeletions
-from projecthub.hub.account_fields import AccountFields
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
@@ -40,7 +39,6 @@ from projecthub.hub.keys import Keys, digest
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.passwords import Passwords
-from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
@@ -48,8 +46,8 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
 from projecthub.hub.rosters import Rosters
 from projecthub.hub.sessions import Sessions
-from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
+from projecthub.hub.tables import Tools
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
 from projecthub.hub.workplaces import Workplaces
@@ -145,13 +143,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             projects=projects,
             collaborators=Collaborators(clock, keys),
             copies=Copies(store, homes, clock),
-            queries=Queries(
-                store,
-                clock,
-                ProjectFields(store, projects, licenses, clock),
-                AccountFields(store),
-                ShareFields(store, clock),
-            ),
+            queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,
             jobs=jobs,
             files=Files(workplaces),

@@ -21,6 +21,7 @@ from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
 from projecthub.store.departures import Departures
+from projecthub.store.file_use import FileUse
 from projecthub.store.idempotency import Idempotency
 from projecthub.store.keys import Keys
 from projecthub.store.licenses import Licenses
@@ -48,6 +49,7 @@ class Transaction:
         "accounts",
         "collaborators",
         "departures",
+        "file_use",
         "idempotency",
         "keys",
         "licenses",
@@ -61,6 +63,7 @@ class Transaction:
         self.accounts = Accounts(connection)
         self.collaborators = Collaborators(connection)
         self.departures = Departures(connection)
+        self.file_use = FileUse(connection)
         self.idempotency = Idempotency(connection, now)
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
