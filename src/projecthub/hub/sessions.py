@@ -35,8 +35,8 @@ LASTS: Final = timedelta(days=7)
 
 BY_BOTH: Final = Rate(burst=5, every_s=30)
 """Wrong passwords for one account from one address."""
-BY_ADDRESS: Final = Rate(burst=50, every_s=2)
-"""Wrong passwords from one address, which a class may share."""
+BY_ADDRESS: Final = Rate(burst=200, every_s=2)
+"""Wrong passwords from one address, which a class may share whose people all sign in at once."""
 BY_ACCOUNT: Final = Rate(burst=100, every_s=10)
 """Wrong passwords for one account, from addresses that are new to it."""
 
