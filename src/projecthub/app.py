@@ -17,7 +17,9 @@ from projecthub.engines.local.probe import best_isolation
 from projecthub.engines.port import Isolation, Network
 from projecthub.errors import Conflict, StartFailed
 from projecthub.files import Homes
+from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
+from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.clock import SystemClock
@@ -36,11 +38,14 @@ from projecthub.hub.jupyter_sessions import JupyterSessions
 from projecthub.hub.keys import Keys, digest
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
+from projecthub.hub.passwords import Passwords
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
+from projecthub.hub.rosters import Rosters
+from projecthub.hub.sessions import Sessions
 from projecthub.hub.shares import Shares
 from projecthub.hub.tables import Tools
 from projecthub.hub.trash import Trash
@@ -120,14 +125,20 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
-        accounts = Accounts(store, clock)
+        accounts = Accounts(store, clock, keys)
+        passwords = Passwords()
+        stack.callback(passwords.close)
         licenses = Licenses(store, clock)
         workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
         services = Services(
             clock=clock,
             keys=keys,
+            admission=Admission(keys, clock),
             accounts=accounts,
+            account_deletions=AccountDeletions(store, clock, keys, projects),
+            rosters=Rosters(accounts, keys),
+            sessions=Sessions(store, clock, keys, passwords),
             creation=creation,
             projects=projects,
             collaborators=Collaborators(clock, keys),

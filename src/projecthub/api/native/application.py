@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "/api/v1"
 
 _DESCRIPTION: Final = (
-    "Work inside projects. Whoever is on a project, and the project's own keys, may do everything here. "
+    "Work inside projects. Whoever is on a project, and the project's own keys, may do everything here that the scopes "
+    "of the key allow. "
     "Errors are problems of RFC 9457."
 )
 _SCHEMES: Final = {
