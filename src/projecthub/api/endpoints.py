@@ -147,7 +147,7 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         if parameters.values.get("compute_server_id"):
             raise InvalidArgument("this hub has no compute servers; leave compute_server_id out, or give 0")
         method = METHODS[Endpoint.PROJECT].get(name)
-        project = await services.calls.access(caller, project_id, method.needs if method else Ability.READ)
+        access = await services.calls.access(caller, project_id, method.needs if method else Ability.READ)
         progress.in_method = True
         if method is None:
             raise UnknownMethod(f"unknown function '{name[:200]}'")
@@ -155,12 +155,12 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         args = parameters.args
         handler = PROJECT_HANDLERS.get(name)
         arguments = parse(method, args) if handler else None
-        await services.calls.wake(caller, project)
+        await services.calls.prepare(caller, access, inside=handler is None)
         work: Coroutine[Any, Any, Any]
         if name == "system.exec":
             work = services.jobs.execute(caller, project_id, args)
         elif handler is not None:
-            work = handler(ProjectCall(services, caller, project), arguments)
+            work = handler(ProjectCall(services, caller, access.project), arguments)
         else:
             work = services.calls.call(project_id, name, args)
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.

@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import InvalidArgument, NotFound
-from projecthub.hub.permissions import account_id_of, may_add, may_remove, member_access, project_id_of
+from projecthub.hub.permissions import (
+    NOT_A_COLLABORATOR,
+    account_id_of,
+    may_add,
+    may_remove,
+    member_access,
+    project_id_of,
+)
 from projecthub.wire import shapes
 from projecthub.wire.methods import Ability
 
@@ -91,9 +98,9 @@ class Collaborators:
         self, tx: Transaction, caller: Principal, project: object, account: object
     ) -> tuple[ProjectId, AccountId]:
         project_id = project_id_of(project, "Invalid project_id: {value}")
-        access = await member_access(tx, caller, project_id, "user must be a collaborator", Ability.MANAGE)
+        access = await member_access(tx, caller, project_id, NOT_A_COLLABORATOR, Ability.READ)  # everybody may leave
         target = account_id_of(account, "Invalid account_id: {value}")
-        may_remove(access, caller, target, await tx.collaborators.role(project_id, target))
+        may_remove(access, caller, target, await tx.collaborators.owners(project_id))
         await tx.collaborators.remove(project_id, target)
         for key in await tx.keys.of_project(project_id):
             if key.account_id == target:

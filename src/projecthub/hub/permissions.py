@@ -13,6 +13,8 @@ from projecthub.wire.ids import AccountId, ProjectId, is_uuid
 from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from projecthub.hub.principals import Principal
     from projecthub.store import Transaction
     from projecthub.store.records import Access, Account, Project
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 _ABILITIES: Final = {
     Role.OWNER: frozenset(Ability),
     Role.COLLABORATOR: frozenset(Ability),
+    Role.VIEWER: frozenset({Ability.READ}),
 }
 """What each role may do on a project. Which people it may manage is told by `may_add` and `may_remove`."""
 
+NOT_A_COLLABORATOR: Final = "user must be a collaborator"
 BAD_UUID: Final = "invalid account_id or project_id -- all must be valid uuid's"
 
 
@@ -102,7 +106,7 @@ def may_license(access: Access | None, caller: Principal, project_id: ProjectId)
     """
     if access is None and caller.is_admin:
         raise NotFound(f"unknown project_id '{project_id}'", project_id=project_id)
-    if access is None or (access.role is None and not caller.is_admin):
+    if access is None or not (is_able(access.role, Ability.MANAGE) or caller.is_admin):
         raise PermissionDenied("must be collaborator on project to change its licenses")
     return access.project
 
@@ -144,7 +148,7 @@ async def may_add(
     Raises:
         NotFound: There is no such project.
         OwnershipDenied: Only owners manage the people of this project, and the caller, site admin or not, is none.
-        PermissionDenied: The caller is not on the project, or wants to add himself to it.
+        PermissionDenied: The caller is not on the project, only views it, or wants to add himself to it.
 
     Source: Wire contract 2.4.
     """
@@ -152,7 +156,7 @@ async def may_add(
     if access is None:
         raise NotFound("OwnershipError: Project not found", project_id=project_id)
     owners_only(access)
-    if access.role is not None or caller.is_admin:
+    if is_able(access.role, Ability.MANAGE) or caller.is_admin:
         return
     if alone and accounts == [caller.account_id]:
         raise PermissionDenied(f'cannot add self to "{project_id}" -- must be an admin')
@@ -169,16 +173,30 @@ def owners_only(access: Access) -> None:
         raise OwnershipDenied("Only owners can manage collaborators when this setting is enabled")
 
 
-def may_remove(access: Access, caller: Principal, target: AccountId, target_role: Role | None) -> None:
+def may_remove(access: Access, caller: Principal, target: AccountId, owners: Collection[AccountId]) -> None:
     """May the caller, who is on the project, remove ``target`` from it? Everybody but an owner may leave.
 
+    Args:
+        access: The project, and what the caller is to it.
+        caller: Who asks.
+        target: Who is to be removed.
+        owners: The project's owners.
+
     Raises:
+        PermissionDenied: The caller only views the project, and may remove nobody else.
         OwnershipDenied: ``target`` is an owner, or only owners manage the people of this project.
 
     Source: Wire contract 2.5.
     """
-    if target_role is Role.OWNER:
-        raise OwnershipDenied("Cannot remove an owner. Demote to collaborator first.")
+    if target != caller.account_id and not is_able(access.role, Ability.MANAGE):
+        raise PermissionDenied(NOT_A_COLLABORATOR)
+    if target in owners:
+        last = (
+            ""
+            if len(owners) > 1
+            else " This is the last one: hand the project over first (projects.handOver), or delete it."
+        )
+        raise OwnershipDenied(f"Cannot remove an owner. Demote to collaborator first.{last}")
     if target != caller.account_id:
         owners_only(access)
 
@@ -196,8 +214,8 @@ def may_delete(access: Access | None, caller: Principal, project_id: ProjectId) 
     """
     if access is None and caller.is_admin:
         raise NotFound(f"FATAL: unknown project_id '{project_id}'", project_id=project_id)
-    if access is None or (access.role is None and not caller.is_admin):
+    if access is None or not (is_able(access.role, Ability.MANAGE) or caller.is_admin):
         raise PermissionDenied("must be an owner to delete a project")
-    if access.role is Role.COLLABORATOR and access.project.manage_users_owner_only and not caller.is_admin:
+    if access.role is not Role.OWNER and access.project.manage_users_owner_only and not caller.is_admin:
         raise PermissionDenied("must be an owner to delete a project")
     return access.project

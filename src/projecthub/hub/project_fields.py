@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import NotFound, QueryRefused
-from projecthub.hub.permissions import may_delete
+from projecthub.hub.permissions import is_able, may_delete
 from projecthub.hub.values import boolean, mapping, merged_within, refused, text
 from projecthub.store.records import Condition, Role, Selection
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,12 +89,12 @@ class ProjectFields:
             access = await tx.projects.access(project_id, caller.account_id, lock=True)
             if access is None:
                 raise QueryRefused(f"FATAL: unknown project_id '{project_id}'")
-            if access.role is None and not caller.is_admin:
+            if not (is_able(access.role, Ability.MANAGE) or caller.is_admin):
                 raise QueryRefused("FATAL: user must be an admin")
             # What is done after this transaction is refused before it, so that nothing of the query is applied.
             if shape.get("deleted") is True:
                 may_delete(access, caller, project_id)
-            if action is not None and access.role is None:
+            if action is not None and not is_able(access.role, Ability.RUN):
                 raise QueryRefused("FATAL: user must be an admin")
             changes = await self._changes(tx, caller, access, shape)
             if changes:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, QueryRefused
+from projecthub.hub.permissions import is_able
 from projecthub.hub.shares import normal_path, share_id
 from projecthub.hub.values import boolean, refused, text
 from projecthub.wire.ids import ProjectId, is_uuid
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
@@ -48,7 +50,7 @@ class ShareFields:
             name: _value(name, value) for name, value in shape.items() if name not in ("id", "project_id", "path")
         }
         async with self._store.write() as tx:
-            if await tx.collaborators.role(project_id, caller.account_id) is None:
+            if not is_able(await tx.collaborators.role(project_id, caller.account_id), Ability.MANAGE):
                 raise QueryRefused("FATAL: user must be an admin")
             await self._check_license(tx, changes)
             now = self._clock.now()

@@ -247,10 +247,13 @@ class Projects:
         statement = statement.values(checked_changes(projects, changes, fixed=_FIXED))
         return (await self._connection.execute(statement)).rowcount > 0
 
-    async def touch(self, project_id: ProjectId, account_id: AccountId | None, at: datetime) -> None:
-        """Note that a project was used, by an account if one is given."""
+    async def touch(
+        self, project_id: ProjectId, account_id: AccountId | None, at: datetime, *, only_viewed: bool = False
+    ) -> None:
+        """Note that a project was used, by an account if one is given; or that an account has only looked at it."""
         values = {"of_project": project_id, "of_account": account_id, "at": at}
-        await self._connection.execute(_TOUCH, values)
+        if not only_viewed:
+            await self._connection.execute(_TOUCH, values)
         if account_id is not None:
             await self._connection.execute(_TOUCH_MEMBER, values)
             await self._connection.execute(_TOUCH_ACCOUNT, values)

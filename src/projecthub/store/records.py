@@ -16,6 +16,7 @@ class Role(StrEnum):
 
     OWNER = "owner"
     COLLABORATOR = "collaborator"
+    VIEWER = "viewer"
 
 
 class State(StrEnum):

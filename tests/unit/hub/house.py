@@ -34,7 +34,7 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.store import Store
-from projecthub.store.records import Project
+from projecthub.store.records import Project, Role
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, ProjectId
 
@@ -111,6 +111,11 @@ class House:
             if fields:
                 await tx.projects.update(project_id, fields)
         return project_id
+
+    async def viewer(self, project_id: ProjectId, person: Principal) -> None:
+        async with self.store.write() as tx:
+            pairs = [(project_id, person.account_id)]
+            await tx.collaborators.add(pairs, at=self.clock.now(), role=Role.VIEWER)
 
     async def row(self, project_id: ProjectId) -> Project:
         async with self.store.read() as tx:
