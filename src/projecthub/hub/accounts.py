@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import InvalidArgument, PermissionDenied
+from projecthub.hub.joining import welcome
 from projecthub.hub.permissions import account_id_of, admins_only
 from projecthub.store.records import Account
 from projecthub.wire import shapes
@@ -78,6 +79,7 @@ class Accounts:
         )
         async with self._store.write() as tx:
             await tx.accounts.create(account)
+            await welcome(tx, account, at=account.created_at)
         return _shape(account)
 
     async def page(self, caller: Principal, request: shapes.ListAccounts) -> list[shapes.Account]:

@@ -163,6 +163,35 @@ async def may_add(
     raise PermissionDenied(f"user {caller.account_id} does not have write access to project {project_id}")
 
 
+async def may_let_in(tx: Transaction, project_id: ProjectId, account_id: AccountId) -> bool:
+    """Whether an account may add people to a project now, as somebody's invitation or token supposes.
+
+    What somebody made who has left the project, or may no longer add people to it, lets nobody in.
+    """
+    access = await tx.projects.access(project_id, account_id)
+    account = await tx.accounts.get(account_id)
+    if access is None or account is None or account.banned or account.deleted_at is not None:
+        return False
+    if access.project.manage_users_owner_only and access.role is not Role.OWNER:
+        return False
+    return is_able(access.role, Ability.MANAGE) or account.is_admin
+
+
+def may_change_roles(access: Access | None) -> Project:
+    """The project, for those who may say what people are to it: its owners.
+
+    Raises:
+        OwnershipDenied: The caller is none, or there is no such project.
+
+    Source: Wire contract 5.2, changeUserType.
+    """
+    if access is None or access.role is None:
+        raise OwnershipDenied("Not a project member")
+    if access.role is not Role.OWNER:
+        raise OwnershipDenied("Only project owners can change user types")
+    return access.project
+
+
 def owners_only(access: Access) -> None:
     """If the project leaves its people to its owners, the caller must be one.
 

@@ -21,9 +21,11 @@ from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
 from projecthub.store.idempotency import Idempotency
+from projecthub.store.invite_tokens import InviteTokens
 from projecthub.store.keys import Keys
 from projecthub.store.licenses import Licenses
 from projecthub.store.log import Log
+from projecthub.store.mails import Mails
 from projecthub.store.open_jobs import OpenJobs
 from projecthub.store.projects import Projects
 from projecthub.store.shares import Shares
@@ -47,9 +49,11 @@ class Transaction:
         "accounts",
         "collaborators",
         "idempotency",
+        "invite_tokens",
         "keys",
         "licenses",
         "log",
+        "mails",
         "open_jobs",
         "projects",
         "shares",
@@ -59,9 +63,11 @@ class Transaction:
         self.accounts = Accounts(connection)
         self.collaborators = Collaborators(connection)
         self.idempotency = Idempotency(connection, now)
+        self.invite_tokens = InviteTokens(connection)
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
         self.log = Log(connection)
+        self.mails = Mails(connection)
         self.open_jobs = OpenJobs(connection)
         self.projects = Projects(connection)
         self.shares = Shares(connection)
