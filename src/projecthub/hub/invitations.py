@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import InvalidArgument, LimitError, NotFound
 from projecthub.hub.collaborators import group_of
-from projecthub.hub.joining import invited_event
+from projecthub.hub.joining import FORGOTTEN_AFTER, MAX_TOKENS, invited_event
 from projecthub.hub.mail import ADDRESS, one_line
 from projecthub.hub.mail_text import plain
 from projecthub.hub.open_invitations import note_invitation
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 OPEN_FOR: Final = timedelta(days=14)
 """How long somebody without an account may take to accept."""
-MAX_TOKENS: Final = 1000
-"""Tokens of one project, expired ones included: they are forgotten `FORGOTTEN_AFTER` their end."""
-FORGOTTEN_AFTER: Final = timedelta(days=30)
 MAX_TO: Final = 1024
 """Characters of all addresses in one call."""
 MAX_MESSAGE: Final = 20_000
@@ -106,12 +103,13 @@ class Invitations:
         addresses = _addresses(request.to)
         async with self._keys.changing() as tx:
             inviting = await self._begin(tx, caller, request)
-            people = []
+            people: list[shapes.InvitedPerson] = []
             for address in addresses:
                 account = await tx.accounts.by_email(address)
                 if account is not None:
                     person = await self._let_in(tx, inviting, account)
-                    people.append({**person, "email_address": address})
+                    person["email_address"] = address
+                    people.append(person)
                 else:
                     people.append(await self._offer(tx, inviting, address))
         self._mail.poke()

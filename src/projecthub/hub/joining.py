@@ -7,7 +7,8 @@ Source: Wire contract 2.4.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import NotFound, PermissionDenied
 from projecthub.hub.open_invitations import note_invitation
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from projecthub.store.records import Account, InviteToken
     from projecthub.wire.ids import AccountId
 
-_NOT_VALID = "Project invite token is not valid"
+MAX_TOKENS: Final = 1000
+"""Tokens of one project, those that have ended included: they are forgotten `FORGOTTEN_AFTER` their end."""
+FORGOTTEN_AFTER: Final = timedelta(days=30)
+_NOT_VALID: Final = "Project invite token is not valid"
 
 
 async def redeem(tx: Transaction, token: InviteToken, account_id: AccountId, *, by: AccountId, at: datetime) -> bool:

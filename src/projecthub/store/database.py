@@ -20,6 +20,7 @@ from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
+from projecthub.store.file_use import FileUse
 from projecthub.store.idempotency import Idempotency
 from projecthub.store.invite_tokens import InviteTokens
 from projecthub.store.keys import Keys
@@ -48,6 +49,7 @@ class Transaction:
     __slots__ = (
         "accounts",
         "collaborators",
+        "file_use",
         "idempotency",
         "invite_tokens",
         "keys",
@@ -62,6 +64,7 @@ class Transaction:
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
         self.accounts = Accounts(connection)
         self.collaborators = Collaborators(connection)
+        self.file_use = FileUse(connection)
         self.idempotency = Idempotency(connection, now)
         self.invite_tokens = InviteTokens(connection)
         self.keys = Keys(connection)

@@ -47,6 +47,9 @@ _ADDRESSED_TO: Final = (
     .limit(MAX_INVITATIONS)
     .with_for_update()
 )
+_DELETE: Final = delete(tokens).where(
+    tokens.c.token == bindparam("of_token"), tokens.c.project_id == bindparam("of_project")
+)
 _PRUNE: Final = delete(tokens).where(tokens.c.expires_at < bindparam("before"))
 
 
@@ -103,12 +106,21 @@ class InviteTokens:
         values = checked_changes(tokens, changes, fixed=_FIXED)
         await self._connection.execute(update(tokens).where(tokens.c.token == token).values(values))
 
+    async def delete(self, token: str, project_id: ProjectId) -> bool:
+        """Take a token of a project away.
+
+        Returns:
+            Whether it was there.
+        """
+        gone = await self._connection.execute(_DELETE, {"of_token": token, "of_project": project_id})
+        return gone.rowcount > 0
+
     async def count(self, project_id: ProjectId) -> int:
         """How many tokens a project has, whatever their state."""
         return int((await self._connection.execute(_COUNT, {"of_project": project_id})).scalar_one())
 
     async def select(self, selection: Selection, *, project_id: ProjectId) -> list[dict[str, Any]]:
-        """Rows of a project's tokens, each from column name to value; newest first unless the selection has an order.
+        """Rows of a project's tokens, each from column name to value.
 
         Raises:
             InvalidArgument: See `selections`.
@@ -118,7 +130,7 @@ class InviteTokens:
             select(*(column_of(tokens, name) for name in names))
             .select_from(tokens)
             .where(tokens.c.project_id == project_id, *clauses_of(tokens, selection.conditions))
-            .order_by(*order_of(tokens, selection.order_by or (("created_at", True),)))
+            .order_by(*order_of(tokens, selection.order_by))
             .limit(checked_limit(selection.limit))
         )
         return [dict(zip(names, row, strict=True)) for row in await self._connection.execute(statement)]

@@ -10,12 +10,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ColumnElement, Table, Text, UnaryExpression, func, literal
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    FromClause,
+    Table,
+    Text,
+    UnaryExpression,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from projecthub.errors import InvalidArgument
 from projecthub.store.expressions import Bytewise, UnicodeLower
-from projecthub.store.records import Condition
+from projecthub.store.records import Condition, Selection
 from projecthub.store.tables import KEY, Moment
 
 _Value = TypeVar("_Value")
@@ -109,6 +123,38 @@ def order_of(table: Table, order_by: Sequence[tuple[str, bool]]) -> list[UnaryEx
             term = term.nulls_first() if descending else term.nulls_last()
         order.setdefault(name, term)
     return list(order.values())
+
+
+async def rows_of(
+    connection: AsyncConnection,
+    table: Table,
+    selection: Selection,
+    *where: ColumnElement[bool],
+    source: FromClause | None = None,
+    order_by: Sequence[tuple[str, bool]] = (),
+) -> list[dict[str, Any]]:
+    """Rows of a table, each from column name to value.
+
+    Args:
+        connection: Where to ask.
+        table: Whose columns are meant.
+        selection: Columns, conditions, order and limit.
+        *where: What must hold beside the conditions.
+        source: A join that the table is part of; None: the table alone.
+        order_by: The order, if the selection has none.
+
+    Raises:
+        InvalidArgument: The selection names what is not there, or compares what cannot be compared.
+    """
+    names = tuple(dict.fromkeys(selection.columns))
+    statement = (
+        select(*(column_of(table, name) for name in names))
+        .select_from(table if source is None else source)
+        .where(*where, *clauses_of(table, selection.conditions))
+        .order_by(*order_of(table, selection.order_by or order_by))
+        .limit(checked_limit(selection.limit))
+    )
+    return [dict(zip(names, row, strict=True)) for row in await connection.execute(statement)]
 
 
 def in_chunks(values: Sequence[_Value]) -> Iterator[list[_Value]]:

@@ -342,3 +342,17 @@ Index(
     sqlite_where=mails.c.state == text("'waiting'"),
     postgresql_where=mails.c.state == text("'waiting'"),
 )
+
+# -- tables of user queries ------------------------------------------------------------------------
+
+file_use = Table(
+    "file_use",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    _reference("project_id", "projects.project_id", nullable=False),
+    Column("path", Text, nullable=False),
+    Column("users", VALUE, nullable=False, default=dict),
+    Column("last_edited_at", Moment, nullable=False),
+    Index("ix_file_use_project_id", "project_id", "last_edited_at"),
+)
+"""Who used a file last, and how: ``{account_id: {"edit": ms}}``."""

@@ -11,7 +11,6 @@ from typing import Any
 from memory_engine import MemoryEngine
 
 from projecthub.files import Homes
-from projecthub.hub.account_fields import AccountFields
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.collaborators import Collaborators
@@ -21,18 +20,20 @@ from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
+from projecthub.hub.invitations import Invitations
 from projecthub.hub.jobs import Jobs
 from projecthub.hub.keys import Keys
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
+from projecthub.hub.mail import Mail
 from projecthub.hub.principals import Principal
-from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
-from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
+from projecthub.hub.smtp import SmtpServer
+from projecthub.hub.tables import Tools
 from projecthub.store import Store
 from projecthub.store.records import Project, Role
 from projecthub.wire import shapes
@@ -67,6 +68,8 @@ class House:
         self.keys = Keys(store, clock)
         self.accounts = Accounts(store, clock)
         self.licenses = Licenses(store, clock)
+        self.smtp: SmtpServer | None = None
+        self.mails_a_day = 100
         self.join()
 
     def join(self) -> None:
@@ -84,14 +87,12 @@ class House:
         )
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
+        self.mail = Mail(self.store, self.clock, self.smtp, most_a_day=self.mails_a_day)
+        self.invitations = Invitations(self.clock, self.keys, self.mail, lambda: "https://hub.example.org")
         self.copies = Copies(self.store, self.homes, self.clock)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
-            self.store,
-            self.clock,
-            ProjectFields(self.store, self.projects, self.licenses, self.clock),
-            AccountFields(self.store),
-            ShareFields(self.store, self.clock),
+            Tools(store=self.store, clock=self.clock, projects=self.projects, licenses=self.licenses)
         )
 
     async def person(self, first_name: str, *, admin: bool = False, **fields: Any) -> Principal:
