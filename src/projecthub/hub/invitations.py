@@ -190,7 +190,7 @@ class Invitations:
                 f"done. Invitations are forgotten {FORGOTTEN_AFTER.days} days after their end"
             )
         token = InviteToken(
-            token=secrets.token_urlsafe(32),
+            token=secrets.token_hex(32),
             project_id=project_id,
             account_id=inviting.caller.account_id,
             role=inviting.role,

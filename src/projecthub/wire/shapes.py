@@ -671,6 +671,20 @@ class Invited(TypedDict):
     invited: list[InvitedPerson]
 
 
+class InviteToken(TypedDict):
+    """A row of the table `project_invite_tokens`. `email_address`: whom it was made for; times are ISO times."""
+
+    token: str
+    project_id: str
+    account_id: str
+    group: str
+    created: str
+    counter: int
+    usage_limit: NotRequired[int]
+    expires: NotRequired[str]
+    email_address: NotRequired[str]
+
+
 class AddedCollaborators(TypedDict):
     """Reply of `projects.addCollaborator`: a list, unless one token was given that was in no list."""
 
