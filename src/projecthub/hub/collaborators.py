@@ -1,6 +1,6 @@
 """The people of a project: added, removed, and what each is to it.
 
-Every change holds the project's row, so that of two owners who demote each other at once one is refused.
+What could leave a project without an owner holds its row: of two owners who demote each other at once, one is refused.
 
 Source: Wire contract 0, 2.4, 2.5, 5.2.
 """
@@ -23,6 +23,7 @@ from projecthub.hub.permissions import (
 from projecthub.hub.project_names import require_free
 from projecthub.store.records import Role, Selection
 from projecthub.wire import shapes
+from projecthub.wire.ids import ProjectId, is_uuid
 from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from projecthub.hub.keys import Keys
     from projecthub.hub.principals import Principal
     from projecthub.store import Transaction
-    from projecthub.wire.ids import AccountId, ProjectId
+    from projecthub.wire.ids import AccountId
 
 _GROUPS: Final = frozenset(role.value for role in Role)
 
@@ -102,6 +103,9 @@ class Collaborators:
         _check_lengths(projects, accounts)
         removed = []
         async with self._keys.changing() as tx:
+            for project_id in sorted({project.lower() for project in projects if is_uuid(project)}):
+                # Nobody is to become an owner while he is being removed.
+                await tx.projects.get(ProjectId(project_id), lock=True)
             for project, account in zip(projects, accounts, strict=True):
                 removed.append(await self._remove_one(tx, caller, project, account))
         if is_list:

@@ -223,11 +223,11 @@ def _name(account: Account | None) -> str:
 
 
 def _addresses(to: str | None) -> list[str]:
-    if to is None or not to.strip():
-        raise InvalidArgument("argument 'to' names nobody; give e-mail addresses, parted by commas")
-    if len(to) > MAX_TO:
+    if to is not None and len(to) > MAX_TO:
         raise InvalidArgument(f"argument 'to' has {len(to)} characters; name fewer people, in at most {MAX_TO}")
-    addresses = list(dict.fromkeys(ascii_lower(part) for part in _PARTS.split(to) if part))
+    addresses = list(dict.fromkeys(ascii_lower(part) for part in _PARTS.split(to or "") if part))
+    if not addresses:
+        raise InvalidArgument("argument 'to' names nobody; give e-mail addresses, parted by commas")
     for address in addresses:
         if not ADDRESS.fullmatch(address):
             raise InvalidArgument(f"{address[:100]!r} is no e-mail address; nobody was invited")

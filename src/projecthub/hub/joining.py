@@ -43,7 +43,8 @@ async def redeem(tx: Transaction, token: InviteToken, account_id: AccountId, *, 
         Whether the account was not on the project before.
 
     Raises:
-        PermissionDenied: The token has expired, is used up, or was made by somebody who may no longer add people.
+        PermissionDenied: The token has expired, is used up, or was made by somebody who may no longer add people. The
+            transaction is not to be kept then.
     """
     if await tx.collaborators.role(token.project_id, account_id) is not None:
         return False
@@ -51,9 +52,10 @@ async def redeem(tx: Transaction, token: InviteToken, account_id: AccountId, *, 
         raise PermissionDenied(f"{_NOT_VALID} - the token already expired")
     if not await may_let_in(tx, token.project_id, token.account_id):
         raise PermissionDenied(f"{_NOT_VALID} - whoever made it may no longer add people; ask for another")
+    if not await tx.collaborators.add([(token.project_id, account_id)], at=at, role=token.role):
+        return False  # by another token, at the same time
     if not await tx.invite_tokens.use(token.token):
         raise PermissionDenied(f"{_NOT_VALID} - the token can only be used {token.usage_limit} times")
-    await tx.collaborators.add([(token.project_id, account_id)], at=at, role=token.role)
     event = {**invited_event(account_id, token.role), "by_token": True}
     await tx.log.append(token.project_id, by, event, at=at)
     if token.email_address is not None:
@@ -88,10 +90,9 @@ async def welcome(tx: Transaction, account: Account, *, at: datetime) -> None:
     if account.email_address is None:
         return
     for token in await tx.invite_tokens.addressed_to(ascii_lower(account.email_address), now=at):
-        try:
+        # One that is void now does not keep the account from being made.
+        if await may_let_in(tx, token.project_id, token.account_id):
             await redeem(tx, token, account.account_id, by=token.account_id, at=at)
-        except PermissionDenied:
-            continue  # an invitation that is void now does not keep the account from being made
 
 
 def invited_event(account_id: AccountId, role: Role) -> dict[str, object]:

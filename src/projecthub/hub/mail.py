@@ -168,7 +168,7 @@ class Mail:
                 due = await tx.mails.due(self._clock.now(), limit=_BATCH)
             for row in due:
                 assert self._server is not None
-                outcome = await self._server.send(self._message(row), row.to_address)
+                outcome = await self._server.send(letter(row, self._server.sender), row.to_address)
                 if outcome.error is None:
                     sent += 1
                 await self._note(row, outcome.error, for_good=outcome.for_good)
@@ -176,20 +176,6 @@ class Mail:
                     return sent
             if len(due) < _BATCH:
                 return sent
-
-    def _message(self, row: Row) -> EmailMessage:
-        assert self._server is not None
-        message = EmailMessage(policy=SMTP)
-        message["From"] = self._server.sender
-        message["To"] = row.to_address
-        message["Subject"] = row.subject
-        if row.reply_to is not None:
-            message["Reply-To"] = row.reply_to
-        message["Date"] = row.created_at
-        message["Message-ID"] = row.message_id
-        message["Auto-Submitted"] = "auto-generated"
-        message.set_content(row.body, cte="quoted-printable")
-        return message
 
     async def _note(self, row: Row, error: str | None, *, for_good: bool) -> None:
         now = self._clock.now()
@@ -210,6 +196,21 @@ class Mail:
         """Forget what was sent long ago."""
         async with self._store.write() as tx:
             await tx.mails.prune(self._clock.now() - KEPT)
+
+
+def letter(row: Row, sender: str) -> EmailMessage:
+    """The message that is sent: plain text, and headers of one line each."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = sender
+    message["To"] = row.to_address
+    message["Subject"] = row.subject
+    if row.reply_to is not None:
+        message["Reply-To"] = row.reply_to
+    message["Date"] = row.created_at
+    message["Message-ID"] = row.message_id
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(row.body, cte="quoted-printable")
+    return message
 
 
 def one_line(text: str) -> str:

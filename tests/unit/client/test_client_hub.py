@@ -86,6 +86,26 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [{"opts": {"project_id": P, "account_id": A}}],
         {"project_id": P, "account_id": A},
     ),
+    (Endpoint.HUB, "projects.changeUserType"): (
+        lambda hub: hub.projects.change_user_type(P, A, "viewer"),
+        [{"opts": {"project_id": P, "target_account_id": A, "new_group": "viewer"}}],
+        None,
+    ),
+    (Endpoint.HUB, "projects.handOver"): (
+        lambda hub: hub.projects.hand_over(P, A),
+        [{"project_id": P, "account_id": A, "new_group": "collaborator"}],
+        {"project_id": P, "owner": A, "group": "collaborator"},
+    ),
+    (Endpoint.HUB, "projects.inviteCollaborator"): (
+        lambda hub: hub.projects.invite_collaborator(P, A, email="Come!"),
+        [{"opts": {"project_id": P, "account_id": A, "email": "Come!"}}],
+        {"project_id": P, "invited": []},
+    ),
+    (Endpoint.HUB, "projects.inviteCollaboratorWithoutAccount"): (
+        lambda hub: hub.projects.invite_collaborator_without_account(P, "a@b.de", group="viewer"),
+        [{"opts": {"project_id": P, "to": "a@b.de", "group": "viewer"}}],
+        {"project_id": P, "invited": []},
+    ),
     (Endpoint.HUB, "projects.start"): (lambda hub: hub.projects.start(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.stop"): (lambda hub: hub.projects.stop(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.restart"): (lambda hub: hub.projects.restart(P), [{"project_id": P}], STATE),
