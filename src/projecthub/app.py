@@ -32,12 +32,14 @@ from projecthub.hub.files import Files
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
+from projecthub.hub.invitations import Invitations
 from projecthub.hub.jobs import Jobs
 from projecthub.hub.jupyter import Jupyter
 from projecthub.hub.jupyter_sessions import JupyterSessions
 from projecthub.hub.keys import Keys, digest
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
+from projecthub.hub.mail import Mail
 from projecthub.hub.passwords import Passwords
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
@@ -47,6 +49,7 @@ from projecthub.hub.readiness import Readiness
 from projecthub.hub.rosters import Rosters
 from projecthub.hub.sessions import Sessions
 from projecthub.hub.shares import Shares
+from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.tables import Tools
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
@@ -131,6 +134,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         licenses = Licenses(store, clock)
         workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
+        mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
+        invitations = Invitations(clock, keys, mail, lambda: site_url(settings))
         services = Services(
             clock=clock,
             keys=keys,
@@ -142,6 +147,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             creation=creation,
             projects=projects,
             collaborators=Collaborators(clock, keys),
+            invitations=invitations,
             copies=Copies(store, homes, clock),
             queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,
@@ -166,11 +172,13 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep)
+        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep)
         housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)
+        mail.open()
+        stack.push_async_callback(mail.close)
         stack.push_async_callback(background.close)
         stack.push_async_callback(services.readiness.close)
         services.readiness.is_open = True
@@ -223,6 +231,30 @@ def quota_defaults(settings: Settings) -> QuotaDefaults:
         idle_timeout_s=settings.idle_timeout_s,
         network=settings.network,
     )
+
+
+def smtp_server(settings: Settings) -> SmtpServer | None:
+    """The operator's mail server; None: no mail is sent."""
+    if settings.smtp_host is None or settings.mail_from is None:
+        return None
+    return SmtpServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        sender=settings.mail_from,
+        user=settings.smtp_user,
+        password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
+    )
+
+
+def site_url(settings: Settings) -> str:
+    """Where people reach the hub: as the operator says, or else where it listens."""
+    if settings.public_url is not None:
+        return settings.public_url
+    try:
+        return (settings.data_dir / URL_FILE).read_text().strip()
+    except OSError:  # not served yet, or embedded
+        return f"http://{settings.bind}"
 
 
 def _network(quotas: Quotas, engine: LocalEngine) -> Network:

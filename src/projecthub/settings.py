@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,6 +16,10 @@ def default_data_dir() -> Path:
     """``$XDG_DATA_HOME/projecthub``, or ``~/.local/share/projecthub``."""
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "projecthub"
+
+
+def _is_here(host: str | None) -> bool:
+    return host in ("localhost", "127.0.0.1", "::1")
 
 
 class Settings(BaseSettings):
@@ -56,6 +62,24 @@ class Settings(BaseSettings):
     idle_timeout_s: Annotated[
         int, Field(ge=0, description="Seconds without use after which a project is stopped; 0: never.")
     ] = 1800
+    public_url: Annotated[
+        str | None,
+        Field(description="Where people reach the hub, such as https://hub.example.org; for links in mail."),
+    ] = None
+    smtp_host: Annotated[
+        str | None, Field(description="The mail server that invitations are sent by; default: no mail is sent.")
+    ] = None
+    smtp_port: Annotated[int, Field(ge=1, le=65535, description="Its port.")] = 587
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Field(description="starttls: encrypted after a greeting; tls: from the first byte; none: in clear."),
+    ] = "starttls"
+    smtp_user: Annotated[str | None, Field(description="Name to sign in to the mail server with.")] = None
+    smtp_password: Annotated[SecretStr | None, Field(description="Password to sign in with.")] = None
+    mail_from: Annotated[
+        str | None, Field(description="Where mail comes from, such as 'projecthub <hub@example.org>'.")
+    ] = None
+    mails_a_day: Annotated[int, Field(ge=0, description="Mails that one account may cause in 24 hours.")] = 100
     metrics: Annotated[
         Literal["loopback", "admins", "everybody"],
         Field(
@@ -82,6 +106,26 @@ class Settings(BaseSettings):
         if value is not None and (not value.get_secret_value().startswith("sk-") or len(value) < 16):
             raise ValueError("an API key starts with 'sk-' and has at least 16 characters")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+            raise ValueError(f"{value!r} is no address of a hub; give one such as https://hub.example.org")
+        return None if value is None else value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _mail_has_a_sender(self) -> Self:
+        address = parseaddr(self.mail_from or "")[1]
+        if self.smtp_host is not None and not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", address):
+            raise ValueError("with smtp_host, mail_from must be an address, such as 'projecthub <hub@example.org>'")
+        if self.mail_from is not None and not self.mail_from.isprintable():
+            raise ValueError("mail_from holds a line break or another control character")
+        if (self.smtp_user is None) != (self.smtp_password is None):
+            raise ValueError("give both smtp_user and smtp_password, or neither")
+        if self.smtp_password is not None and self.smtp_security == "none" and not _is_here(self.smtp_host):
+            raise ValueError("smtp_security 'none' would send the password in clear; give starttls or tls")
+        return self
 
     @model_validator(mode="after")
     def _uids_fit(self) -> Self:

@@ -73,6 +73,26 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "shares.delete": lambda tx: tx.shares.delete("f" * 40),
     "accounts.select": lambda tx: tx.accounts.select(Selection(columns=("account_id",)), account_id=ID),
     "shares.select": lambda tx: tx.shares.select(Selection(columns=("id",)), project_id=ID),
+    "collaborators.owners": lambda tx: tx.collaborators.owners(ID),
+    "invite_tokens.locked": lambda tx: tx.invite_tokens.locked(["t" * 16, "u" * 16]),
+    "invite_tokens.use": lambda tx: tx.invite_tokens.use("t" * 16),
+    "invite_tokens.delete": lambda tx: tx.invite_tokens.delete("t" * 16, ID),
+    "invite_tokens.addressed_to": lambda tx: tx.invite_tokens.addressed_to("a@b.de", now=NOW),
+    "invite_tokens.addressed_to of a project": lambda tx: tx.invite_tokens.addressed_to(
+        "a@b.de", now=NOW, project_id=ID
+    ),
+    "invite_tokens.count": lambda tx: tx.invite_tokens.count(ID),
+    "invite_tokens.select": lambda tx: tx.invite_tokens.select(
+        Selection(columns=("token",), order_by=(("created_at", True),)), project_id=ID
+    ),
+    "invite_tokens.prune": lambda tx: tx.invite_tokens.prune(NOW),
+    "mails.count_by": lambda tx: tx.mails.count_by(ID, since=NOW),
+    "mails.count_to": lambda tx: tx.mails.count_to("a@b.de", since=NOW),
+    "mails.last_about": lambda tx: tx.mails.last_about(ID, "a@b.de"),
+    "mails.due": lambda tx: tx.mails.due(NOW, limit=20),
+    "mails.later": lambda tx: tx.mails.later(1, at=NOW, error="later"),
+    "mails.done": lambda tx: tx.mails.done(1),
+    "mails.prune": lambda tx: tx.mails.prune(NOW),
     "idempotency.get": lambda tx: tx.idempotency.get(ID, "key"),
     "idempotency.prune": lambda tx: tx.idempotency.prune(NOW),
 }

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from projecthub.api.background import Background
 from projecthub.api.endpoints import hub_endpoint, project_endpoint
 from projecthub.api.health import FiguresFor, health_routes
+from projecthub.api.invitations import invitation_routes
 from projecthub.api.native import PREFIX, archives, files, jobs, jupyter, make_native_app, trash, uploads
 from projecthub.api.request_ids import RequestIds
 from projecthub.wire.methods import Endpoint
@@ -53,6 +54,7 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
     routes = Starlette(
         routes=[
             *(Route(f"{endpoint}/", _without_slash, methods=_ANY_METHOD) for endpoint in Endpoint),
+            *invitation_routes(),
             *health_routes(services.readiness, services.figures, services.keys, figures_for),
         ],
         exception_handlers={404: _not_found},

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from projecthub.api.background import Background
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
-    from projecthub.store.records import Project
 
 _NOT_AN_ACCOUNT: Final = "must be signed in and MUST provide an api key (cookies are not allowed)"
 _CODE_HEADER: Final = CODE_HEADER.encode()
@@ -166,19 +165,19 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         if parameters.values.get("compute_server_id"):
             raise InvalidArgument("this hub has no compute servers; leave compute_server_id out, or give 0")
         row = METHODS[Endpoint.PROJECT].get(name)
-        project = await services.calls.access(caller, project_id, row.needs if row else Ability.READ)
+        access = await services.calls.access(caller, project_id, row.needs if row else Ability.READ)
         progress.in_method = True
         method = _method(Endpoint.PROJECT, name, caller)
         progress.label = f"project {name}"
         args = parameters.args
         handler = PROJECT_HANDLERS.get(name)
         arguments = parse(method, args) if handler else None
-        await _have_awake(services, caller, project, needed=handler is None)
+        await services.calls.prepare(caller, access, inside=handler is None)
         work: Coroutine[Any, Any, Any]
         if name == "system.exec":
             work = services.jobs.execute(caller, project_id, args)
         elif handler is not None:
-            work = handler(ProjectCall(services, caller, project), arguments)
+            work = handler(ProjectCall(services, caller, access.project), arguments)
         else:
             work = services.calls.call(project_id, name, args)
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.
@@ -208,19 +207,6 @@ def _method(endpoint: Endpoint, name: str, caller: Principal) -> Method:
     if method.caller is not Caller.ANYONE:
         within_scopes(caller, method.needs, name)
     return method
-
-
-async def _have_awake(services: Services, caller: Principal, project: Project, *, needed: bool) -> None:
-    """Have a project running, as every call into it does; a key that may start nothing finds it as it is.
-
-    Raises:
-        PermissionDenied: It does not run, is needed to, and the key has not the scope for that.
-        Conflict, StartFailed: See `Lifecycle.start`.
-    """
-    if Ability.RUN in caller.scopes:
-        await services.calls.wake(caller, project)
-    elif needed and not services.calls.reaches(project.project_id):
-        within_scopes(caller, Ability.RUN, "to start the project")
 
 
 async def _bounded(

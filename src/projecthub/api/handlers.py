@@ -96,6 +96,22 @@ async def _remove_collaborator(call: Call, request: shapes.RemoveCollaborator) -
     return await call.services.collaborators.remove(call.caller, request)
 
 
+async def _change_user_type(call: Call, request: shapes.ChangeUserType) -> None:
+    await call.services.collaborators.change_type(call.caller, request)
+
+
+async def _hand_over(call: Call, request: shapes.HandOver) -> shapes.HandedOver:
+    return await call.services.collaborators.hand_over(call.caller, request)
+
+
+async def _invite_collaborator(call: Call, request: shapes.InviteCollaborator) -> shapes.Invited:
+    return await call.services.invitations.invite(call.caller, request)
+
+
+async def _invite_without_account(call: Call, request: shapes.InviteWithoutAccount) -> shapes.Invited:
+    return await call.services.invitations.invite_without_account(call.caller, request)
+
+
 async def _start(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
     return await call.services.projects.start(call.caller, request.project_id)
 
@@ -183,6 +199,10 @@ HANDLERS: Final[dict[str, Handler]] = {
     "projects.copyPathBetweenProjects": _copy,
     "projects.addCollaborator": _add_collaborator,
     "projects.removeCollaborator": _remove_collaborator,
+    "projects.changeUserType": _change_user_type,
+    "projects.handOver": _hand_over,
+    "projects.inviteCollaborator": _invite_collaborator,
+    "projects.inviteCollaboratorWithoutAccount": _invite_without_account,
     "projects.start": _start,
     "projects.stop": _stop,
     "projects.restart": _restart,

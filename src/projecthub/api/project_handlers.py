@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProjectCall:
-    """One call, as its handler sees it; the caller may make it, and the project runs."""
+    """One call, as its handler sees it; the caller may make it, and the project runs unless they only view it."""
 
     services: Services
     caller: Principal

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from projecthub.hub.creation import Creation
     from projecthub.hub.figures import Figures
     from projecthub.hub.files import Files
+    from projecthub.hub.invitations import Invitations
     from projecthub.hub.jobs import Jobs
     from projecthub.hub.jupyter import Jupyter
     from projecthub.hub.jupyter_sessions import JupyterSessions
@@ -46,6 +47,7 @@ class Services:
     creation: Creation
     projects: Projects
     collaborators: Collaborators
+    invitations: Invitations
     copies: Copies
     queries: Queries
     licenses: Licenses

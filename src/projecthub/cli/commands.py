@@ -13,11 +13,21 @@ from projecthub import __version__
 from projecthub.cli import output
 from projecthub.cli.accounts import accounts
 from projecthub.cli.backups import backup, restore
-from projecthub.cli.collaborators import add_collaborator, remove_collaborator
+from projecthub.cli.collaborators import (
+    add_collaborator,
+    change_group,
+    collaborators,
+    hand_over,
+    hide,
+    leave,
+    owners_only,
+    remove_collaborator,
+)
 from projecthub.cli.copies import copy
 from projecthub.cli.doctor import doctor
 from projecthub.cli.exec import exec
 from projecthub.cli.files import files
+from projecthub.cli.invitations import create_invite_token, invite, invite_tokens, join, revoke_invite_token
 from projecthub.cli.jobs import jobs
 from projecthub.cli.jupyter import jupyter
 from projecthub.cli.keys import keys
@@ -112,8 +122,19 @@ for _command in (
     delete,
     undelete,
     copy,
+    collaborators,
     add_collaborator,
     remove_collaborator,
+    change_group,
+    hand_over,
+    owners_only,
+    leave,
+    hide,
+    invite,
+    join,
+    create_invite_token,
+    invite_tokens,
+    revoke_invite_token,
     add_license,
     remove_license,
     set_quotas,

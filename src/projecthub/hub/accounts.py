@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, PermissionDenied
+from projecthub.hub.joining import welcome
 from projecthub.hub.permissions import account_id_of, admins_only, all_scopes_only, keeps_an_admin, own_or_any
 from projecthub.store.records import Account
 from projecthub.wire import shapes
@@ -79,6 +80,7 @@ class Accounts:
         )
         async with self._store.write() as tx:
             await tx.accounts.create(account)
+            await welcome(tx, account, at=account.created_at)
         return _shape(account)
 
     async def get(self, caller: Principal, account: str | None) -> shapes.Account:

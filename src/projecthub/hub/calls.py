@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from projecthub.errors import InvalidArgument, LimitError, PermissionDenied, ServerLost, StoreUnavailable
-from projecthub.hub.permissions import member_access, not_deleted, project_id_of
+from projecthub.errors import Conflict, InvalidArgument, LimitError, PermissionDenied, ServerLost, StoreUnavailable
+from projecthub.hub.permissions import is_able, member_access, not_deleted, project_id_of, within_scopes
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
-    from projecthub.store.records import Project
+    from projecthub.store.records import Access, Project
     from projecthub.wire.ids import AccountId, ProjectId
-    from projecthub.wire.methods import Ability
 
 TOUCH_EVERY: Final = timedelta(seconds=15)
 """Activity is written at most this often for each account and project, so that a loop of calls is not one of writes."""
@@ -67,8 +67,8 @@ class ProjectCalls:
             raise PermissionDenied("project specific api key must match requested project")
         return checked
 
-    async def access(self, caller: Principal, project_id: ProjectId, needs: Ability) -> Project:
-        """The project, for whoever may make calls into it that need this ability.
+    async def access(self, caller: Principal, project_id: ProjectId, needs: Ability) -> Access:
+        """The project, and what the caller is to it, for whoever may make calls into it that need this ability.
 
         Raises:
             PermissionDenied: The caller is not on the project, or has not the role for it.
@@ -77,7 +77,32 @@ class ProjectCalls:
         async with self._store.read() as tx:
             access = await member_access(tx, caller, project_id, "user must be a collaborator on the project", needs)
         not_deleted(access.project)
-        return access.project
+        return access
+
+    async def prepare(self, caller: Principal, access: Access, *, inside: bool) -> None:
+        """Before a call: have the project running, if the caller may start it; for others it stays as it is.
+
+        Args:
+            caller: Who calls.
+            access: What `access` told.
+            inside: Whether only the running project can answer.
+
+        Raises:
+            Conflict: It does not run, the caller may not start it, and nobody else can answer.
+            PermissionDenied: The same, where it is the key that may not.
+            StartFailed: See `Lifecycle.start`.
+        """
+        project = access.project
+        may_start = is_able(access.role, Ability.RUN)
+        if may_start and Ability.RUN in caller.scopes:
+            await self.wake(caller, project)
+        elif inside and not self.reaches(project.project_id):
+            if may_start:
+                within_scopes(caller, Ability.RUN, "to start the project")
+            raise Conflict(
+                f"project '{project.project_id}' does not run, and who only views it may not start it; "
+                "ask one of its collaborators"
+            )
 
     async def wake(self, caller: Principal, project: Project) -> None:
         """Have a project running, and mark it as used.
@@ -89,7 +114,7 @@ class ProjectCalls:
         await self._lifecycle.start(project, by=caller.account_id)
 
     async def touch(self, caller: Principal, project: Project) -> None:
-        """Mark a project as used, whether it runs or not."""
+        """Mark a project as used, whether it runs or not. Those who only view it do not use it."""
         now = self._clock.now()
         touched = (project.project_id, caller.account_id)
         last = self._touched.get(touched)
@@ -98,7 +123,9 @@ class ProjectCalls:
             person = caller.account_id if caller.project_id is None else None
             try:
                 async with self._store.write() as tx:
-                    await tx.projects.touch(project.project_id, person, now)
+                    role = await tx.collaborators.role(project.project_id, caller.account_id)
+                    looks = not is_able(role, Ability.RUN)
+                    await tx.projects.touch(project.project_id, person, now, only_viewed=looks)
             except (
                 LimitError,
                 StoreUnavailable,

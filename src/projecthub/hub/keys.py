@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, LimitError, NotFound, PermissionDenied
-from projecthub.hub.permissions import member_access, own_or_any, project_id_of, scopes_text
+from projecthub.hub.permissions import is_able, member_access, own_or_any, project_id_of, scopes_text
 from projecthub.hub.principals import Principal
 from projecthub.hub.times import parse_time
 from projecthub.wire import shapes
@@ -300,7 +300,9 @@ class Keys:
     async def _may_revoke(self, tx: Transaction, caller: Principal, key: Key) -> bool:
         if caller.is_admin or key.account_id == caller.account_id:
             return True
-        return key.project_id is not None and await tx.collaborators.role(key.project_id, caller.account_id) is not None
+        if key.project_id is None:
+            return False
+        return is_able(await tx.collaborators.role(key.project_id, caller.account_id), Ability.MANAGE)
 
     async def _account(self, tx: Transaction, caller: Principal, account: str | None) -> AccountId:
         """Whose keys a call is about: the caller's own, or, for a site admin, those of an id or e-mail address."""

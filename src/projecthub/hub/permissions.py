@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 _ABILITIES: Final = {
     Role.OWNER: frozenset(Ability),
     Role.COLLABORATOR: frozenset(Ability),
+    Role.VIEWER: frozenset({Ability.READ}),
 }
 """What each role may do on a project. Which people it may manage is told by `may_add` and `may_remove`."""
 
+NOT_A_COLLABORATOR: Final = "user must be a collaborator"
 BAD_UUID: Final = "invalid account_id or project_id -- all must be valid uuid's"
 
 
@@ -193,7 +195,7 @@ def may_license(access: Access | None, caller: Principal, project_id: ProjectId)
     """
     if access is None and caller.is_admin:
         raise NotFound(f"unknown project_id '{project_id}'", project_id=project_id)
-    if access is None or (access.role is None and not caller.is_admin):
+    if access is None or not (is_able(access.role, Ability.MANAGE) or caller.is_admin):
         raise PermissionDenied("must be collaborator on project to change its licenses")
     return access.project
 
@@ -235,7 +237,7 @@ async def may_add(
     Raises:
         NotFound: There is no such project.
         OwnershipDenied: Only owners manage the people of this project, and the caller, site admin or not, is none.
-        PermissionDenied: The caller is not on the project, or wants to add himself to it.
+        PermissionDenied: The caller is not on the project, only views it, or wants to add himself to it.
 
     Source: Wire contract 2.4.
     """
@@ -243,11 +245,40 @@ async def may_add(
     if access is None:
         raise NotFound("OwnershipError: Project not found", project_id=project_id)
     owners_only(access)
-    if access.role is not None or caller.is_admin:
+    if is_able(access.role, Ability.MANAGE) or caller.is_admin:
         return
     if alone and accounts == [caller.account_id]:
         raise PermissionDenied(f'cannot add self to "{project_id}" -- must be an admin')
     raise PermissionDenied(f"user {caller.account_id} does not have write access to project {project_id}")
+
+
+async def may_let_in(tx: Transaction, project_id: ProjectId, account_id: AccountId) -> bool:
+    """Whether an account may add people to a project now, as somebody's invitation or token supposes.
+
+    What somebody made who has left the project, or may no longer add people to it, lets nobody in.
+    """
+    access = await tx.projects.access(project_id, account_id)
+    account = await tx.accounts.get(account_id)
+    if access is None or account is None or account.banned or account.deleted_at is not None:
+        return False
+    if access.project.manage_users_owner_only and access.role is not Role.OWNER:
+        return False
+    return is_able(access.role, Ability.MANAGE) or account.is_admin
+
+
+def may_change_roles(access: Access | None) -> Project:
+    """The project, for those who may say what people are to it: its owners.
+
+    Raises:
+        OwnershipDenied: The caller is none, or there is no such project.
+
+    Source: Wire contract 5.2, changeUserType.
+    """
+    if access is None or access.role is None:
+        raise OwnershipDenied("Not a project member")
+    if access.role is not Role.OWNER:
+        raise OwnershipDenied("Only project owners can change user types")
+    return access.project
 
 
 def owners_only(access: Access) -> None:
@@ -260,16 +291,30 @@ def owners_only(access: Access) -> None:
         raise OwnershipDenied("Only owners can manage collaborators when this setting is enabled")
 
 
-def may_remove(access: Access, caller: Principal, target: AccountId, target_role: Role | None) -> None:
+def may_remove(access: Access, caller: Principal, target: AccountId, owners: Collection[AccountId]) -> None:
     """May the caller, who is on the project, remove ``target`` from it? Everybody but an owner may leave.
 
+    Args:
+        access: The project, and what the caller is to it.
+        caller: Who asks.
+        target: Who is to be removed.
+        owners: The project's owners.
+
     Raises:
+        PermissionDenied: The caller only views the project, and may remove nobody else.
         OwnershipDenied: ``target`` is an owner, or only owners manage the people of this project.
 
     Source: Wire contract 2.5.
     """
-    if target_role is Role.OWNER:
-        raise OwnershipDenied("Cannot remove an owner. Demote to collaborator first.")
+    if target != caller.account_id and not is_able(access.role, Ability.MANAGE):
+        raise PermissionDenied(NOT_A_COLLABORATOR)
+    if target in owners:
+        last = (
+            ""
+            if len(owners) > 1
+            else " This is the last one: hand the project over first (projects.handOver), or delete it."
+        )
+        raise OwnershipDenied(f"Cannot remove an owner. Demote to collaborator first.{last}")
     if target != caller.account_id:
         owners_only(access)
 
@@ -287,8 +332,8 @@ def may_delete(access: Access | None, caller: Principal, project_id: ProjectId) 
     """
     if access is None and caller.is_admin:
         raise NotFound(f"FATAL: unknown project_id '{project_id}'", project_id=project_id)
-    if access is None or (access.role is None and not caller.is_admin):
+    if access is None or not (is_able(access.role, Ability.MANAGE) or caller.is_admin):
         raise PermissionDenied("must be an owner to delete a project")
-    if access.role is Role.COLLABORATOR and access.project.manage_users_owner_only and not caller.is_admin:
+    if access.role is not Role.OWNER and access.project.manage_users_owner_only and not caller.is_admin:
         raise PermissionDenied("must be an owner to delete a project")
     return access.project

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument
 from projecthub.hub.accounts import EMAIL, MAX_NAME
+from projecthub.hub.joining import welcome
 from projecthub.hub.permissions import admins_only, all_scopes_only, keeps_an_admin
 from projecthub.store.accounts import ascii_lower
 from projecthub.wire import shapes
@@ -106,6 +107,7 @@ async def _apply(tx: Transaction, steps: Sequence[_Step]) -> None:
     for step in steps:
         if step.before is None:
             await tx.accounts.create(step.after)
+            await welcome(tx, step.after, at=step.after.created_at)
         elif changes := step.changes:
             await tx.accounts.update(step.after.account_id, changes)
 

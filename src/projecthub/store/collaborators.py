@@ -24,13 +24,18 @@ _mine: Final = memberships.alias("mine")
 _ROLES: Final = (
     select(memberships.c.account_id, memberships.c.role)
     .where(memberships.c.project_id == bindparam("of_project"))
-    .order_by(memberships.c.added_at, memberships.c.role.desc(), memberships.c.account_id)
+    .order_by(memberships.c.added_at, memberships.c.role != Role.OWNER, memberships.c.account_id)
 )
 _UPGRADES: Final = select(memberships.c.account_id, memberships.c.upgrades).where(
     memberships.c.project_id == bindparam("of_project"), memberships.c.upgrades.is_not(None)
 )
 _ROLE: Final = select(memberships.c.role).where(
     memberships.c.project_id == bindparam("of_project"), memberships.c.account_id == bindparam("of_account")
+)
+_OWNERS: Final = (
+    select(memberships.c.account_id)
+    .where(memberships.c.project_id == bindparam("of_project"), memberships.c.role == Role.OWNER)
+    .order_by(memberships.c.account_id)
 )
 _ADD: Final = (
     upserting(memberships)
@@ -64,15 +69,20 @@ class Collaborators:
         row = (await self._connection.execute(_ROLE, {"of_project": project_id, "of_account": account_id})).first()
         return None if row is None else Role(row.role)
 
+    async def owners(self, project_id: ProjectId) -> list[AccountId]:
+        """The owners of a project, in order of their ids."""
+        rows = await self._connection.execute(_OWNERS, {"of_project": project_id})
+        return [AccountId(account_id) for account_id in rows.scalars()]
+
     async def upgrades(self, project_id: ProjectId) -> dict[AccountId, Mapping[str, Any]]:
         """What people of a project have put under ``upgrades``; whether it counts is not the store's to say."""
         rows = await self._connection.execute(_UPGRADES, {"of_project": project_id})
         return {row.account_id: row.upgrades for row in rows}
 
     async def add(
-        self, pairs: Sequence[tuple[ProjectId, AccountId]], *, at: datetime
+        self, pairs: Sequence[tuple[ProjectId, AccountId]], *, at: datetime, role: Role = Role.COLLABORATOR
     ) -> list[tuple[ProjectId, AccountId]]:
-        """Add collaborators. Who is on a project already, in whatever role, stays as he is.
+        """Add people in a role. Who is on a project already, in whatever role, stays as he is.
 
         Returns:
             The pairs that were really added, each once, in the order given.
@@ -81,7 +91,7 @@ class Collaborators:
         if not wanted:
             return []
         rows = [
-            {"project_id": project_id, "account_id": account_id, "role": Role.COLLABORATOR, "added_at": at}
+            {"project_id": project_id, "account_id": account_id, "role": role, "added_at": at}
             for project_id, account_id in wanted
         ]
         added = {(project_id, account_id) for project_id, account_id in await self._connection.execute(_ADD, rows)}

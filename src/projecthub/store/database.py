@@ -23,9 +23,11 @@ from projecthub.store.collaborators import Collaborators
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
 from projecthub.store.idempotency import Idempotency
+from projecthub.store.invite_tokens import InviteTokens
 from projecthub.store.keys import Keys
 from projecthub.store.licenses import Licenses
 from projecthub.store.log import Log
+from projecthub.store.mails import Mails
 from projecthub.store.open_jobs import OpenJobs
 from projecthub.store.projects import Projects
 from projecthub.store.shares import Shares
@@ -51,9 +53,11 @@ class Transaction:
         "departures",
         "file_use",
         "idempotency",
+        "invite_tokens",
         "keys",
         "licenses",
         "log",
+        "mails",
         "open_jobs",
         "projects",
         "shares",
@@ -65,9 +69,11 @@ class Transaction:
         self.departures = Departures(connection)
         self.file_use = FileUse(connection)
         self.idempotency = Idempotency(connection, now)
+        self.invite_tokens = InviteTokens(connection)
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
         self.log = Log(connection)
+        self.mails = Mails(connection)
         self.open_jobs = OpenJobs(connection)
         self.projects = Projects(connection)
         self.shares = Shares(connection)

@@ -164,15 +164,16 @@ class Projects:
         Args:
             project_id: Which project.
             lock: Whether others who want to change it wait until this transaction ends: for a value that is made of
-                the one that was read.
+                the one that was read. Rows that refer to it may come meanwhile, so that whoever has added one may lock
+                it afterwards.
         """
-        statement = _GET.with_for_update() if lock else _GET
+        statement = _GET.with_for_update(key_share=True) if lock else _GET
         row = (await self._connection.execute(statement, {"of_project": project_id})).first()
         return None if row is None else _project(row)
 
     async def access(self, project_id: ProjectId, account_id: AccountId, *, lock: bool = False) -> Access | None:
         """A project and what an account is to it; None if there is no such project. ``lock`` as in `get`."""
-        statement = _ACCESS.with_for_update(of=projects) if lock else _ACCESS
+        statement = _ACCESS.with_for_update(of=projects, key_share=True) if lock else _ACCESS
         row = (await self._connection.execute(statement, {"of_project": project_id, "of_account": account_id})).first()
         return None if row is None else Access(project=_project(row), role=None if row.role is None else Role(row.role))
 
@@ -256,10 +257,13 @@ class Projects:
         statement = statement.values(checked_changes(projects, changes, fixed=_FIXED))
         return (await self._connection.execute(statement)).rowcount > 0
 
-    async def touch(self, project_id: ProjectId, account_id: AccountId | None, at: datetime) -> None:
-        """Note that a project was used, by an account if one is given."""
+    async def touch(
+        self, project_id: ProjectId, account_id: AccountId | None, at: datetime, *, only_viewed: bool = False
+    ) -> None:
+        """Note that a project was used, by an account if one is given; or that an account has only looked at it."""
         values = {"of_project": project_id, "of_account": account_id, "at": at}
-        await self._connection.execute(_TOUCH, values)
+        if not only_viewed:
+            await self._connection.execute(_TOUCH, values)
         if account_id is not None:
             await self._connection.execute(_TOUCH_MEMBER, values)
             await self._connection.execute(_TOUCH_ACCOUNT, values)

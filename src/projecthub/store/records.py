@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -17,6 +17,7 @@ class Role(StrEnum):
 
     OWNER = "owner"
     COLLABORATOR = "collaborator"
+    VIEWER = "viewer"
 
 
 class State(StrEnum):
@@ -170,6 +171,62 @@ class License:
     activates_at: datetime | None
     expires_at: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InviteToken:
+    """What lets its holder onto a project.
+
+    Attributes:
+        token: The secret itself: whoever may add people may read it.
+        project_id: Which project.
+        account_id: Who made it. It is good only as long as they may add people.
+        role: What it makes of people.
+        email_address: Whom it invites, in lower case; None: whoever has it.
+        created_at: When it was made.
+        expires_at: Until when, exclusive; None: for good.
+        usage_limit: How many people it lets in; None: any number.
+        counter: How many it has let in.
+    """
+
+    token: str = field(repr=False)
+    project_id: ProjectId
+    account_id: AccountId
+    role: Role
+    email_address: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    usage_limit: int | None
+    counter: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """Mail that is to be sent.
+
+    Attributes:
+        id: Its number.
+        account_id: Who caused it.
+        project_id: What project it is about; None: none.
+        message_id: Its name everywhere: a mailbox that gets it twice can tell.
+        to_address: To whom, in lower case.
+        reply_to: Where answers go; None: to the hub's own address.
+        subject: One line.
+        body: Plain text.
+        created_at: When it was put here.
+        attempts: How often it was tried to send it.
+    """
+
+    id: int
+    account_id: AccountId
+    project_id: ProjectId | None
+    message_id: str
+    to_address: str
+    reply_to: str | None
+    subject: str
+    body: str = field(repr=False)
+    created_at: datetime
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ UNIT = ROOT / "contrib" / "projecthub.service"
 def test_the_settings_of_the_guide_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PROJECTHUB_")]:
         monkeypatch.delenv(name)
-    (text,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    text = "".join(re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL))
     settings = Settings(**tomllib.loads(text.replace("# store_url", "store_url")))
     assert (settings.memory_mb, settings.url_of_store.partition(":")[0]) == (2000, "postgresql")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from projecthub.app import site_url, smtp_server
 from projecthub.settings import Settings, default_data_dir
 
 
@@ -122,3 +123,43 @@ def test_directories_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("HOME", "/home/ada")
     assert Settings(data_dir="data").data_dir == tmp_path / "data"
     assert Settings(data_dir="~/data").data_dir == Path("/home/ada/data")
+
+
+MAIL = {"smtp_host": "mail.example.org", "mail_from": "projecthub <hub@example.org>"}
+
+
+def test_mail_is_off_unless_there_is_a_server() -> None:
+    assert smtp_server(Settings()) is None
+    server = smtp_server(Settings(**MAIL, smtp_user="hub", smtp_password="never told"))
+    assert server is not None
+    assert (server.host, server.port, server.security) == ("mail.example.org", 587, "starttls")
+    assert server.password == "never told"
+    assert "never told" not in repr(server) + repr(Settings(**MAIL, smtp_user="hub", smtp_password="never told"))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"smtp_host": "mail.example.org"}, "mail_from must be an address"),
+        (MAIL | {"mail_from": "nobody"}, "mail_from must be an address"),
+        (MAIL | {"mail_from": "x\r\nBcc: y <a@b.de>"}, "mail_from"),
+        (MAIL | {"smtp_user": "hub"}, "give both"),
+        (MAIL | {"smtp_user": "hub", "smtp_password": "x", "smtp_security": "none"}, "in clear"),
+        (MAIL | {"smtp_security": "ssl"}, "starttls"),
+        ({"public_url": "hub.example.org"}, "no address of a hub"),
+        ({"public_url": "https://hub.example.org/?a=b"}, "no address of a hub"),
+    ],
+)
+def test_mail_that_could_not_be_sent_or_would_tell_the_password(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        Settings(**given)
+    here = {"smtp_host": "localhost", "smtp_security": "none", "smtp_user": "hub", "smtp_password": "x"}
+    assert smtp_server(Settings(**MAIL | here)) is not None
+
+
+def test_links_lead_to_the_hub(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, bind="127.0.0.1:0")
+    assert site_url(settings) == "http://127.0.0.1:0"
+    (tmp_path / "url").write_text("http://127.0.0.1:4711\n")
+    assert site_url(settings) == "http://127.0.0.1:4711"
+    assert site_url(Settings(data_dir=tmp_path, public_url="https://hub.example.org/")) == "https://hub.example.org"

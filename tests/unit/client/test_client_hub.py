@@ -86,6 +86,26 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [{"opts": {"project_id": P, "account_id": A}}],
         {"project_id": P, "account_id": A},
     ),
+    (Endpoint.HUB, "projects.changeUserType"): (
+        lambda hub: hub.projects.change_user_type(P, A, "viewer"),
+        [{"opts": {"project_id": P, "target_account_id": A, "new_group": "viewer"}}],
+        None,
+    ),
+    (Endpoint.HUB, "projects.handOver"): (
+        lambda hub: hub.projects.hand_over(P, A),
+        [{"project_id": P, "account_id": A, "new_group": "collaborator"}],
+        {"project_id": P, "owner": A, "group": "collaborator"},
+    ),
+    (Endpoint.HUB, "projects.inviteCollaborator"): (
+        lambda hub: hub.projects.invite_collaborator(P, A, email="Come!"),
+        [{"opts": {"project_id": P, "account_id": A, "email": "Come!"}}],
+        {"project_id": P, "invited": []},
+    ),
+    (Endpoint.HUB, "projects.inviteCollaboratorWithoutAccount"): (
+        lambda hub: hub.projects.invite_collaborator_without_account(P, "a@b.de", group="viewer"),
+        [{"opts": {"project_id": P, "to": "a@b.de", "group": "viewer"}}],
+        {"project_id": P, "invited": []},
+    ),
     (Endpoint.HUB, "projects.start"): (lambda hub: hub.projects.start(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.stop"): (lambda hub: hub.projects.stop(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.restart"): (lambda hub: hub.projects.restart(P), [{"project_id": P}], STATE),
@@ -438,3 +458,33 @@ async def test_the_async_side(wire: Wire) -> None:
         async with AsyncProject(KEY, HOST, P, client=client) as project:
             assert await project.system.ping() == {"now": 1}
     assert [body["name"] for body in wire.bodies] == ["projects.createProject", "db.userQuery", "system.ping"]
+
+
+def test_people_leave_join_and_hide(hub: Hub, wire: Wire) -> None:
+    for reply in ({"account_id": A}, {"project_id": P, "account_id": A}, {"project_id": P}, {}, {}):
+        wire.answers(reply)
+    assert hub.projects.leave(P)["account_id"] == A
+    assert hub.projects.join("https://hub.example.org/invite/abc/") == P
+    hub.projects.hide(P)
+    hub.projects.manage_users_owner_only(P, False)
+    assert [(body["name"], body["args"]) for body in wire.bodies[1:]] == [
+        ("projects.removeCollaborator", [{"opts": {"project_id": P, "account_id": A}}]),
+        ("projects.addCollaborator", [{"opts": {"token_id": "abc"}}]),
+        ("db.userQuery", [{"query": {"projects": {"project_id": P, "users": {"{account_id}": {"hide": True}}}}}]),
+        ("db.userQuery", [{"query": {"projects": {"project_id": P, "manage_users_owner_only": False}}}]),
+    ]
+
+
+def test_invite_tokens_are_made_listed_and_taken_away(hub: Hub, wire: Wire) -> None:
+    row = {"token": "t" * 16, "counter": 0}
+    for reply in ({}, {}, {"project_invite_tokens": [row]}, {}):
+        wire.answers(reply)
+    first, second = hub.projects.create_invite_token(P), hub.projects.create_invite_token(P, usage_limit=None)
+    assert first != second
+    assert min(len(first), len(second)) == 64
+    assert hub.projects.invite_tokens(P) == [row]
+    hub.projects.revoke_invite_token(P, first)
+    queries = [body["args"][0] for body in wire.bodies]
+    assert queries[0] == {"query": {"project_invite_tokens": {"token": first, "project_id": P, "usage_limit": 1}}}
+    assert queries[1] == {"query": {"project_invite_tokens": {"token": second, "project_id": P}}}
+    assert queries[3]["options"] == [{"delete": True}]

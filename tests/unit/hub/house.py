@@ -22,10 +22,12 @@ from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
+from projecthub.hub.invitations import Invitations
 from projecthub.hub.jobs import Jobs
 from projecthub.hub.keys import Keys
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
+from projecthub.hub.mail import Mail
 from projecthub.hub.passwords import Passwords
 from projecthub.hub.principals import Principal
 from projecthub.hub.project_quotas import ProjectQuotas
@@ -35,9 +37,10 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.rosters import Rosters
 from projecthub.hub.sessions import Sessions
 from projecthub.hub.shares import Shares
+from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.tables import Tools
 from projecthub.store import Store
-from projecthub.store.records import Project
+from projecthub.store.records import Project, Role
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, ProjectId
 
@@ -74,6 +77,8 @@ class House:
         self.sessions = Sessions(store, clock, self.keys, self.passwords)
         self.rosters = Rosters(self.accounts, self.keys)
         self.licenses = Licenses(store, clock)
+        self.smtp: SmtpServer | None = None
+        self.mails_a_day = 100
         self.join()
 
     def join(self) -> None:
@@ -92,6 +97,8 @@ class House:
         )
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.collaborators = Collaborators(self.clock, self.keys)
+        self.mail = Mail(self.store, self.clock, self.smtp, most_a_day=self.mails_a_day)
+        self.invitations = Invitations(self.clock, self.keys, self.mail, lambda: "https://hub.example.org")
         self.copies = Copies(self.store, self.homes, self.clock)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
@@ -115,6 +122,11 @@ class House:
             if fields:
                 await tx.projects.update(project_id, fields)
         return project_id
+
+    async def viewer(self, project_id: ProjectId, person: Principal) -> None:
+        async with self.store.write() as tx:
+            pairs = [(project_id, person.account_id)]
+            await tx.collaborators.add(pairs, at=self.clock.now(), role=Role.VIEWER)
 
     async def row(self, project_id: ProjectId) -> Project:
         async with self.store.read() as tx:

@@ -49,7 +49,7 @@ async def test_a_jump_back_revives_nothing_and_stops_nothing(house: House, ann: 
 
 async def test_use_is_noted_though_the_clock_was_set_back(house: House, ann: Principal) -> None:
     project_id = await house.project(ann)
-    project = await house.calls.access(ann, project_id, Ability.READ)
+    project = (await house.calls.access(ann, project_id, Ability.READ)).project
     await house.calls.wake(ann, project)
     house.clock.advance(days=-30)
     await house.calls.wake(ann, project)

@@ -10,6 +10,7 @@ from projecthub.hub.permissions import (
     account_id_of,
     may_add,
     may_delete,
+    may_license,
     may_remove,
     member_access,
     not_deleted,
@@ -70,6 +71,34 @@ async def test_a_deleted_project_does_nothing(house: House, ann: Principal, dele
         not_deleted(row)
 
 
+async def test_viewers_read_and_leave(
+    house: House, ann: Principal, bob: Principal, cid: Principal, admin: Principal
+) -> None:
+    project_id = await house.project(ann, bob)
+    await house.viewer(project_id, cid)
+    of_cid = await access_of(house, cid, project_id)
+    async with house.store.read() as tx:
+        assert (await member_access(tx, cid, project_id, "", Ability.READ)).role is Role.VIEWER
+        for needs in Ability:
+            if needs is not Ability.READ:
+                with pytest.raises(PermissionDenied, match="go away"):
+                    await member_access(tx, cid, project_id, "go away", needs)
+        for account in (cid.account_id, nobody()):
+            with pytest.raises(PermissionDenied, match=r"cannot add self|does not have write access"):
+                await may_add(tx, cid, project_id, [account], alone=True)
+    for target in (ann.account_id, bob.account_id, nobody()):
+        with pytest.raises(PermissionDenied, match="must be a collaborator"):
+            may_remove(of_cid, cid, target, [ann.account_id])
+    may_remove(of_cid, cid, cid.account_id, [ann.account_id])
+    with pytest.raises(PermissionDenied, match="must be an owner"):
+        may_delete(of_cid, cid, project_id)
+    with pytest.raises(PermissionDenied, match="must be collaborator"):
+        may_license(of_cid, cid, project_id)
+    await house.viewer(project_id, admin)
+    of_admin = await access_of(house, admin, project_id)
+    assert may_delete(of_admin, admin, project_id) == may_license(of_admin, admin, project_id)
+
+
 @pytest.mark.parametrize("owner_only", [False, True])
 async def test_who_may_add(
     house: House, ann: Principal, bob: Principal, cid: Principal, admin: Principal, owner_only: bool
@@ -103,17 +132,21 @@ async def test_nobody_adds_to_what_is_not_there(house: House, ann: Principal, ad
 async def test_who_may_remove(house: House, ann: Principal, bob: Principal, cid: Principal, owner_only: bool) -> None:
     project_id = await house.project(ann, bob, cid, manage_users_owner_only=owner_only)
     of_ann, of_bob = await access_of(house, ann, project_id), await access_of(house, bob, project_id)
+    owners = [ann.account_id]
     for access, caller in ((of_ann, ann), (of_bob, bob)):
-        with pytest.raises(OwnershipDenied, match="Cannot remove an owner"):
-            may_remove(access, caller, ann.account_id, Role.OWNER)
-    may_remove(of_ann, ann, cid.account_id, Role.COLLABORATOR)
-    may_remove(of_bob, bob, bob.account_id, Role.COLLABORATOR)
+        with pytest.raises(OwnershipDenied, match=r"Cannot remove an owner.*hand the project over first"):
+            may_remove(access, caller, ann.account_id, owners)
+        with pytest.raises(OwnershipDenied) as refused:
+            may_remove(access, caller, ann.account_id, [*owners, nobody()])
+        assert refused.value.message == "Cannot remove an owner. Demote to collaborator first."
+    may_remove(of_ann, ann, cid.account_id, owners)
+    may_remove(of_bob, bob, bob.account_id, owners)
     if not owner_only:
-        may_remove(of_bob, bob, cid.account_id, Role.COLLABORATOR)
-        may_remove(of_bob, bob, nobody(), None)
+        may_remove(of_bob, bob, cid.account_id, owners)
+        may_remove(of_bob, bob, nobody(), owners)
         return
     with pytest.raises(OwnershipDenied, match="Only owners"):
-        may_remove(of_bob, bob, cid.account_id, Role.COLLABORATOR)
+        may_remove(of_bob, bob, cid.account_id, owners)
 
 
 @pytest.mark.parametrize("owner_only", [False, True])

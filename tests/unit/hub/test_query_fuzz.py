@@ -61,6 +61,8 @@ class World:
                 await tx.log.append(self.projects[name], owner.account_id, {"event": mark}, at=house.clock.now())
             for table in ("public_paths", "file_use"):
                 await house.ask(owner, {table: {"project_id": self.projects[name], "path": mark}})
+            token = {"token": f"secret-mark-token-{name}", "project_id": self.projects[name]}
+            await house.ask(owner, {"project_invite_tokens": token})
         async with house.store.write() as tx:
             for name, project_id in self.projects.items():
                 share = {
@@ -84,6 +86,8 @@ class World:
                 return whose == caller or any({whose, caller} <= people for people in ON.values())
             case "project":
                 return caller in ON[whose] or whose != "three"  # the path of a share is shown to who knows its id
+            case "token":
+                return caller in ON[whose]
             case "share":
                 return caller in ON[whose] or whose != "three"
             case _:
@@ -253,6 +257,7 @@ KEYS = {
     "account_id": ["@ann", "@bob", "@cid"],
     "id": ["%one", "%two", "%three"],
     "path": ["mark-project-one", "mark-project-three", "new"],
+    "token": ["secret-mark-token-one", "secret-mark-token-three", "a-token-that-is-new"],
 }
 
 

@@ -86,8 +86,8 @@ def _able_to(needs: Ability) -> Callable[..., Awaitable[Member]]:
         services: Services = request.app.state.services
         caller: Principal = request.state.caller
         within_scopes(caller, needs, "this")
-        project = await services.calls.access(caller, services.calls.target(caller, project_id), needs)
-        return Member(caller, project, services, needs, read_key(request))
+        access = await services.calls.access(caller, services.calls.target(caller, project_id), needs)
+        return Member(caller, access.project, services, needs, read_key(request))
 
     return member
 

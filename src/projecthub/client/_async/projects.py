@@ -5,6 +5,8 @@ import uuid
 from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.project_invitations import AsyncProjectInvitations
+from projecthub.client._async.project_people import AsyncProjectPeople
 from projecthub.client._async.project_quotas import AsyncProjectQuotas
 from projecthub.client.listing import Listing, is_read_denied
 from projecthub.client.requests import GRACE_S, of_method, to_timeout_ms
@@ -15,7 +17,7 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.HUB]
 
 
-class AsyncProjects(AsyncProjectQuotas):
+class AsyncProjects(AsyncProjectPeople, AsyncProjectInvitations, AsyncProjectQuotas):
     """Projects: persistent, isolated workspaces that people and programs share.
 
     Methods that take a `project_id` raise PermissionDenied if you are not on the project, whether it exists or not.
@@ -206,65 +208,6 @@ class AsyncProjects(AsyncProjectQuotas):
             wait_s=None if public_path_id is None else math.inf,  # a share may be large
             headers={"idempotency-key": idempotency_key or str(uuid.uuid4())},
         )
-        return reply
-
-    async def add_collaborator(
-        self, project_id: str | list[str], account_id: str | list[str]
-    ) -> shapes.AddedCollaborators:
-        """Let people into projects. Who is on a project already stays what they are.
-
-        Args:
-            project_id: A project; or a list.
-            account_id: An account; or a list of the same length: each is added to the project at its place. All of
-                them are added, or none.
-
-        Returns:
-            `project_id`: the list of projects.
-
-        Raises:
-            NotFound: There is no such account.
-            PermissionDenied: You are not on the project.
-            OwnershipDenied: Only its owners may add people.
-            InvalidArgument: The lists differ in length, or an id is not a uuid.
-
-        Example:
-            ```python
-            (ada,) = await hub.system.user_search("ada@example.org")
-            await hub.projects.add_collaborator(project_id, ada["account_id"])
-            ```
-
-        Source: Wire contract 2.4.
-        """
-        arguments = shapes.AddCollaborator(project_id=project_id, account_id=account_id)
-        reply: shapes.AddedCollaborators = await self._call("projects.addCollaborator", arguments)
-        return reply
-
-    async def remove_collaborator(
-        self, project_id: str | list[str], account_id: str | list[str]
-    ) -> shapes.RemovedCollaborator:
-        """Take people off projects, or leave one. Whoever is not on it is no error.
-
-        Args:
-            project_id: The project; or a list of them.
-            account_id: The account; or a list as long: the first is taken off the first project, and so on. All are,
-                or none.
-
-        Returns:
-            What was given.
-
-        Raises:
-            OwnershipDenied: The account is an owner, or only owners may remove people.
-            PermissionDenied: You are not on the project.
-
-        Example:
-            ```python
-            await hub.projects.remove_collaborator(project_id, account_id)
-            ```
-
-        Source: Wire contract 2.5.
-        """
-        arguments = shapes.RemoveCollaborator(project_id=project_id, account_id=account_id)
-        reply: shapes.RemovedCollaborator = await self._call("projects.removeCollaborator", arguments)
         return reply
 
     async def start(self, project_id: str, *, timeout_s: float | None = None) -> shapes.ProjectState:

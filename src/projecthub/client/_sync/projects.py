@@ -6,6 +6,8 @@ import uuid
 from typing import Any
 
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.project_invitations import ProjectInvitations
+from projecthub.client._sync.project_people import ProjectPeople
 from projecthub.client._sync.project_quotas import ProjectQuotas
 from projecthub.client.listing import Listing, is_read_denied
 from projecthub.client.requests import GRACE_S, of_method, to_timeout_ms
@@ -16,7 +18,7 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.HUB]
 
 
-class Projects(ProjectQuotas):
+class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas):
     """Projects: persistent, isolated workspaces that people and programs share.
 
     Methods that take a `project_id` raise PermissionDenied if you are not on the project, whether it exists or not.
@@ -207,63 +209,6 @@ class Projects(ProjectQuotas):
             wait_s=None if public_path_id is None else math.inf,  # a share may be large
             headers={"idempotency-key": idempotency_key or str(uuid.uuid4())},
         )
-        return reply
-
-    def add_collaborator(self, project_id: str | list[str], account_id: str | list[str]) -> shapes.AddedCollaborators:
-        """Let people into projects. Who is on a project already stays what they are.
-
-        Args:
-            project_id: A project; or a list.
-            account_id: An account; or a list of the same length: each is added to the project at its place. All of
-                them are added, or none.
-
-        Returns:
-            `project_id`: the list of projects.
-
-        Raises:
-            NotFound: There is no such account.
-            PermissionDenied: You are not on the project.
-            OwnershipDenied: Only its owners may add people.
-            InvalidArgument: The lists differ in length, or an id is not a uuid.
-
-        Example:
-            ```python
-            (ada,) = hub.system.user_search("ada@example.org")
-            hub.projects.add_collaborator(project_id, ada["account_id"])
-            ```
-
-        Source: Wire contract 2.4.
-        """
-        arguments = shapes.AddCollaborator(project_id=project_id, account_id=account_id)
-        reply: shapes.AddedCollaborators = self._call("projects.addCollaborator", arguments)
-        return reply
-
-    def remove_collaborator(
-        self, project_id: str | list[str], account_id: str | list[str]
-    ) -> shapes.RemovedCollaborator:
-        """Take people off projects, or leave one. Whoever is not on it is no error.
-
-        Args:
-            project_id: The project; or a list of them.
-            account_id: The account; or a list as long: the first is taken off the first project, and so on. All are,
-                or none.
-
-        Returns:
-            What was given.
-
-        Raises:
-            OwnershipDenied: The account is an owner, or only owners may remove people.
-            PermissionDenied: You are not on the project.
-
-        Example:
-            ```python
-            hub.projects.remove_collaborator(project_id, account_id)
-            ```
-
-        Source: Wire contract 2.5.
-        """
-        arguments = shapes.RemoveCollaborator(project_id=project_id, account_id=account_id)
-        reply: shapes.RemovedCollaborator = self._call("projects.removeCollaborator", arguments)
         return reply
 
     def start(self, project_id: str, *, timeout_s: float | None = None) -> shapes.ProjectState:

@@ -25,6 +25,7 @@ from typing import Final
 from projecthub.hub.tables.accounts import ACCOUNTS
 from projecthub.hub.tables.declaring import Table, Tools
 from projecthub.hub.tables.file_use import FILE_USE
+from projecthub.hub.tables.invite_tokens import INVITE_TOKENS
 from projecthub.hub.tables.licenses import SITE_LICENSES
 from projecthub.hub.tables.log import PROJECT_LOG, PROJECT_LOG_ALL
 from projecthub.hub.tables.people import ACCOUNT_PROFILES, COLLABORATORS, COLLABORATORS_ONE_PROJECT
@@ -49,6 +50,7 @@ TABLES: Final[Mapping[str, Table]] = {
         PUBLIC_PATHS,
         PUBLIC_PATHS_BY_ID,
         FILE_USE,
+        INVITE_TOKENS,
         SITE_LICENSES,
     )
 }

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import NotFound, QueryRefused
+from projecthub.errors import Conflict, NotFound, QueryRefused
 from projecthub.hub.permissions import is_able, may_delete, not_deleted
+from projecthub.hub.project_names import require_free
 from projecthub.hub.tables.declaring import Change, Edit, Shape, Write, a_project_id, new_values, small
 from projecthub.hub.values import boolean, mapping, merged_within, refused, text
-from projecthub.store.records import Condition, Role, Selection
-from projecthub.wire.ids import AccountId, ProjectId, is_uuid
+from projecthub.store.records import Role, Selection
+from projecthub.wire.ids import AccountId, is_uuid
 from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
@@ -132,19 +133,12 @@ async def set_name(edit: Edit, value: Any) -> dict[str, Any]:
     name = text("name", value)
     if not _NAME.fullmatch(name):
         raise refused("name", f"'{name[:100]}' must have 1 to 100 letters, digits, '.' or '-'")
-    owners = [a for a, role in (await tx.collaborators.roles(access.project.project_id)).items() if role is Role.OWNER]
-    same = Selection(columns=("project_id", "name"), conditions=(Condition("name", "IS NOT", None),))
-    for owner in owners:
-        for row in await tx.projects.select(same, member=owner):
-            other = ProjectId(row["project_id"])
-            if other != access.project.project_id and row["name"].lower() == name.lower():
-                roles = await tx.collaborators.roles(other)
-                if roles.get(owner) is Role.OWNER:
-                    raise refused(
-                        "name",
-                        f"There is already a project with the same owner as this project and name='{name}'.   "
-                        "Names are not case sensitive.",
-                    )
+    try:
+        await require_free(
+            tx, access.project.project_id, name, await tx.collaborators.owners(access.project.project_id)
+        )
+    except Conflict as error:
+        raise refused("name", error.message) from error
     return {"name": name}
 
 

@@ -1,0 +1,42 @@
+"""What a browser shows of the link in an invitation: how to accept it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_TEXT: Final = """\
+You are invited to a project.
+
+If you have an account on this hub with the address that the invitation was sent to, you are on the project already.
+With another account, accept with an API key of yours and the address of this page:
+
+    projecthub projects join ADDRESS
+
+or in Python:
+
+    from projecthub import Hub
+    Hub().projects.join("ADDRESS")
+
+If you have no account yet, whoever runs this hub makes accounts.
+"""
+_HEADERS: Final = {
+    # The address of the page lets its holder in: nobody else is to come by it.
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+}
+
+
+def invitation_routes() -> list[Route]:
+    """The page; the same for every token, so that it tells nobody which there are."""
+    return [Route("/invite/{token}", _page)]
+
+
+async def _page(request: Request) -> Response:
+    return PlainTextResponse(_TEXT, headers=_HEADERS)
