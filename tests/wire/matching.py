@@ -27,10 +27,12 @@ PATTERNS: Mapping[str, str] = {
     "digits": r"\d+",
 }
 
-# Nothing of these may stand in an answer: they show how the server is made, or that it failed.
+# Nothing of these may stand in an answer: they show how the server is made, or that it failed. What a project sees as its
+# own home may, and what lies outside of it by the wire's name for that.
 LEAKS = re.compile(
-    r"Traceback|object at 0x|site-packages|/root/|/home/[a-z]+/|\.py\b|sqlalchemy|pydantic|TypeError|KeyError|"
-    r"ValueError|undefined \(reading|NoneType|the hub made a mistake|the project server made a mistake",
+    r"Traceback|object at 0x|site-packages|(?<!/\.smc)/root/|/home/(?!user/)[a-z]+/|\.py\b|sqlalchemy|pydantic|"
+    r"TypeError|KeyError|ValueError|undefined \(reading|NoneType|the hub made a mistake|"
+    r"the project server made a mistake",
     re.IGNORECASE,
 )
 

@@ -309,12 +309,10 @@ def may_remove(access: Access, caller: Principal, target: AccountId, owners: Col
     if target != caller.account_id and not is_able(access.role, Ability.MANAGE):
         raise PermissionDenied(NOT_A_COLLABORATOR)
     if target in owners:
-        last = (
-            ""
-            if len(owners) > 1
-            else " This is the last one: hand the project over first (projects.handOver), or delete it."
-        )
-        raise OwnershipDenied(f"Cannot remove an owner. Demote to collaborator first.{last}")
+        told = "Cannot remove an owner. Demote to collaborator first."
+        if target == caller.account_id and len(owners) == 1:
+            told += " You are the only one: hand the project over first (projects.handOver), or delete it."
+        raise OwnershipDenied(told)
     if target != caller.account_id:
         owners_only(access)
 
