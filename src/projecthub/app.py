@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from projecthub import __version__
 from projecthub.api import Services, make_app
 from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.local.probe import best_isolation
@@ -37,6 +38,8 @@ from projecthub.hub.jupyter_sessions import JupyterSessions
 from projecthub.hub.keys import Keys, digest
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
+from projecthub.hub.messages import Messages
+from projecthub.hub.organizations import Organizations
 from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
@@ -45,6 +48,8 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
+from projecthub.hub.sign_in import SignIn
+from projecthub.hub.site import Site
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
 from projecthub.hub.workplaces import Workplaces
@@ -73,6 +78,7 @@ class RunningHub:
         network: What projects reach unless they are given more.
         admin_key: The first admin's key, if this data directory knows it.
         admin_key_is_new: Whether it was made just now.
+        site: What it tells of itself; whoever serves it says where.
         stop_projects: Whether closing the hub stops all projects; otherwise they run on and are found again.
     """
 
@@ -81,6 +87,7 @@ class RunningHub:
     network: Network
     admin_key: str | None
     admin_key_is_new: bool
+    site: Site
     stop_projects: bool = False
 
 
@@ -124,6 +131,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
         accounts = Accounts(store, clock)
         licenses = Licenses(store, clock)
+        messages, sign_in = Messages(store, clock), SignIn(store, clock, keys)
+        site = Site(name=settings.site_name, url=settings.site_url, help_email=settings.help_email, version=__version__)
         workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
         services = Services(
@@ -151,6 +160,10 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             jupyter_sessions=JupyterSessions(calls),
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
+            organizations=Organizations(store, clock, keys, accounts, creation, messages, sign_in, site),
+            messages=messages,
+            sign_in=sign_in,
+            site=site,
             figures=Figures(store, clock),
             readiness=Readiness(store, engine),
         )
@@ -158,12 +171,12 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         app, background = make_app(services, settings.metrics)
         help = "Wishes of projects that are under way or wait for their turn."
         services.figures.queue("wishes_waiting", help, lambda: lifecycle.waiting)
-        hub = RunningHub(app, isolation, Network.HOST, admin_key, is_new, stop_projects)
+        hub = RunningHub(app, isolation, Network.HOST, admin_key, is_new, site, stop_projects)
         await creation.open()
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep)
+        swept = (trash.sweep, uploads.sweep, sign_in.sweep)
         housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
         housekeeping.open()
         stack.callback(jobs.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -56,6 +57,12 @@ class Settings(BaseSettings):
     idle_timeout_s: Annotated[
         int, Field(ge=0, description="Seconds without use after which a project is stopped; 0: never.")
     ] = 1800
+    site_name: Annotated[str, Field(description="What people call the hub.")] = "projecthub"
+    site_url: Annotated[
+        str | None,
+        Field(description="Where people reach the hub, such as https://hub.example.org; default: where it listens."),
+    ] = None
+    help_email: Annotated[str | None, Field(description="Whom people may ask for help.")] = None
     metrics: Annotated[
         Literal["loopback", "admins", "everybody"],
         Field(
@@ -74,6 +81,13 @@ class Settings(BaseSettings):
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
             raise ValueError(f"{value!r} is no address and port; give one such as 127.0.0.1:8000 or [::1]:8000")
+        return value
+
+    @field_validator("site_url")
+    @classmethod
+    def _is_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s?#]+", value):
+            raise ValueError(f"{value!r} is no web address; give one such as https://hub.example.org")
         return value
 
     @field_validator("admin_key")

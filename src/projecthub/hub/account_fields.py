@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MAX_NAME: Final = 254
 _MAX_VALUE: Final = 10_000
 _MAX_OBJECT: Final = 1_000_000
-_USERNAME: Final = re.compile(r"(?!.*--)[a-zA-Z0-9]([a-zA-Z0-9-]{0,37}[a-zA-Z0-9])?")
+USERNAME: Final = re.compile(r"(?!.*--)[a-zA-Z0-9]([a-zA-Z0-9-]{0,37}[a-zA-Z0-9])?")
 _OBJECTS: Final = frozenset(ACCOUNT_OBJECTS) - {"passports"}
 
 
@@ -57,12 +57,19 @@ class AccountFields:
                     changes[name] = _column(name, value)
             if preferences != account.preferences:
                 changes["preferences"] = preferences
+            if "name" in changes:
+                await tx.organizations.lock_names()
+                if await tx.organizations.get(changes["name"]) is not None:
+                    raise _taken(changes["name"])
             if changes:
                 try:
                     await tx.accounts.update(caller.account_id, changes)
                 except Conflict as error:
-                    taken = f'name "{shape.get("name")}" is already taken by another organization or account'
-                    raise refused("name", taken) from error
+                    raise _taken(shape.get("name")) from error
+
+
+def _taken(name: object) -> QueryRefused:
+    return refused("name", f'name "{name}" is already taken by another organization or account')
 
 
 def _column(name: str, value: Any) -> Any:
@@ -74,7 +81,7 @@ def _column(name: str, value: Any) -> Any:
             return given
         case "name":
             given = text(name, value)
-            if not _USERNAME.fullmatch(given) or is_uuid(given):
+            if not USERNAME.fullmatch(given) or is_uuid(given):
                 raise refused(name, f"'{given[:100]}' must have 1 to 39 letters, digits or single '-'")
             return given
         case "unlisted":

@@ -1,0 +1,138 @@
+"""Sign-in tokens: made for an account, good until their time is over, and turned into API keys that live as long.
+
+A token is 256 random bits. Only its SHA-256 is stored; it is told once, in the answer that made it. It is no API key:
+it signs in, at `SIGN_IN_PATH`, as often as one likes.
+
+Source: Wire contract 5.1 (`generateUserAuthToken`), 5.4 (`createToken`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from projecthub.errors import InvalidArgument, LimitError, NotSignedIn
+from projecthub.hub.keys import digest
+from projecthub.wire.units import to_iso
+
+if TYPE_CHECKING:
+    from projecthub.hub.clock import Clock
+    from projecthub.hub.keys import Keys
+    from projecthub.store import Store, Transaction
+    from projecthub.store.records import SignInToken
+    from projecthub.wire import organizations as shapes
+    from projecthub.wire.ids import AccountId
+
+SIGN_IN_PATH: Final = "/auth/impersonate"
+"""Where on the hub a token, as ``auth_token``, is taken."""
+TOKEN_LIFETIME: Final = timedelta(hours=24)
+"""How long a token is good unless it is said otherwise."""
+KEY_LIFETIME: Final = timedelta(hours=12)
+"""How long an API key is good that was got for a token; it never outlives the token."""
+_MAX_KEYS: Final = 100
+_KEY_NAME: Final = "sign-in"
+_REFUSAL: Final = "this sign-in token is unknown, or its time is over; ask whoever gave it to you for a new one"
+
+
+class Purpose(StrEnum):
+    """What a token is good for. One that was made for something else is as good as none."""
+
+    SIGN_IN = "sign_in"
+
+
+class SignIn:
+    """Makes tokens, and takes them."""
+
+    def __init__(self, store: Store, clock: Clock, keys: Keys) -> None:
+        """Make the service."""
+        self._store = store
+        self._clock = clock
+        self._keys = keys
+
+    async def create(
+        self,
+        tx: Transaction,
+        account_id: AccountId,
+        *,
+        by: AccountId,
+        expires_at: datetime | None = None,
+        purpose: Purpose = Purpose.SIGN_IN,
+    ) -> str:
+        """Make a token, within a transaction that has found out that this is allowed.
+
+        Args:
+            tx: The transaction.
+            account_id: Whom it signs in.
+            by: Who makes it. What he has made ends with his office (`Organizations.remove_admin`).
+            expires_at: Until when it is good, exclusive. Default: `TOKEN_LIFETIME` from now.
+            purpose: What it is good for.
+
+        Returns:
+            The token, 43 characters that need no quoting in a URL.
+
+        Raises:
+            InvalidArgument: ``expires_at`` is over.
+        """
+        now = self._clock.now()
+        if expires_at is None:
+            expires_at = now + TOKEN_LIFETIME
+        if expires_at <= now:
+            raise InvalidArgument(f"expire is '{to_iso(expires_at)}', which is over; give a time to come")
+        token = secrets.token_urlsafe(32)
+        await tx.sign_in_tokens.create(
+            hash=digest(token),
+            account_id=account_id,
+            created_by=by,
+            purpose=purpose,
+            created_at=now,
+            expires_at=expires_at,
+        )
+        return token
+
+    async def redeem(self, tx: Transaction, token: str, purpose: Purpose = Purpose.SIGN_IN) -> SignInToken:
+        """What a token stands for; it is as good afterwards.
+
+        Raises:
+            NotSignedIn: There is no such token, it was made for something else, its time is over, or it is void because
+                its account or its maker is disabled, or is no site admin when the account is one. Which is not told.
+        """
+        found = await tx.sign_in_tokens.find(digest(token))
+        if found is None or found.purpose != purpose or not found.good or found.expires_at <= self._clock.now():
+            raise NotSignedIn(_REFUSAL)
+        return found
+
+    async def sign_in(self, token: str) -> shapes.SignedIn:
+        """Turn a token into an API key of its account, which ends with it.
+
+        Raises:
+            NotSignedIn: As `redeem`.
+            LimitError: Too many keys that were got for it are still good.
+        """
+        async with self._store.read() as tx:  # whoever has no token is not to write
+            await self.redeem(tx, token)
+        async with self._store.write() as tx:
+            found = await self.redeem(tx, token)
+            now = self._clock.now()
+            if await tx.sign_in_tokens.count_keys(found.hash, now) >= _MAX_KEYS:
+                raise LimitError(
+                    f"this sign-in token was used {_MAX_KEYS} times within the last hours; use one of the keys it gave"
+                )
+            expires_at = min(now + KEY_LIFETIME, found.expires_at)
+            key, secret = await self._keys.make(tx, found.account_id, None, _KEY_NAME, expires_at)
+            await tx.sign_in_tokens.note_key(found.hash, key.id)
+        return {"account_id": found.account_id, "api_key": secret, "expire": to_iso(expires_at)}
+
+    async def end(self, token: str) -> None:
+        """End a token, and the keys that were got for it. Knowing it is enough; one that is unknown has ended."""
+        async with self._keys.changing() as tx:
+            await tx.sign_in_tokens.end(digest(token))
+
+    async def sweep(self) -> None:
+        """Forget the tokens whose time is over."""
+        async with self._store.read() as tx:
+            over = await tx.sign_in_tokens.any_expired(self._clock.now())
+        if over:
+            async with self._keys.changing() as tx:
+                await tx.sign_in_tokens.end_expired(self._clock.now())
