@@ -25,6 +25,8 @@ from projecthub.hub.jobs import Jobs
 from projecthub.hub.keys import Keys
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
+from projecthub.hub.messages import Messages
+from projecthub.hub.organizations import Organizations
 from projecthub.hub.principals import Principal
 from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.project_quotas import ProjectQuotas
@@ -33,6 +35,8 @@ from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
+from projecthub.hub.sign_in import SignIn
+from projecthub.hub.site import Site
 from projecthub.store import Store
 from projecthub.store.records import Project
 from projecthub.wire import shapes
@@ -67,6 +71,9 @@ class House:
         self.keys = Keys(store, clock)
         self.accounts = Accounts(store, clock)
         self.licenses = Licenses(store, clock)
+        self.messages = Messages(store, clock)
+        self.sign_in = SignIn(store, clock, self.keys)
+        self.site = Site(name="hub", url="https://hub.example.org", help_email=None, version="1")
         self.join()
 
     def join(self) -> None:
@@ -83,6 +90,16 @@ class House:
             self.store, self.clock, self.keys, self.projects, self.lifecycle, self.idle, self.jobs, self.commands
         )
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
+        self.organizations = Organizations(
+            self.store,
+            self.clock,
+            self.keys,
+            self.accounts,
+            self.creation,
+            self.messages,
+            self.sign_in,
+            self.site,
+        )
         self.collaborators = Collaborators(self.clock, self.keys)
         self.copies = Copies(self.store, self.homes, self.clock)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
