@@ -18,7 +18,6 @@ from projecthub.engines.local.probe import best_isolation
 from projecthub.engines.port import Isolation, Network
 from projecthub.errors import Conflict, StartFailed
 from projecthub.files import Homes
-from projecthub.hub.account_fields import AccountFields
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.archives import Archives
 from projecthub.hub.calls import ProjectCalls
@@ -40,16 +39,15 @@ from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.messages import Messages
 from projecthub.hub.organizations import Organizations
-from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
-from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
+from projecthub.hub.tables import Tools
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
 from projecthub.hub.workplaces import Workplaces
@@ -143,13 +141,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             projects=projects,
             collaborators=Collaborators(clock, keys),
             copies=Copies(store, homes, clock),
-            queries=Queries(
-                store,
-                clock,
-                ProjectFields(store, projects, licenses, clock),
-                AccountFields(store),
-                ShareFields(store, clock),
-            ),
+            queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,
             jobs=jobs,
             files=Files(workplaces),

@@ -107,19 +107,6 @@ class Messages:
             )
         return [_shape(row, caller.account_id) for row in rows]
 
-    async def mark(self, caller: Principal, message_id: int, flags: Mapping[str, bool]) -> None:
-        """Say of one's own copy of a message what its flags are; other people's copies stay as they are.
-
-        Raises:
-            NotFound: The caller has no such message.
-        """
-        known = abs(message_id) <= _MAX_NUMBER
-        if flags and known:
-            async with self._store.write() as tx:
-                known = await tx.messages.mark(caller.account_id, message_id, flags)
-        if not known:
-            raise NotFound(f"you have no message with id {message_id}; give one that messages.get lists")
-
 
 def _check_texts(subject: str, body: str) -> None:
     for name, text, most in (("subject", subject, MAX_SUBJECT), ("body", body, MAX_BODY)):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound, PermissionDenied
-from projecthub.hub.account_fields import USERNAME
 from projecthub.hub.accounts import EMAIL
 from projecthub.hub.sign_in import SIGN_IN_PATH
+from projecthub.hub.tables.accounts import USERNAME
 from projecthub.hub.times import parse_time
 from projecthub.store.records import Organization
 from projecthub.wire import organizations as shapes

@@ -18,17 +18,19 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict, InvalidArgument, NotFound
-from projecthub.store.expressions import UnicodeLower, upserting
-from projecthub.store.records import Account
-from projecthub.store.selections import checked_changes, in_chunks
-from projecthub.store.tables import accounts
-from projecthub.wire.ids import AccountId
+from projecthub.store.expressions import Following, UnicodeLower, upserting
+from projecthub.store.records import Account, Selection
+from projecthub.store.selections import checked_changes, in_chunks, rows_of
+from projecthub.store.tables import accounts, memberships
+from projecthub.wire.ids import AccountId, ProjectId
 
 MAX_WORDS: Final = 100
 """Words in all terms of one search."""
 MAX_EMAILS: Final = 1000
 
 _Found: TypeAlias = list[Account]  # within the class below, `list` is a method
+
+_Rows: TypeAlias = list[dict[str, Any]]
 
 _FIXED: Final = ("account_id", "created_at")
 _FIELDS: Final = tuple(Account.__dataclass_fields__)
@@ -37,6 +39,7 @@ _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowerca
 
 _lower_email: Final = func.lower(accounts.c.email_address)
 _lower_name: Final = func.lower(accounts.c.name)
+_others: Final = memberships.alias("others")
 _HERE: Final = accounts.c.deleted_at.is_(None)
 
 _INSERT: Final = upserting(accounts).on_conflict_do_nothing().returning(accounts.c.account_id)
@@ -81,9 +84,10 @@ class Accounts:
             raise Conflict(f"There is an account with the name '{account.name}' already; choose another")
         raise Conflict(f"There is an account with id '{account.account_id}' already; choose another id")
 
-    async def get(self, account_id: AccountId) -> Account | None:
-        """An account by its id, deleted ones included."""
-        return _account((await self._connection.execute(_GET, {"of_account": account_id})).first())
+    async def get(self, account_id: AccountId, *, lock: bool = False) -> Account | None:
+        """An account by its id, deleted ones included; ``lock`` as in `Projects.get`."""
+        statement = _GET.with_for_update() if lock else _GET
+        return _account((await self._connection.execute(statement, {"of_account": account_id})).first())
 
     async def by_email(self, email: str) -> Account | None:
         """The account with an e-mail address, unless it is deleted."""
@@ -130,6 +134,46 @@ class Accounts:
         if query:
             statement = statement.where(or_(_has(query), _contains(accounts.c.email_address, query)))
         return [Account(**row._mapping) for row in await self._connection.execute(statement)]
+
+    async def select(self, selection: Selection, *, account_id: AccountId, deleted: bool = True) -> _Rows:
+        """The row of an account, from column name to value, if it fulfils the selection's conditions.
+
+        Args:
+            selection: Columns, conditions, order and limit.
+            account_id: Which account.
+            deleted: Whether to give it also when it is deleted.
+
+        Raises:
+            InvalidArgument: See `selections`.
+        """
+        where = (accounts.c.account_id == account_id, *([] if deleted else [_HERE]))
+        return await rows_of(self._connection, accounts, selection, *where)
+
+    async def select_on_project(self, selection: Selection, project_id: ProjectId) -> _Rows:
+        """Rows of the accounts that are on a project.
+
+        Raises:
+            InvalidArgument: See `selections`.
+        """
+        source = Following(memberships, accounts, accounts.c.account_id == memberships.c.account_id)
+        where = (memberships.c.project_id == project_id, _HERE)
+        return await rows_of(self._connection, accounts, selection, *where, source=source)
+
+    async def select_sharing(self, selection: Selection, account_id: AccountId) -> _Rows:
+        """Rows of the accounts that are on a project with this one, which is among them if it is on any.
+
+        Raises:
+            InvalidArgument: See `selections`.
+        """
+        people = (
+            select(_others.c.account_id)
+            .distinct()
+            .select_from(Following(memberships, _others, _others.c.project_id == memberships.c.project_id))
+            .where(memberships.c.account_id == account_id)
+            .subquery("people")
+        )
+        source = Following(people, accounts, accounts.c.account_id == people.c.account_id)
+        return await rows_of(self._connection, accounts, selection, _HERE, source=source)
 
     async def search(
         self, terms: Sequence[Sequence[str]], emails: Sequence[str], *, limit: int, include_unlisted: bool

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Text
+from sqlalchemy import JSON, ColumnElement, FromClause, Join, Text
 from sqlalchemy.dialects.postgresql import insert as upserting
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import NamedFromClause
 
-__all__ = ["Bytewise", "JsonRows", "UnicodeLower", "upserting"]
+__all__ = ["Bytewise", "Following", "JsonRows", "UnicodeLower", "upserting"]
 
 
 class UnicodeLower(FunctionElement[str]):
@@ -79,3 +80,43 @@ def _bytewise_postgresql(element: Bytewise, compiler: SQLCompiler, **options: An
 @compiles(Bytewise, "sqlite")
 def _bytewise_sqlite(element: Bytewise, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.clauses, **options)
+
+
+class Following(Join):
+    """A join that looks up the rows of a table one by one for the rows before it, whatever a planner thinks of that.
+
+    The rows before it are one account's; the table holds those of everybody. A planner that expects to meet enough
+    rows of the account on its way through an index of all, or through the table, is often wrong by orders of
+    magnitude, and even when it is right its cost grows with what others have.
+
+    The right side keeps its name; what is not in ``onclause`` is looked at afterwards.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, left: FromClause, right: NamedFromClause, onclause: ColumnElement[bool]) -> None:
+        super().__init__(left, right, onclause)
+
+
+@compiles(Following, "sqlite")
+def _following_sqlite(element: Following, compiler: SQLCompiler, **options: Any) -> str:
+    # SQLite never reorders the tables of a CROSS JOIN.
+    left, right, on = _parts(element, compiler, options)
+    return f"{left} CROSS JOIN {right} ON {on}"
+
+
+@compiles(Following, "postgresql")
+def _following_postgresql(element: Following, compiler: SQLCompiler, **options: Any) -> str:
+    # PostgreSQL neither pulls up a query with an OFFSET nor moves conditions into it.
+    left, right, on = _parts(element, compiler, options)
+    assert isinstance(element.right, NamedFromClause)
+    name = compiler.preparer.quote(element.right.name)
+    return f"{left} CROSS JOIN LATERAL (SELECT * FROM {right} WHERE {on} OFFSET 0) AS {name}"  # noqa: S608
+
+
+def _parts(element: Following, compiler: SQLCompiler, options: dict[str, Any]) -> tuple[str, str, str]:
+    options = {**options, "from_linter": None}
+    sides = {**options, "asfrom": True}
+    assert element.onclause is not None
+    left, right = (compiler.process(side, **sides) for side in (element.left, element.right))
+    return left, right, compiler.process(element.onclause, **options)

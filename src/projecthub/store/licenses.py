@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict, NotFound
 from projecthub.store.expressions import upserting
-from projecthub.store.records import License, State
-from projecthub.store.selections import checked_changes, in_chunks
+from projecthub.store.records import License, Selection, State
+from projecthub.store.selections import checked_changes, in_chunks, rows_of
 from projecthub.store.tables import Moment, license_uses, licenses, projects
 from projecthub.wire.ids import ProjectId
 
@@ -24,6 +24,7 @@ IN_USE: Final = (State.STARTING, State.RUNNING, State.RESTARTING)
 
 _Found: TypeAlias = list[License]  # within the class below, `list` is a method
 _Projects: TypeAlias = list[ProjectId]
+_Rows: TypeAlias = list[dict[str, Any]]
 
 _FIXED: Final = ("id", "created_at")
 _FIELDS: Final = tuple(License.__dataclass_fields__)
@@ -144,6 +145,14 @@ class Licenses:
             beside = (licenses.c.created_at == last.created_at) & (licenses.c.id > after)
             statement = statement.where(older | beside)
         return [License(**row._mapping) for row in await self._connection.execute(statement)]
+
+    async def select(self, selection: Selection) -> _Rows:
+        """Rows of licenses, each from column name to value; newest first unless the selection has an order.
+
+        Raises:
+            InvalidArgument: See `selections`.
+        """
+        return await rows_of(self._connection, licenses, selection, order_by=(("created_at", True),))
 
     async def update(self, id: str, changes: Mapping[str, Any]) -> bool:
         """Change columns of a license, by their names.

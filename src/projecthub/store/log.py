@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select, true
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from projecthub.store.expressions import Following
 from projecthub.store.records import Selection
-from projecthub.store.selections import checked_limit, clauses_of, column_of, order_of
+from projecthub.store.selections import rows_of
 from projecthub.store.tables import memberships, project_log
 from projecthub.wire.ids import AccountId, ProjectId
 
@@ -64,18 +65,13 @@ class Log:
         Raises:
             InvalidArgument: See `selections`.
         """
-        names = tuple(dict.fromkeys(selection.columns))
-        statement = select(*(column_of(project_log, name) for name in names)).select_from(project_log)
+        where = [] if after is None else [project_log.c.logged_at > after]
+        source = None
         if member is not None:
-            statement = statement.join(memberships, memberships.c.project_id == project_log.c.project_id)
-            statement = statement.where(memberships.c.account_id == member)
+            # The time is part of the join: each project's newest entries are read, and no others.
+            on = and_(project_log.c.project_id == memberships.c.project_id, *where)
+            source = Following(memberships, project_log, on)
+            where = [memberships.c.account_id == member]
         if project_id is not None:
-            statement = statement.where(project_log.c.project_id == project_id)
-        if after is not None:
-            statement = statement.where(project_log.c.logged_at > after)
-        statement = (
-            statement.where(true(), *clauses_of(project_log, selection.conditions))
-            .order_by(*order_of(project_log, selection.order_by or _NEWEST_FIRST))
-            .limit(checked_limit(selection.limit))
-        )
-        return [dict(zip(names, row, strict=True)) for row in await self._connection.execute(statement)]
+            where.append(project_log.c.project_id == project_id)
+        return await rows_of(self._connection, project_log, selection, *where, source=source, order_by=_NEWEST_FIRST)

@@ -14,8 +14,9 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import bindparam, func, literal, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projecthub.store.expressions import upserting
-from projecthub.store.selections import checked_changes, in_chunks
+from projecthub.store.expressions import Following, upserting
+from projecthub.store.records import Selection
+from projecthub.store.selections import Columns, checked_changes, in_chunks, rows_of
 from projecthub.store.tables import accounts, message_copies, messages, organization_members
 from projecthub.wire.ids import AccountId
 
@@ -37,7 +38,19 @@ KINDS: Final = {
 """Which copies the lists of messages hold."""
 
 _INSERT: Final = messages.insert().returning(messages.c.id)
-_WITH_COPY: Final = messages.join(message_copies, _copy.message_id == messages.c.id)
+# Following: a planner may think that it meets ten messages of an account soon on its way through those of everybody.
+_WITH_COPY: Final = Following(message_copies, messages, messages.c.id == _copy.message_id)
+_COLUMNS: Final = Columns(
+    name="messages",
+    columns={
+        **{name: _copy[name] for name in ("account_id", "is_recipient", *FLAGS)},
+        **{name: messages.c[name] for name in ("from_id", "to_ids", "organization", "thread_id", "subject", "sent_at")},
+        "body": messages.c.body,
+        "id": _copy.message_id,
+    },
+    key=("id",),
+    source=_WITH_COPY,
+)
 _MINE: Final = _copy.account_id == bindparam("of_account")
 _LIST: Final = (
     select(
@@ -146,6 +159,14 @@ class Messages:
             statement = statement.where(messages.c.sent_at >= since)
         return [dict(row._mapping) for row in await self._connection.execute(statement, {"of_account": account_id})]
 
+    async def select(self, selection: Selection, account_id: AccountId) -> _Rows:
+        """Rows of an account's messages, each from column name to value; columns as in `list`, and ``account_id``.
+
+        Raises:
+            InvalidArgument: See `selections`.
+        """
+        return await rows_of(self._connection, _COLUMNS, selection, _copy.account_id == account_id)
+
     async def thread_of(self, account_id: AccountId, message_id: int) -> int | None:
         """The number of the message that began the thread of one; None if the account has no such message."""
         row = (await self._connection.execute(_THREAD, {"of_account": account_id, "of_message": message_id})).first()
@@ -164,8 +185,10 @@ class Messages:
             flags: Values by names of `FLAGS`.
 
         Raises:
-            InvalidArgument: That is no flag, or there are none.
+            InvalidArgument: That is no flag.
         """
+        if not flags:
+            return await self.thread_of(account_id, message_id) is not None
         values = checked_changes(message_copies, flags, fixed=_FIXED)
         done = await self._connection.execute(
             update(message_copies).where(_copy.account_id == account_id, _copy.message_id == message_id).values(values)

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, bindparam, func, select, text, true, type_coe
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict
-from projecthub.store.expressions import JsonRows, upserting
+from projecthub.store.expressions import Following, JsonRows, upserting
 from projecthub.store.records import Access, Project, Role, Selection, State
 from projecthub.store.selections import checked_changes, checked_limit, clauses_of, column_of, in_chunks, order_of
 from projecthub.store.tables import accounts, counters, memberships, projects
@@ -197,10 +197,13 @@ class Projects:
         names = tuple(dict.fromkeys(selection.columns))
         plain = [name for name in names if name not in COMPUTED]
         columns = [column_of(projects, name) for name in plain]
-        statement = select(*columns, *([_MEMBERS] if len(plain) < len(names) else [])).select_from(projects)
+        statement = select(*columns, *([_MEMBERS] if len(plain) < len(names) else []))
         if member is not None:
-            statement = statement.join(memberships, memberships.c.project_id == projects.c.project_id)
+            mine = projects.c.project_id == memberships.c.project_id
+            statement = statement.select_from(Following(memberships, projects, mine))
             statement = statement.where(memberships.c.account_id == member)
+        else:
+            statement = statement.select_from(projects)
         if project_id is not None:
             statement = statement.where(projects.c.project_id == project_id)
         if edited_after is not None:

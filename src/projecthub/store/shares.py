@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict
 from projecthub.store.expressions import upserting
 from projecthub.store.records import Selection, Share
-from projecthub.store.selections import checked_changes, checked_limit, clauses_of, column_of, order_of
+from projecthub.store.selections import checked_changes, rows_of
 from projecthub.store.tables import public_paths
 from projecthub.wire.ids import ProjectId
 
@@ -23,6 +23,7 @@ _FIXED: Final = ("id", "project_id", "path", "created_at", "last_edited_at")
 _GET: Final = select(*(public_paths.c[name] for name in Share.__dataclass_fields__)).where(
     public_paths.c.id == bindparam("of_share")
 )
+_DELETE: Final = delete(public_paths).where(public_paths.c.id == bindparam("of_share"))
 
 
 class Shares:
@@ -42,15 +43,24 @@ class Shares:
         Raises:
             InvalidArgument: See `selections`.
         """
-        names = tuple(dict.fromkeys(selection.columns))
-        statement = (
-            select(*(column_of(public_paths, name) for name in names))
-            .select_from(public_paths)
-            .where(public_paths.c.project_id == project_id, *clauses_of(public_paths, selection.conditions))
-            .order_by(*order_of(public_paths, selection.order_by))
-            .limit(checked_limit(selection.limit))
-        )
-        return [dict(zip(names, row, strict=True)) for row in await self._connection.execute(statement)]
+        return await rows_of(self._connection, public_paths, selection, public_paths.c.project_id == project_id)
+
+    async def select_shown(self, selection: Selection, id: str) -> list[dict[str, Any]]:
+        """The row of a share that is shown to everybody: neither disabled nor of a host of its own.
+
+        Raises:
+            InvalidArgument: See `selections`.
+        """
+        shown = (public_paths.c.id == id, ~public_paths.c.disabled, public_paths.c.vhost.is_(None))
+        return await rows_of(self._connection, public_paths, selection, *shown)
+
+    async def delete(self, id: str) -> bool:
+        """Delete a share.
+
+        Returns:
+            Whether there was one.
+        """
+        return (await self._connection.execute(_DELETE, {"of_share": id})).rowcount > 0
 
     async def upsert(
         self, id: str, project_id: ProjectId, path: str, changes: Mapping[str, Any], *, at: datetime

@@ -288,6 +288,20 @@ counters = Table(
 )
 """Numbers that only grow: ``unix_slot``, the last one allotted; ``names``, whose row is the lock on all names."""
 
+# -- tables of user queries ------------------------------------------------------------------------
+
+file_use = Table(
+    "file_use",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    _reference("project_id", "projects.project_id", nullable=False),
+    Column("path", Text, nullable=False),
+    Column("users", VALUE, nullable=False, default=dict),
+    Column("last_edited_at", Moment, nullable=False),
+    Index("ix_file_use_project_id", "project_id", "last_edited_at"),
+)
+"""Who used a file last, and how: ``{account_id: {"edit": ms}}``."""
+
 # -- organizations, messages, sign-in tokens ---------------------------------------------------------
 
 organizations = Table(

@@ -11,7 +11,6 @@ from typing import Any
 from memory_engine import MemoryEngine
 
 from projecthub.files import Homes
-from projecthub.hub.account_fields import AccountFields
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.collaborators import Collaborators
@@ -28,15 +27,14 @@ from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.messages import Messages
 from projecthub.hub.organizations import Organizations
 from projecthub.hub.principals import Principal
-from projecthub.hub.project_fields import ProjectFields
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
-from projecthub.hub.share_fields import ShareFields
 from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
+from projecthub.hub.tables import Tools
 from projecthub.store import Store
 from projecthub.store.records import Project
 from projecthub.wire import shapes
@@ -104,11 +102,7 @@ class House:
         self.copies = Copies(self.store, self.homes, self.clock)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
-            self.store,
-            self.clock,
-            ProjectFields(self.store, self.projects, self.licenses, self.clock),
-            AccountFields(self.store),
-            ShareFields(self.store, self.clock),
+            Tools(store=self.store, clock=self.clock, projects=self.projects, licenses=self.licenses)
         )
 
     async def person(self, first_name: str, *, admin: bool = False, **fields: Any) -> Principal:

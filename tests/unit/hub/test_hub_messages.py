@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from house import House, nobody
 
-from projecthub.errors import InvalidArgument, NotFound
+from projecthub.errors import InvalidArgument, NotFound, QueryRefused
 from projecthub.hub.principals import Principal
 from projecthub.wire.messages import GetMessages, Message, SendMessage
+from projecthub.wire.organizations import OrganizationMessage
 
 TYPES = ("received", "sent", "new", "starred", "liked")
 
@@ -21,6 +22,10 @@ async def send(house: House, sender: Principal, *to: Principal | str, **fields: 
 
 async def page(house: House, reader: Principal, type: str = "received", **options: Any) -> list[Message]:
     return await house.messages.page(reader, GetMessages(type=type, **options))
+
+
+async def mark(house: House, owner: Principal, message_id: int, flags: dict[str, bool]) -> None:
+    assert await house.ask(owner, {"messages": {"id": message_id, **flags}}) == {}
 
 
 async def lists_of(house: House, reader: Principal, message_id: int | None) -> set[str]:
@@ -157,27 +162,27 @@ async def test_flags_are_each_ones_own(
 ) -> None:
     message_id = await send(house, ann, bob, cid)
     assert message_id is not None
-    await house.messages.mark(bob, message_id, {flag: True})
+    await mark(house, bob, message_id, {flag: True})
     assert await lists_of(house, bob, message_id) == lists
     [of_bob], [of_cid], [of_ann] = await page(house, bob), await page(house, cid), await page(house, ann, "sent")
     assert of_bob[flag] is True  # type: ignore[literal-required]
     assert of_cid[flag] is of_ann[flag] is False  # type: ignore[literal-required]
     assert await lists_of(house, cid, message_id) == {"received", "new"}
-    await house.messages.mark(bob, message_id, {flag: False})
+    await mark(house, bob, message_id, {flag: False})
     assert await lists_of(house, bob, message_id) == {"received", "new"}
 
 
 async def test_a_deleted_message_is_in_no_list_of_favourites(house: House, ann: Principal, bob: Principal) -> None:
     message_id = await send(house, ann, bob)
     assert message_id is not None
-    await house.messages.mark(bob, message_id, {"starred": True, "liked": True, "deleted": True})
+    await mark(house, bob, message_id, {"starred": True, "liked": True, "deleted": True})
     assert await lists_of(house, bob, message_id) == {"received"}
 
 
 async def test_the_sender_stars_his_copy(house: House, ann: Principal, bob: Principal) -> None:
     message_id = await send(house, ann, bob)
     assert message_id is not None
-    await house.messages.mark(ann, message_id, {"starred": True})
+    await mark(house, ann, message_id, {"starred": True})
     assert await lists_of(house, ann, message_id) == {"sent", "starred"}
 
 
@@ -185,8 +190,10 @@ async def test_other_peoples_messages(house: House, ann: Principal, bob: Princip
     message_id = await send(house, ann, bob)
     assert message_id is not None
     for absent in (message_id, message_id + 1, -1, 2**63, -(2**70)):
-        with pytest.raises(NotFound, match=f"no message with id {absent}"):
-            await house.messages.mark(cid, absent, {"read": True})
+        with pytest.raises(QueryRefused, match=rf"^FATAL: .*{absent}"):
+            await mark(house, cid, absent, {"read": True})
+        if abs(absent) < 2**53:
+            assert await house.ask(cid, {"messages": {"id": absent, "body": None}}) == {}
         with pytest.raises(NotFound, match=f"no message with id {absent} to reply to"):
             await send(house, cid, ann, reply_id=absent)
     assert (await page(house, bob))[0]["read"] is False
@@ -201,3 +208,77 @@ async def test_a_thread_is_named_by_its_first_message(house: House, ann: Princip
     again = await send(house, ann, bob, reply_id=reply)
     assert {row["id"]: row["thread_id"] for row in await page(house, bob)} == {first: None, again: first}
     assert {row["id"]: row["thread_id"] for row in await page(house, bob, "sent")} == {reply: first}
+
+
+# -- user queries ----------------------------------------------------------------------------------
+
+
+async def test_a_query_of_ones_messages(house: House, ann: Principal, bob: Principal, cid: Principal) -> None:
+    first = await send(house, ann, bob, subject="one")
+    second = await send(house, bob, ann, subject="two", reply_id=first)
+    await send(house, cid, ann, subject="three")
+    everything = {
+        "id": None, "from_id": None, "to_ids": None, "subject": None, "body": None, "sent": None, "thread_id": None,
+        "organization": None, "read": None, "saved": None, "starred": None, "liked": None, "deleted": None,
+    }  # fmt: skip
+    rows = (await house.ask(bob, {"messages": [everything]}))["messages"]
+    assert [row["id"] for row in rows] == [second, first]
+    assert [row | {"thread_id": row.get("thread_id")} for row in rows] == [
+        *await page(house, bob, "sent"),
+        *await page(house, bob),
+    ]
+
+    async def asked(**shape: Any) -> list[str]:
+        found = await house.ask(ann, {"messages": [{"subject": None, **shape}]})
+        return [row["subject"] for row in found["messages"]]
+
+    assert await asked() == ["three", "two", "one"]
+    assert await asked(thread_id=first) == ["two"]
+    assert await asked(from_id=cid.account_id) == ["three"]
+    assert await asked(id={"<=": second}) == ["two", "one"]
+    assert await asked(sent={">": "2026-03-01T13:00:00Z"}) == []
+    await mark(house, ann, second or 0, {"read": True, "starred": True})
+    assert await asked(read=True) == ["two"]
+    assert await asked(starred=False) == ["three", "one"]
+    await mark(house, ann, second or 0, {})
+    assert await asked(read=True) == ["two"]
+
+
+@pytest.mark.parametrize("field", ["subject", "body", "from_id", "to_ids", "sent", "thread_id", "organization", "x"])
+async def test_what_nobody_changes(house: House, ann: Principal, field: str) -> None:
+    message_id = await send(house, ann, ann)
+    with pytest.raises(QueryRefused, match=f"changing messages.{field} not allowed"):
+        await house.ask(ann, {"messages": {"id": message_id, field: "y"}})
+    with pytest.raises(QueryRefused, match="error setting 'read'"):
+        await house.ask(ann, {"messages": {"id": message_id, "read": 1}})
+    for query, options in (({"read": True}, []), ({"id": message_id}, [{"delete": True}])):
+        with pytest.raises(QueryRefused, match=r"must specify messages\.id|delete from messages not allowed"):
+            await house.ask(ann, {"messages": query}, *options)
+
+
+async def test_how_many_are_unread(house: House, ann: Principal, bob: Principal, cid: Principal) -> None:
+    async def unread() -> Any:
+        return (await house.ask(bob, {"accounts": {"unread_message_count": None}}))["accounts"]["unread_message_count"]
+
+    assert await unread() == 0
+    ids = [await send(house, ann, bob, cid) for _ in range(3)]
+    await send(house, bob, ann)
+    assert await unread() == 3
+    for message_id, flag in zip(ids, ("read", "saved", "deleted"), strict=True):
+        assert message_id is not None
+        await mark(house, bob, message_id, {flag: True})
+    assert await unread() == 0
+
+
+async def test_the_message_to_an_organization_names_its_reader(
+    house: House, admin: Principal, ann: Principal, bob: Principal
+) -> None:
+    await house.organizations.create(admin, "acme")
+    await house.organizations.add_user(admin, "acme", ann.account_id)
+    await house.organizations.message(admin, OrganizationMessage(name="acme", subject="s", body="b"))
+    wanted = {"messages": [{"to_ids": None, "organization": None}]}
+    assert await house.ask(ann, wanted) == {"messages": [{"to_ids": [ann.account_id], "organization": "acme"}]}
+    assert await house.ask(admin, wanted) == {"messages": [{"to_ids": [], "organization": "acme"}]}
+    assert await house.ask(bob, wanted) == {"messages": []}
+    for person, name in ((ann, "acme"), (bob, None)):
+        assert await house.ask(person, {"accounts": {"org": None}}) == {"accounts": {"org": name}}

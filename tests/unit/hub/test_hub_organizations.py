@@ -165,7 +165,7 @@ async def test_for_its_admins_and_site_admins(
     if method != "create_token":
         with pytest.raises(PermissionDenied, match=NOT_ALLOWED):
             await call(house, ann, "unknown")
-        with pytest.raises(NotFound, match="^no org named 'unknown'$"):
+        with pytest.raises(NotFound, match=r"^no org named 'unknown'$"):
             await call(house, admin, "unknown")
     await call(house, ann, acme)
 
@@ -206,12 +206,12 @@ async def test_an_account_is_in_one_organization(
     house: House, acme: str, admin: Principal, ann: Principal, bob: Principal
 ) -> None:
     await house.organizations.create(admin, "other")
-    with pytest.raises(Conflict, match="^User 'bob@example.org' is already member of another organization$"):
+    with pytest.raises(Conflict, match=r"^User 'bob@example.org' is already member of another organization$"):
         await house.organizations.add_admin(admin, "other", "bob@example.org")
     await house.organizations.add_user(admin, "other", bob.account_id)
     assert await members(house, admin, acme) == {ann.account_id}
     assert await members(house, admin, "other") == {bob.account_id}
-    with pytest.raises(Conflict, match="^admin cannot be removed from org"):
+    with pytest.raises(Conflict, match=r"^admin cannot be removed from org"):
         await house.organizations.add_user(admin, "other", ann.account_id)
     assert await members(house, admin, "other") == {bob.account_id}
     await house.organizations.add_user(admin, acme, ann.account_id)  # where she is already, and an admin still
@@ -219,7 +219,7 @@ async def test_an_account_is_in_one_organization(
 
 
 async def test_removing_people(house: House, acme: str, admin: Principal, ann: Principal, cid: Principal) -> None:
-    with pytest.raises(Conflict, match="^admin cannot be removed from org; first remove them from being an admin$"):
+    with pytest.raises(Conflict, match=r"^admin cannot be removed from org; first remove them from being an admin$"):
         await house.organizations.remove_user(ann, acme, ann.account_id)
     for unknown in ("nobody@example.org", "", "x", "00000000-0000-4000-8000-000000000000", cid.account_id):
         with pytest.raises(NotFound, match=f"^cannot find user '{unknown}'$"):
@@ -362,9 +362,9 @@ async def test_a_token_of_one_who_was_made_a_site_admin_is_void(
 async def test_tokens_are_for_people_of_organizations(
     house: House, acme: str, admin: Principal, cid: Principal
 ) -> None:
-    with pytest.raises(Conflict, match="^user is not in an org$"):
+    with pytest.raises(Conflict, match=r"^user is not in an org$"):
         await token_for(house, admin, cid)
-    with pytest.raises(NotFound, match="^no such account 'x@example.org'$"):
+    with pytest.raises(NotFound, match=r"^no such account 'x@example.org'$"):
         await house.organizations.create_token(admin, CreateToken(user="x@example.org"))
     for user in (cid.account_id, "x@example.org"):
         with pytest.raises(PermissionDenied, match=NOT_ALLOWED):

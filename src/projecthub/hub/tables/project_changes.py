@@ -1,0 +1,204 @@
+"""Set queries on `projects`: the rules of single fields, and the whole.
+
+Source: Wire contract 3.5, 3.7, 3.8, 7.5.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from projecthub.errors import NotFound, QueryRefused
+from projecthub.hub.permissions import is_able, may_delete
+from projecthub.hub.tables.declaring import Change, Edit, Shape, Write, a_project_id, new_values, small
+from projecthub.hub.values import boolean, mapping, merged_within, refused, text
+from projecthub.store.records import Condition, Role, Selection
+from projecthub.wire.ids import AccountId, ProjectId, is_uuid
+from projecthub.wire.methods import Ability
+
+if TYPE_CHECKING:
+    from projecthub.hub.principals import Principal
+    from projecthub.store import Transaction
+    from projecthub.store.records import Project
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9.-]{1,100}")
+_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_ENV: Final = 96_000
+"""Characters of `env` at most, as JSON: what a start hands to the project server."""
+_MAX_INVITE_REQUESTS: Final = 1_000_000
+_MAX_USER_OBJECT: Final = 100_000
+"""Characters of `upgrades` and of `ssh_keys` of one person at most, as JSON."""
+
+_NOTED_ELSEWHERE: Final = frozenset({"project_id", "deleted", "action_request", "site_license"})
+"""Fields whose change is written into the project's log by whoever carries it out."""
+
+
+async def change_project(change: Change) -> None:
+    """Change fields of one project: all that are given, or none.
+
+    Raises:
+        QueryRefused: No such project, not the caller's to change, or not a value for a field.
+    """
+    caller, shape = change.caller, change.shape
+    project_id = a_project_id(shape["project_id"])
+    action = _action(shape)
+    async with change.tools.store.write() as tx:
+        # What is merged is merged into what was read: nobody may change it in between.
+        access = await tx.projects.access(project_id, caller.account_id, lock=True)
+        if access is None:
+            raise QueryRefused(f"FATAL: unknown project_id '{project_id}'")
+        if not caller.is_admin and not is_able(access.role, Ability.MANAGE):
+            raise QueryRefused("FATAL: user must be an admin")
+        # What is done after this transaction is refused before it, so that nothing of the query is applied.
+        if shape.get("deleted") is True:
+            may_delete(access, caller, project_id)
+        if action is not None and not is_able(access.role, Ability.RUN):
+            raise QueryRefused("FATAL: user must be an admin")
+        if changes := await new_values(change, tx, access):
+            await tx.projects.update(project_id, changes)
+        await _note(change, tx, access.project)
+    if shape.get("deleted") is True:
+        await change.tools.projects.delete(caller, project_id)
+    match action:
+        case "start":
+            await change.tools.projects.start(caller, project_id)
+        case "stop":
+            await change.tools.projects.stop(caller, project_id)
+        case "restart":
+            await change.tools.projects.restart(caller, project_id)
+
+
+async def _note(change: Change, tx: Transaction, project: Project) -> None:
+    """Write what was changed into the project's log."""
+    events: list[dict[str, Any]] = []
+    if fields := sorted(change.shape.keys() - _NOTED_ELSEWHERE):
+        events.append({"event": "project_edited", "fields": fields})
+    if change.shape.get("deleted") is False and project.deleted:
+        events.append({"event": "project_undeleted"})
+    for event in events:
+        await tx.log.append(project.project_id, change.caller.account_id, event, at=change.tools.clock.now())
+
+
+def _action(shape: Shape) -> str | None:
+    if "action_request" not in shape:
+        return None
+    action = mapping("action_request", shape["action_request"]).get("action")
+    if action not in ("start", "stop", "restart"):
+        raise refused("action_request", f"the action is {str(action)[:100]!r}; give start, stop or restart")
+    return str(action)
+
+
+# -- rules of fields -------------------------------------------------------------------------------
+
+
+async def set_action(edit: Edit, value: Any) -> dict[str, Any]:
+    """Keep what was asked for; it is carried out after the change."""
+    return {"action_request": small("action_request", mapping("action_request", value))}
+
+
+async def set_deleted(edit: Edit, value: Any) -> dict[str, Any]:
+    """Undelete. To delete is more than to mark, and is done after the change."""
+    return {} if boolean("deleted", value) else {"deleted": False}
+
+
+def set_by_owner(denial: str) -> Write:
+    """True or false, for owners and site admins; others are told ``denial``."""
+
+    async def write(edit: Edit, value: Any) -> dict[str, Any]:
+        if edit.row.role is not Role.OWNER and not edit.caller.is_admin:
+            raise refused(edit.field, denial)
+        return {edit.field: boolean(edit.field, value)}
+
+    return write
+
+
+async def set_name(edit: Edit, value: Any) -> dict[str, Any]:
+    """A name for URLs, unique among the projects of each owner; for owners and site admins."""
+    tx, access = edit.tx, edit.row
+    if access.role is not Role.OWNER and not edit.caller.is_admin:
+        raise refused("name", "Only the owner of the project can currently change the project name.")
+    name = text("name", value)
+    if not _NAME.fullmatch(name):
+        raise refused("name", f"'{name[:100]}' must have 1 to 100 letters, digits, '.' or '-'")
+    owners = [a for a, role in (await tx.collaborators.roles(access.project.project_id)).items() if role is Role.OWNER]
+    same = Selection(columns=("project_id", "name"), conditions=(Condition("name", "IS NOT", None),))
+    for owner in owners:
+        for row in await tx.projects.select(same, member=owner):
+            other = ProjectId(row["project_id"])
+            if other != access.project.project_id and row["name"].lower() == name.lower():
+                roles = await tx.collaborators.roles(other)
+                if roles.get(owner) is Role.OWNER:
+                    raise refused(
+                        "name",
+                        f"There is already a project with the same owner as this project and name='{name}'.   "
+                        "Names are not case sensitive.",
+                    )
+    return {"name": name}
+
+
+async def set_env(edit: Edit, value: Any) -> dict[str, Any]:
+    """Variables of the project's environment, merged into those that there are."""
+    for name, content in mapping("env", value).items():
+        if not _ENV_NAME.fullmatch(name):
+            raise refused("env", f"'{name[:100]}' is no name of a variable; give letters, digits and '_'")
+        if content is not None and not isinstance(content, str):
+            raise refused("env", f"the value of {name[:100]} is no text")
+    return {"env": merged_within("env", edit.row.project.env, value, most=_MAX_ENV)}
+
+
+async def set_invite_requests(edit: Edit, value: Any) -> dict[str, Any]:
+    """Who asks to be let in, merged into those that did."""
+    wanted = Selection(columns=("invite_requests",))
+    stored = await edit.tx.projects.select(wanted, member=None, project_id=edit.row.project.project_id)
+    given = mapping("invite_requests", value)
+    before = stored[0]["invite_requests"]
+    return {"invite_requests": merged_within("invite_requests", before, given, most=_MAX_INVITE_REQUESTS)}
+
+
+async def set_licenses(edit: Edit, value: Any) -> dict[str, Any]:
+    """Attach licenses, and detach those that are null."""
+    given = mapping("site_license", value)
+    wanted = {license_id.lower(): content is not None for license_id, content in given.items()}
+    try:
+        changed = await edit.tools.licenses.change_attached(edit.tx, edit.caller, edit.row.project, wanted)
+    except NotFound as error:
+        raise refused("site_license", error.message) from error
+    return {} if changed is None else {"site_license": changed}
+
+
+async def set_users(edit: Edit, value: Any) -> dict[str, Any]:
+    """Whether a project is hidden, for anybody; upgrades and SSH keys, for oneself; never who is what."""
+    given = mapping("users", value)
+    if not given:
+        return {}
+    project_id = edit.row.project.project_id
+    rows = await edit.tx.projects.select(Selection(columns=("users",)), member=None, project_id=project_id)
+    people = rows[0]["users"]
+    for account, fields in given.items():
+        if not is_uuid(account):
+            raise refused("users", f"invalid account_id '{account[:100]}'")
+        account_id = AccountId(account.lower())
+        stored = people.get(account_id, {})
+        changes = {
+            name: _user_value(edit.caller, account_id, name, new, stored.get(name))
+            for name, new in mapping("users", fields).items()
+        }
+        if changes and not await edit.tx.collaborators.update(project_id, account_id, changes):
+            raise refused("users", f"account '{account_id}' is not on this project; add it with add_collaborator")
+    return {}
+
+
+def _user_value(caller: Principal, account_id: AccountId, name: str, value: Any, stored: Any) -> Any:
+    if name == "group":
+        raise refused("users", "changing collaborator group via user_set_query is not allowed")
+    if name == "hide":
+        if not isinstance(value, bool):
+            raise refused("users", "invalid type for field 'hide'")
+        return value
+    if name not in ("upgrades", "ssh_keys"):
+        raise refused("users", f"unknown field '{name[:100]}'")
+    if account_id != caller.account_id:
+        raise QueryRefused(
+            f"FATAL: user '{caller.account_id}' tried to change user '{account_id}' allocation toward a project"
+        )
+    return merged_within(name, stored, mapping(name, value), most=_MAX_USER_OBJECT)
