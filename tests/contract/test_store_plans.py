@@ -18,6 +18,7 @@ from projecthub.store.records import Selection, State
 ID = "00000000-0000-4000-8000-000000000000"
 COLUMNS = ("project_id", "title", "last_edited_at", "state", "users", "last_active")
 LOG = Selection(columns=("id", "logged_at", "event"), limit=750)
+MESSAGES = Selection(columns=("id", "subject", "read"), order_by=(("id", True),), limit=500)
 RECENT = Selection(columns=COLUMNS, order_by=(("last_edited_at", True),), limit=300)
 
 HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
@@ -54,6 +55,25 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "log.select of a project": lambda tx: tx.log.select(LOG, project_id=ID, after=NOW),
     "log.select of a member": lambda tx: tx.log.select(LOG, member=ID, after=NOW),
     "shares.select": lambda tx: tx.shares.select(Selection(columns=("id",)), project_id=ID),
+    "accounts.by_name": lambda tx: tx.accounts.by_name("ada"),
+    "messages.list received": lambda tx: tx.messages.list(ID, "received", limit=100),
+    "messages.list new": lambda tx: tx.messages.list(ID, "new", limit=100),
+    "messages.list starred": lambda tx: tx.messages.list(ID, "starred", limit=100, offset=100, since=NOW),
+    "messages.select": lambda tx: tx.messages.select(MESSAGES, ID),
+    "messages.count_unread": lambda tx: tx.messages.count_unread(ID),
+    "messages.thread_of": lambda tx: tx.messages.thread_of(ID, 1),
+    "messages.mark": lambda tx: tx.messages.mark(ID, 1, {"read": True}),
+    "organizations.get": lambda tx: tx.organizations.get("acme"),
+    "organizations.of_account": lambda tx: tx.organizations.of_account(ID),
+    "organizations.admins": lambda tx: tx.organizations.admins(ID),
+    "organizations.members": lambda tx: tx.organizations.members(ID),
+    "organizations.remove": lambda tx: tx.organizations.remove(ID, ID),
+    "sign_in_tokens.find": lambda tx: tx.sign_in_tokens.find("f" * 64),
+    "sign_in_tokens.count_keys": lambda tx: tx.sign_in_tokens.count_keys("f" * 64, NOW),
+    "sign_in_tokens.end": lambda tx: tx.sign_in_tokens.end("f" * 64),
+    "sign_in_tokens.end_of": lambda tx: tx.sign_in_tokens.end_of(ID),
+    "sign_in_tokens.end_made_by": lambda tx: tx.sign_in_tokens.end_made_by(ID),
+    "sign_in_tokens.end_expired": lambda tx: tx.sign_in_tokens.end_expired(NOW),
     "idempotency.get": lambda tx: tx.idempotency.get(ID, "key"),
     "idempotency.prune": lambda tx: tx.idempotency.prune(NOW),
 }
