@@ -18,7 +18,9 @@ from projecthub.engines.local.probe import best_isolation
 from projecthub.engines.port import Isolation, Network
 from projecthub.errors import Conflict, StartFailed
 from projecthub.files import Homes
+from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
+from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.clock import SystemClock
@@ -39,11 +41,14 @@ from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.messages import Messages
 from projecthub.hub.organizations import Organizations
+from projecthub.hub.passwords import Passwords
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
+from projecthub.hub.rosters import Rosters
+from projecthub.hub.sessions import Sessions
 from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
@@ -127,7 +132,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
         creation = Creation(store, clock, lifecycle, homes, Shares(store))
-        accounts = Accounts(store, clock)
+        accounts = Accounts(store, clock, keys)
+        passwords = Passwords()
+        stack.callback(passwords.close)
         licenses = Licenses(store, clock)
         messages, sign_in = Messages(store, clock), SignIn(store, clock, keys)
         site = Site(name=settings.site_name, url=settings.site_url, help_email=settings.help_email, version=__version__)
@@ -136,7 +143,11 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         services = Services(
             clock=clock,
             keys=keys,
+            admission=Admission(keys, clock),
             accounts=accounts,
+            account_deletions=AccountDeletions(store, clock, keys, projects),
+            rosters=Rosters(accounts, keys),
+            sessions=Sessions(store, clock, keys, passwords),
             creation=creation,
             projects=projects,
             collaborators=Collaborators(clock, keys),
@@ -152,7 +163,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             jupyter_sessions=JupyterSessions(calls),
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
-            organizations=Organizations(store, clock, keys, accounts, creation, messages, sign_in, site),
+            organizations=Organizations(store, clock, keys, accounts, creation, passwords, messages, sign_in, site),
             messages=messages,
             sign_in=sign_in,
             site=site,

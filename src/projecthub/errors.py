@@ -14,6 +14,7 @@
     |  |  `- StoppedMeanwhile    a start is void
     |  `- QueryRefused        a user query breaks the rules of its table
     |- LimitError       wait, or ask for more
+    |  `- RateLimited         too often; `retry_after_s` says when to come again
     |- ProjectError     the project's side failed
     |  |- StartFailed         the project server did not come up
     |  |- ServerLost          the project server does not answer
@@ -33,6 +34,7 @@ holds a path of the server. The docstring of a class is its default message.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import ClassVar
 
 
@@ -117,6 +119,21 @@ class LimitError(HubError):
     """A limit is reached: wait, or ask for more."""
 
     code = "limit"
+
+
+class RateLimited(LimitError):
+    """That was asked for too often: wait a while.
+
+    Attributes:
+        retry_after_s: Whole seconds to wait, from 1.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 1, **details: object) -> None:
+        """Make an error; ``retry_after_s`` is rounded up."""
+        self.retry_after_s = max(1, ceil(retry_after_s))
+        super().__init__(message, **details)
 
 
 class ProjectError(HubError):

@@ -211,7 +211,7 @@ async def test_any_admin_is_the_oldest(store: Store) -> None:
 async def test_mark_active(store: Store) -> None:
     account_id = await add_account(store)
     async with store.write() as tx:
-        await tx.accounts.mark_active(account_id, NOW)
+        await tx.accounts.mark_active({account_id: NOW})
         account = await tx.accounts.get(account_id)
         assert account is not None
         assert account.last_active_at == NOW

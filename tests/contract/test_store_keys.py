@@ -9,6 +9,7 @@ from store_samples import NOW, add_account, add_project, new_id
 from projecthub.errors import Conflict, InvalidArgument
 from projecthub.store import Store
 from projecthub.store.records import Key, KeyOwner, Role
+from projecthub.wire.methods import ALL_ABILITIES
 
 
 async def add_key(store: Store, account_id: str, *, secret: str | None = None, **fields: Any) -> int:
@@ -32,6 +33,9 @@ async def test_a_key_and_its_owner(store: Store) -> None:
         created_at=NOW,
         expires_at=NOW,
         last_active_at=None,
+        scopes=ALL_ABILITIES,
+        calls_per_minute=None,
+        is_session=False,
     )
     async with store.read() as tx:
         assert await tx.keys.get(key_id) == key

@@ -70,7 +70,7 @@ async def test_a_reader_cannot_write(store: Store) -> None:
     owner = await add_account(store)
     with pytest.raises(InternalError):
         async with store.read() as tx:
-            await tx.accounts.mark_active(owner, NOW)
+            await tx.accounts.mark_active({owner: NOW})
 
 
 async def test_many_creates_at_once_get_slots_of_their_own(store: Store) -> None:

@@ -23,9 +23,19 @@ from projecthub.api.handlers import HANDLERS, Call
 from projecthub.api.project_handlers import PROJECT_HANDLERS, ProjectCall
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import BadBody, Parameters, RpcRequest, read_key, read_parameters
-from projecthub.errors import HubError, InternalError, InvalidArgument, NotSignedIn, StoreUnavailable, UnknownMethod
-from projecthub.wire.errors import CODE_HEADER, to_text
-from projecthub.wire.methods import METHODS, Ability, Endpoint
+from projecthub.errors import (
+    HubError,
+    InternalError,
+    InvalidArgument,
+    NotSignedIn,
+    RateLimited,
+    StoreUnavailable,
+    UnknownMethod,
+)
+from projecthub.hub.permissions import within_scopes
+from projecthub.hub.principals import NOBODY
+from projecthub.wire.errors import CODE_HEADER, RETRY_HEADER, to_text
+from projecthub.wire.methods import METHODS, Ability, Caller, Endpoint, Method
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -35,10 +45,14 @@ if TYPE_CHECKING:
     from projecthub.api.background import Background
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
+    from projecthub.store.records import Project
 
 _NOT_AN_ACCOUNT: Final = "must be signed in and MUST provide an api key (cookies are not allowed)"
 _CODE_HEADER: Final = CODE_HEADER.encode()
+_RETRY_HEADER: Final = RETRY_HEADER.encode()
 _NOBODY: Final = "must sign in as project or account"
+_OPEN: Final = frozenset(name for name, row in METHODS[Endpoint.HUB].items() if row.caller is Caller.ANYONE)
+"""Methods for which nobody needs a key."""
 
 _log = structlog.get_logger()
 
@@ -67,7 +81,7 @@ class RpcEndpoint:
     async def _answer(self, request: RpcRequest) -> ASGIApp:
         begin = time.perf_counter()
         progress = _Progress()
-        code: str | None = None
+        known: HubError | None = None
         try:
             body = to_json(await self._serve(request, await read_parameters(request), progress))
             outcome = "ok"
@@ -82,21 +96,23 @@ class RpcEndpoint:
             elif isinstance(known, InternalError):
                 known = _internal(request, progress)  # the text is for the log: it may tell how the store is made
             body = to_json({"error": to_text(known) if progress.in_method else known.message})
-            outcome = code = known.code
+            outcome = known.code
         tell(progress.label, outcome, time.perf_counter() - begin, progress.account_id)
-        return _Json(body, code)
+        return _Json(body, known)
 
 
 class _Json:
-    """An answer of JSON, with the code of the error if it tells of one."""
+    """An answer of JSON, with the code of the error if it tells of one, and when to come again."""
 
     __slots__ = ("_body", "_headers")
 
-    def __init__(self, body: bytes, code: str | None) -> None:
+    def __init__(self, body: bytes, error: HubError | None) -> None:
         self._body = body
         self._headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
-        if code is not None:
-            self._headers.append((_CODE_HEADER, code.encode()))
+        if error is not None:
+            self._headers.append((_CODE_HEADER, error.code.encode()))
+        if isinstance(error, RateLimited):
+            self._headers.append((_RETRY_HEADER, b"%d" % error.retry_after_s))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
@@ -115,19 +131,20 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
     """Calls of the hub's own methods, by account keys."""
 
     async def serve(request: RpcRequest, parameters: Parameters, progress: _Progress) -> Any:
-        caller = await _sign_in(services, request, _NOT_AN_ACCOUNT)
-        progress.account_id = caller.account_id
-        if caller.project_id is not None:
-            raise NotSignedIn(_NOT_AN_ACCOUNT)
+        if isinstance(parameters.values.get("name"), str) and parameters.name in _OPEN:
+            caller = NOBODY
+        else:
+            caller = await _sign_in(services, request, _NOT_AN_ACCOUNT)
+            progress.account_id = caller.account_id
+            if caller.project_id is not None:
+                raise NotSignedIn(_NOT_AN_ACCOUNT)
         name = parameters.name
         subject = f"hub.account.{caller.account_id}.api"
         timeout_s = parameters.timeout_s(subject)
         progress.in_method = True
-        method = METHODS[Endpoint.HUB].get(name)
-        if method is None:
-            raise UnknownMethod(f"unknown function '{name[:200]}'")
+        method = _method(Endpoint.HUB, name, caller)
         progress.label = name
-        call = Call(services, caller, request.headers.get("idempotency-key"))
+        call = Call(services, caller, request.headers.get("idempotency-key"), request.address)
         work = HANDLERS[name](call, parse(method, parameters.args))
         return await _bounded(background, work, timeout_s, subject, name)
 
@@ -146,16 +163,15 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         timeout_s = parameters.timeout_s(subject)
         if parameters.values.get("compute_server_id"):
             raise InvalidArgument("this hub has no compute servers; leave compute_server_id out, or give 0")
-        method = METHODS[Endpoint.PROJECT].get(name)
-        project = await services.calls.access(caller, project_id, method.needs if method else Ability.READ)
+        row = METHODS[Endpoint.PROJECT].get(name)
+        project = await services.calls.access(caller, project_id, row.needs if row else Ability.READ)
         progress.in_method = True
-        if method is None:
-            raise UnknownMethod(f"unknown function '{name[:200]}'")
+        method = _method(Endpoint.PROJECT, name, caller)
         progress.label = f"project {name}"
         args = parameters.args
         handler = PROJECT_HANDLERS.get(name)
         arguments = parse(method, args) if handler else None
-        await services.calls.wake(caller, project)
+        await _have_awake(services, caller, project, needed=handler is None)
         work: Coroutine[Any, Any, Any]
         if name == "system.exec":
             work = services.jobs.execute(caller, project_id, args)
@@ -171,10 +187,38 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
 
 
 async def _sign_in(services: Services, request: RpcRequest, message: str) -> Principal:
-    caller = await services.keys.check(read_key(request))
+    caller = await services.admission.admit(read_key(request), request.address)
     if caller is None:
         raise NotSignedIn(message)
     return caller
+
+
+def _method(endpoint: Endpoint, name: str, caller: Principal) -> Method:
+    """The row of a method that the caller's key is good for; what the caller may is told by the service.
+
+    Raises:
+        UnknownMethod: There is no such method.
+        PermissionDenied: The key has not the scope for it.
+    """
+    method = METHODS[endpoint].get(name)
+    if method is None:
+        raise UnknownMethod(f"unknown function '{name[:200]}'")
+    if method.caller is not Caller.ANYONE:
+        within_scopes(caller, method.needs, name)
+    return method
+
+
+async def _have_awake(services: Services, caller: Principal, project: Project, *, needed: bool) -> None:
+    """Have a project running, as every call into it does; a key that may start nothing finds it as it is.
+
+    Raises:
+        PermissionDenied: It does not run, is needed to, and the key has not the scope for that.
+        Conflict, StartFailed: See `Lifecycle.start`.
+    """
+    if Ability.RUN in caller.scopes:
+        await services.calls.wake(caller, project)
+    elif needed and not services.calls.reaches(project.project_id):
+        within_scopes(caller, Ability.RUN, "to start the project")
 
 
 async def _bounded(

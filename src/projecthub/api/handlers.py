@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.api import organization_handlers as organizations
+from projecthub.api.account_handlers import ACCOUNT_HANDLERS
 from projecthub.errors import InvalidArgument
 from projecthub.wire import shapes
 from projecthub.wire.units import to_ms
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call, as its handler sees it."""
+    """One call, as its handler sees it.
+
+    Attributes:
+        services: The hub's services.
+        caller: Who calls; of a method for anyone, nobody.
+        idempotency_key: What makes it the same call as another.
+        address: Where it comes from; None: nobody knows.
+    """
 
     services: Services
     caller: Principal
     idempotency_key: str | None
+    address: str | None = None
 
 
 Handler = Callable[[Call, Any], Coroutine[Any, Any, Any]]
@@ -169,26 +178,6 @@ async def _end_license(call: Call, request: shapes.LicenseOnly) -> shapes.Licens
     return await call.services.licenses.end(call.caller, request)
 
 
-async def _create_account(call: Call, request: shapes.CreateAccount) -> shapes.Account:
-    return await call.services.accounts.create(call.caller, request)
-
-
-async def _list_accounts(call: Call, request: shapes.ListAccounts) -> list[shapes.Account]:
-    return await call.services.accounts.page(call.caller, request)
-
-
-async def _create_key(call: Call, request: shapes.CreateKey) -> shapes.ApiKey:
-    return await call.services.keys.create(call.caller, request)
-
-
-async def _list_keys(call: Call, request: shapes.ListKeys) -> list[shapes.ApiKey]:
-    return await call.services.keys.all_of(call.caller, request)
-
-
-async def _revoke_key(call: Call, request: shapes.RevokeKey) -> shapes.Revoked:
-    return await call.services.keys.revoke(call.caller, request.id)
-
-
 async def _jupyter_kernels(call: Call, request: shapes.JupyterSpecs) -> list[shapes.JupyterKernelSpec]:
     return await call.services.jupyter.kernels(call.caller, request.project_id)
 
@@ -227,11 +216,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "licenses.get": _get_license,
     "licenses.update": _update_license,
     "licenses.end": _end_license,
-    "accounts.create": _create_account,
-    "accounts.list": _list_accounts,
-    "keys.create": _create_key,
-    "keys.list": _list_keys,
-    "keys.revoke": _revoke_key,
+    **ACCOUNT_HANDLERS,
     "jupyter.kernels": _jupyter_kernels,
     "jupyter.execute": _jupyter_execute,
     "messages.send": _send_message,

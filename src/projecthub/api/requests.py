@@ -60,6 +60,11 @@ class RpcRequest:
             name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])
         }
 
+    @property
+    def address(self) -> str | None:
+        """Where it comes from, as far as the server knows or a proxy that it trusts has told; None: nobody knows."""
+        return address_of(self.scope)
+
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
@@ -171,6 +176,12 @@ def _check_values(value: Any) -> None:
             left.extend(item.values())
         elif isinstance(item, list):
             left.extend(item)
+
+
+def address_of(scope: Scope) -> str | None:
+    """The address that a request comes from; None if nobody knows."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 def read_key(request: RpcRequest | HTTPConnection) -> str:

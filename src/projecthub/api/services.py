@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from projecthub.hub.account_deletions import AccountDeletions
     from projecthub.hub.accounts import Accounts
+    from projecthub.hub.admission import Admission
     from projecthub.hub.archives import Archives
     from projecthub.hub.calls import ProjectCalls
     from projecthub.hub.clock import Clock
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from projecthub.hub.projects import Projects
     from projecthub.hub.queries import Queries
     from projecthub.hub.readiness import Readiness
+    from projecthub.hub.rosters import Rosters
+    from projecthub.hub.sessions import Sessions
     from projecthub.hub.sign_in import SignIn
     from projecthub.hub.site import Site
     from projecthub.hub.trash import Trash
@@ -38,7 +42,11 @@ class Services:
 
     clock: Clock
     keys: Keys
+    admission: Admission
     accounts: Accounts
+    account_deletions: AccountDeletions
+    rosters: Rosters
+    sessions: Sessions
     creation: Creation
     projects: Projects
     collaborators: Collaborators

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,10 +10,17 @@ from projecthub.cli import output
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder, find_account
 from projecthub.cli.session import AsJson, Session
 
-keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+keys = typer.Typer(help="Make, list, change and revoke API keys.", no_args_is_help=True)
 
 AccountOption = Annotated[
     str | None, typer.Option(metavar="PERSON", help="Whose: an account's id or e-mail address. For site admins.")
+]
+ScopeOption = Annotated[
+    list[str] | None,
+    typer.Option("--scope", metavar="SCOPE", help="What it is good for: read, run, write, manage; may be repeated."),
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--calls-per-minute", min=0, help="How often it may be used; 0: any number of times.")
 ]
 ProjectOption = Annotated[str | None, typer.Option(metavar="PROJECT", help=f"Of one project alone. {PROJECT_HELP}")]
 
@@ -25,13 +32,15 @@ def create(
     project: ProjectOption = None,
     name: Annotated[str, typer.Option(help="What you call it.")] = "",
     expire: Annotated[str | None, typer.Option(metavar="TIME", help="When it ends, as 2026-01-31T12:00:00Z.")] = None,
+    scope: ScopeOption = None,
+    calls_per_minute: LimitOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key, and print it. It is shown this once."""
     session = Session.of(context, as_json)
     with session.hub() as hub:
         project_id = ProjectFinder(hub).find(project) if project else None
-        key = hub.keys.create(account, project_id, name, expire)
+        key = hub.keys.create(account, project_id, name, expire, scope or None, calls_per_minute)
     if session.as_json:
         output.print_json(key)
         return
@@ -53,12 +62,13 @@ def list_keys(
         output.print_json(found)
         return
     output.print_table(
-        ("NUMBER", "KEY", "NAME", "CREATED", "LAST USED", "ENDS"),
+        ("NUMBER", "KEY", "NAME", "SCOPES", "CREATED", "LAST USED", "ENDS"),
         [
             (
                 key["id"],
                 key.get("trunc"),
                 key.get("name"),
+                scopes_in_words(key),
                 output.local_time(key.get("created")),
                 output.local_time(key.get("last_active")),
                 output.local_time(key.get("expire")),
@@ -66,6 +76,50 @@ def list_keys(
             for key in found
         ],
     )
+
+
+@keys.command()
+def edit(
+    context: typer.Context,
+    number: Annotated[int, typer.Argument(help="The key's number, as keys list shows it.")],
+    name: Annotated[str | None, typer.Option(help="What you call it.")] = None,
+    expire: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When it ends, as 2026-01-31T12:00:00Z, or never.")
+    ] = None,
+    scope: ScopeOption = None,
+    calls_per_minute: LimitOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a key; what is not given stays. It counts from now on."""
+    session = Session.of(context, as_json)
+    given: dict[str, Any] = {
+        "name": name,
+        "expire": expire,
+        "scopes": scope or None,
+        "calls_per_minute": calls_per_minute,
+    }
+    if all(value is None for value in given.values()):
+        raise typer.BadParameter("there is nothing to change", ctx=context)
+    with session.hub() as hub:
+        key = hub.keys.update(number, **given)
+    if session.as_json:
+        output.print_json(key)
+        return
+    output.print_facts(
+        [
+            ("changed", key["id"]),
+            ("name", key.get("name")),
+            ("scopes", scopes_in_words(key)),
+            ("ends", output.local_time(key.get("expire"))),
+        ]
+    )
+
+
+def scopes_in_words(key: Any) -> str:
+    """What a key is good for: ``read, run; 60 calls a minute``."""
+    scopes = ", ".join(key.get("scopes") or ())
+    limit = key.get("calls_per_minute")
+    return scopes if limit is None else f"{scopes}; {limit} calls a minute"
 
 
 @keys.command()

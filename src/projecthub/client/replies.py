@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, is_typeddict
 import httpx2
 
 from projecthub.errors import ClientError, HubError, ProtocolError, TransportError
-from projecthub.wire.errors import CODE_HEADER, from_text
+from projecthub.wire.errors import CODE_HEADER, RETRY_HEADER, from_text
 from projecthub.wire.methods import Method
 
 _GATEWAY_STATUSES = (502, 503, 504)
@@ -38,7 +38,7 @@ def read(response: httpx2.Response, *, host: str, name: str) -> Any:
         ) from error
     code = response.headers.get(CODE_HEADER)
     if isinstance(value, Mapping) and "error" in value and (code is not None or not _is_state(value)):
-        raise from_text(str(value["error"]), code)
+        raise from_text(str(value["error"]), code, response.headers.get(RETRY_HEADER))
     return value
 
 
@@ -63,7 +63,7 @@ def problem(response: httpx2.Response, *, host: str, name: str) -> HubError:
     if code is None or not isinstance(told, Mapping):
         return _not_ok(response, host, name)
     text = str(told.get("detail") or f"{host} refused {name} with HTTP {response.status_code}")
-    return from_text(text, code)
+    return from_text(text, code, response.headers.get(RETRY_HEADER))
 
 
 def no_answer(error: httpx2.RequestError, *, host: str, name: str) -> TransportError:

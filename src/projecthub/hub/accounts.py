@@ -1,4 +1,4 @@
-"""Accounts: made and listed by site admins, named and searched by everybody.
+"""Accounts: made, changed and listed by site admins, named and searched by everybody.
 
 Source: Wire contract 5.1; docs/wire-extensions.md.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, PermissionDenied
-from projecthub.hub.permissions import account_id_of, admins_only
+from projecthub.hub.permissions import account_id_of, admins_only, all_scopes_only, keeps_an_admin, own_or_any
 from projecthub.store.records import Account
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, is_uuid
@@ -18,11 +19,12 @@ from projecthub.wire.units import to_iso, to_ms
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
+    from projecthub.hub.keys import Keys
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
 
 EMAIL: Final = re.compile(r"[^\s@,;<>]{1,64}@[^\s@,;<>]{1,255}")
-_MAX_NAME: Final = 254
+MAX_NAME: Final = 254
 _MAX_SEARCH: Final = 50
 _MAX_ADMIN_SEARCH: Final = 2500
 _MAX_PAGE: Final = 1000
@@ -31,10 +33,11 @@ _MAX_PAGE: Final = 1000
 class Accounts:
     """The people and programs that may sign in."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        """Make the service."""
+    def __init__(self, store: Store, clock: Clock, keys: Keys) -> None:
+        """Make the service; ``keys`` gives transactions that change what a key is good for."""
         self._store = store
         self._clock = clock
+        self._keys = keys
 
     def new(
         self, *, email_address: str | None, first_name: str, last_name: str = "", is_admin: bool = False
@@ -43,8 +46,8 @@ class Accounts:
         return Account(
             account_id=AccountId(str(uuid.uuid4())),
             email_address=email_address,
-            first_name=first_name[:_MAX_NAME],
-            last_name=last_name[:_MAX_NAME],
+            first_name=first_name[:MAX_NAME],
+            last_name=last_name[:MAX_NAME],
             name=None,
             is_admin=is_admin,
             unlisted=False,
@@ -65,11 +68,9 @@ class Accounts:
             Conflict: An account has that e-mail address already.
         """
         admins_only(caller, "create accounts")
-        email = request.email_address.strip()
-        if not EMAIL.fullmatch(email):
-            raise InvalidArgument(
-                f"email_address {email[:100]!r} is no e-mail address; give one such as 'ada@example.org'"
-            )
+        if request.admin:
+            all_scopes_only(caller, "make site admins")
+        email = email_of(request.email_address)
         account = self.new(
             email_address=email,
             first_name=request.first_name or email.partition("@")[0],
@@ -79,6 +80,43 @@ class Accounts:
         async with self._store.write() as tx:
             await tx.accounts.create(account)
         return _shape(account)
+
+    async def get(self, caller: Principal, account: str | None) -> shapes.Account:
+        """An account: the caller's own, or, for site admins, anybody's.
+
+        Raises:
+            PermissionDenied, NotFound, InvalidArgument: See `permissions.own_or_any`.
+        """
+        async with self._store.read() as tx:
+            return _shape(await own_or_any(tx, caller, account, "see the details of other accounts"))
+
+    async def update(self, caller: Principal, request: shapes.UpdateAccount) -> shapes.Account:
+        """Change an account; what is not given stays. People change their own names and e-mail address.
+
+        Disabling one ends the power of its keys and sessions at once; they come back with it.
+
+        Raises:
+            PermissionDenied: The account is another's, or the change is for site admins.
+            InvalidArgument: That is no e-mail address, or there is no name left.
+            Conflict: The e-mail address is taken, or no site admin would be left.
+        """
+        changes = _changes(request)
+        if {"is_admin", "banned"} & changes.keys():
+            admins_only(caller, "enable and disable accounts, or make site admins")
+        if {"is_admin", "email_address"} & changes.keys():
+            all_scopes_only(caller, "change e-mail addresses and site admins")
+        async with self._keys.changing() as tx:
+            account = await own_or_any(tx, caller, request.account_id, "change other accounts")
+            changed = {name: value for name, value in changes.items() if getattr(account, name) != value}
+            if changed.get("is_admin") is False or changed.get("banned"):
+                await keeps_an_admin(tx, {account.account_id})
+            if {"is_admin", "banned"} & changed.keys():
+                # A token says who may be whom, and these change that.
+                await tx.sign_in_tokens.end_of(account.account_id)
+                await tx.sign_in_tokens.end_made_by(account.account_id)
+            if changed:
+                await tx.accounts.update(account.account_id, changed)
+        return _shape(replace(account, **changed))
 
     async def page(self, caller: Principal, request: shapes.ListAccounts) -> list[shapes.Account]:
         """A page of accounts, newest first.
@@ -144,6 +182,36 @@ class Accounts:
         return [_user(a, with_email=request.admin or (a.email_address or "").lower() in emails) for a in found]
 
 
+def email_of(given: str) -> str:
+    """Check an e-mail address that came from outside.
+
+    Raises:
+        InvalidArgument: It is none.
+    """
+    email = given.strip()
+    if not EMAIL.fullmatch(email):
+        raise InvalidArgument(f"email_address {email[:100]!r} is no e-mail address; give one such as 'ada@example.org'")
+    return email
+
+
+def _changes(request: shapes.UpdateAccount) -> dict[str, Any]:
+    """Columns that a request changes."""
+    changes: dict[str, Any] = {}
+    if request.email_address is not None:
+        changes["email_address"] = email_of(request.email_address)
+    if request.first_name is not None:
+        changes["first_name"] = request.first_name.strip()[:MAX_NAME]
+        if not changes["first_name"]:
+            raise InvalidArgument("first_name must be nonempty")
+    if request.last_name is not None:
+        changes["last_name"] = request.last_name.strip()[:MAX_NAME]
+    if request.admin is not None:
+        changes["is_admin"] = request.admin
+    if request.disabled is not None:
+        changes["banned"] = request.disabled
+    return changes
+
+
 def _name(account: Account | None) -> shapes.UserName:
     if account is None or account.deleted_at is not None:
         return {"first_name": "Deleted", "last_name": "User"}
@@ -178,6 +246,8 @@ def _shape(account: Account) -> shapes.Account:
         "first_name": account.first_name,
         "last_name": account.last_name,
         "admin": account.is_admin,
+        "disabled": account.banned,
+        "deleted": account.deleted_at is not None,
         "created": to_iso(account.created_at),
         "last_active": to_iso(account.last_active_at) if account.last_active_at else None,
     }

@@ -12,17 +12,17 @@ import hashlib
 import secrets
 import string
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, LimitError, NotFound, PermissionDenied
-from projecthub.hub.permissions import account_id_of, member_access, project_id_of
+from projecthub.hub.permissions import member_access, own_or_any, project_id_of, scopes_text
 from projecthub.hub.principals import Principal
 from projecthub.hub.times import parse_time
 from projecthub.wire import shapes
-from projecthub.wire.methods import Ability
+from projecthub.wire.methods import ALL_ABILITIES, Ability
 from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
@@ -36,11 +36,19 @@ _RANDOM_LENGTH: Final = 43
 _MAX_KEYS: Final = 100_000
 _MAX_NAME: Final = 128
 _CACHE_SIZE: Final = 10_000
+_MAX_CALLS_PER_MINUTE: Final = 1_000_000
+_NEVER: Final = "never"
+_SEEN_EVERY: Final = timedelta(minutes=1)
+"""Who calls all the time has his `last_active` written this often: it costs a write of another row."""
 _NOT_ON_PROJECT: Final = "user must be collaborator on project to manage project_id api keys"
 
 
 def digest(secret: str) -> str:
-    """SHA-256 of a key in hex: what is stored of it. The keys are long and random, so that no salt is needed."""
+    """SHA-256 of a key in hex: what is stored of it. The keys are long and random, so that no salt is needed.
+
+    Keys are found by it alone. How long a comparison of digests takes tells at most how a digest begins, and nobody can
+    choose a key by the beginning of its digest: so a search is as good as a comparison in constant time.
+    """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -72,6 +80,8 @@ class Keys:
         self._known: OrderedDict[str, KeyOwner] = OrderedDict()
         self._changes = 0
         self._used: dict[int, datetime] = {}
+        self._seen: dict[AccountId, datetime] = {}
+        self._seen_written: dict[AccountId, datetime] = {}
 
     # -- checking ----------------------------------------------------------------------------------
 
@@ -101,7 +111,9 @@ class Keys:
         if key.project_id is not None and owner.role is None:
             return None
         self._used[key.id] = now
-        return Principal(key.account_id, owner.is_admin, key.id, key.project_id)
+        if key.project_id is None:  # a project key stands for no person
+            self._seen[key.account_id] = now
+        return Principal(key.account_id, owner.is_admin, key.id, key.project_id, key.scopes, key.calls_per_minute)
 
     def forget(self) -> None:
         """Drop what is known of checked keys."""
@@ -121,11 +133,18 @@ class Keys:
             self.forget()
 
     async def flush(self) -> None:
-        """Write the times of last use. They are gathered in memory: a statistic, and not worth a write a call."""
-        if used := self._used:
-            self._used = {}
-            async with self._store.write() as tx:
-                await tx.keys.mark_used(used)
+        """Write when keys and people were seen last. Gathered in memory: a statistic, and not worth a write a call."""
+        if not self._used:
+            return
+        used, self._used = self._used, {}
+        seen, self._seen = self._seen, {}
+        since = self._clock.now() - _SEEN_EVERY
+        written = {who: at for who, at in self._seen_written.items() if at > since}
+        people = {who: at for who, at in seen.items() if who not in written}
+        async with self._store.write() as tx:
+            await tx.keys.mark_used(used)
+            await tx.accounts.mark_active(people)
+        self._seen_written = written | people
 
     # -- the operator's calls, and manageApiKeys ---------------------------------------------------
 
@@ -147,8 +166,17 @@ class Keys:
             return None if key is None else _shape(key)
 
     async def create(self, caller: Principal, request: shapes.CreateKey) -> shapes.ApiKey:
-        """Make a key. The answer alone holds its ``secret``."""
+        """Make a key. The answer alone holds its ``secret``.
+
+        Raises:
+            PermissionDenied: It would be good for more than the caller's own key, or is not his to make.
+            InvalidArgument: A scope or a limit that there is not.
+            LimitError: The account has too many keys.
+        """
         expires_at = parse_time(request.expire, "expire")
+        scopes = caller.scopes if request.scopes is None else _scopes(request.scopes)
+        limit = _limit(request.calls_per_minute)
+        _within(caller, scopes)
         async with self._store.write() as tx:
             project_id = (
                 None if request.project_id is None else await self._managed_project(tx, caller, request.project_id)
@@ -156,7 +184,9 @@ class Keys:
             account_id = await self._account(tx, caller, request.account_id)
             if await tx.keys.count(account_id) >= _MAX_KEYS:
                 raise LimitError(f"There is a limit of {_MAX_KEYS} per account; please delete some api keys.")
-            key, secret = await self.make(tx, account_id, project_id, request.name, expires_at)
+            key, secret = await self.make(
+                tx, account_id, project_id, request.name, expires_at, scopes=scopes, calls_per_minute=limit
+            )
             await self._note(tx, caller, key, "key_created")
         return {**_shape(key), "secret": secret}
 
@@ -168,6 +198,10 @@ class Keys:
         name: str,
         expires_at: datetime | None = None,
         secret: str | None = None,
+        *,
+        scopes: frozenset[Ability] = ALL_ABILITIES,
+        calls_per_minute: int | None = None,
+        is_session: bool = False,
     ) -> tuple[Key, str]:
         """Make a key within a transaction, with the given secret or a new one."""
         key_id = await tx.keys.create(
@@ -176,6 +210,9 @@ class Keys:
             name=name[:_MAX_NAME],
             expires_at=expires_at,
             created_at=self._clock.now(),
+            scopes=scopes,
+            calls_per_minute=calls_per_minute,
+            is_session=is_session,
         )
         if secret is None:
             random = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
@@ -190,17 +227,37 @@ class Keys:
 
         Raises:
             NotFound: The caller has no such key.
+            PermissionDenied: The key is good for more than the caller's own.
         """
-        changes: dict[str, object] = {}
-        if request.name is not None:
-            changes["name"] = request.name[:_MAX_NAME]
-        if request.expire is not None:
-            changes["expires_at"] = parse_time(request.expire, "expire")
         async with self.changing() as tx:
             key = await self._one(tx, caller, request.id, request.project_id)
-            if changes:
-                await tx.keys.edit(key.id, changes=changes)
-                await self._note(tx, caller, key, "key_edited")
+            await self._edit(tx, caller, key, _changes(request.name, request.expire))
+
+    async def update(self, caller: Principal, request: shapes.UpdateKey) -> shapes.ApiKey:
+        """Change a key by its number alone, whoever may revoke it; what is not given stays. It counts at once.
+
+        Raises:
+            NotFound: There is no such key, or it is not the caller's to change.
+            PermissionDenied: The key is good for more than the caller's own, or would be.
+            InvalidArgument: A scope, a limit or a time that there is not.
+        """
+        changes = _changes(request.name, request.expire)
+        if request.scopes is not None:
+            changes["scopes"] = _scopes(request.scopes)
+        if request.calls_per_minute is not None:
+            changes["calls_per_minute"] = _limit(request.calls_per_minute)
+        async with self.changing() as tx:
+            key = await self._any(tx, caller, request.id)
+            await self._edit(tx, caller, key, changes)
+            changed = await tx.keys.get(key.id)
+        assert changed is not None
+        return _shape(changed)
+
+    async def _edit(self, tx: Transaction, caller: Principal, key: Key, changes: dict[str, Any]) -> None:
+        _within(caller, key.scopes | changes.get("scopes", frozenset()))
+        if changes:
+            await tx.keys.edit(key.id, changes=changes)
+            await self._note(tx, caller, key, "key_edited")
 
     async def delete(self, caller: Principal, id: int | None, project_id: str | None) -> None:
         """Delete a key; it is refused from now on.
@@ -220,9 +277,7 @@ class Keys:
             NotFound: There is no such key, or it is not the caller's to revoke.
         """
         async with self.changing() as tx:
-            key = await tx.keys.get(id)
-            if key is None or not await self._may_revoke(tx, caller, key):
-                raise NotFound(f"no api key with id {id}; list yours with keys.list", id=id)
+            key = await self._any(tx, caller, id)
             await tx.keys.delete(id)
             await self._note(tx, caller, key, "key_deleted")
         return {"id": id, "revoked": True}
@@ -235,6 +290,13 @@ class Keys:
 
     # -- rules -------------------------------------------------------------------------------------
 
+    async def _any(self, tx: Transaction, caller: Principal, id: int) -> Key:
+        """A key by its number alone; those that the caller has nothing to do with are as good as none."""
+        key = await tx.keys.get(id)
+        if key is None or key.is_session or not await self._may_revoke(tx, caller, key):
+            raise NotFound(f"no api key with id {id}; list yours with keys.list", id=id)
+        return key
+
     async def _may_revoke(self, tx: Transaction, caller: Principal, key: Key) -> bool:
         if caller.is_admin or key.account_id == caller.account_id:
             return True
@@ -244,19 +306,7 @@ class Keys:
         """Whose keys a call is about: the caller's own, or, for a site admin, those of an id or e-mail address."""
         if account is None:
             return caller.account_id
-        found = await tx.accounts.by_email(account) if "@" in account else None
-        account_id = (
-            found.account_id
-            if found
-            else account_id_of(account, "account_id '{value}' is neither a uuid nor a known e-mail address")
-        )
-        if account_id == caller.account_id:
-            return account_id
-        if not caller.is_admin:
-            raise PermissionDenied("only admins may manage the keys of other accounts")
-        if not await tx.accounts.existing([account_id]):
-            raise NotFound(f"no account with id '{account_id}'", account_id=account_id)
-        return account_id
+        return (await own_or_any(tx, caller, account, "manage the keys of other accounts")).account_id
 
     async def _managed_project(self, tx: Transaction, caller: Principal, project_id: str) -> ProjectId:
         checked = project_id_of(project_id)
@@ -266,7 +316,9 @@ class Keys:
     async def _managed(self, tx: Transaction, caller: Principal, id: int, project_id: str | None) -> Key | None:
         checked = None if project_id is None else await self._managed_project(tx, caller, project_id)
         key = await tx.keys.get(id)
-        if key is None or key.project_id != checked or (checked is None and key.account_id != caller.account_id):
+        if key is None or key.is_session or key.project_id != checked:
+            return None
+        if checked is None and key.account_id != caller.account_id:
             return None
         return key
 
@@ -279,6 +331,63 @@ class Keys:
         return key
 
 
+def _within(caller: Principal, scopes: frozenset[Ability]) -> None:
+    """Nobody gets, by way of another key, what his own is not good for; a limit on calls is one of these things.
+
+    Raises:
+        PermissionDenied: He would.
+    """
+    if caller.calls_per_minute is not None:
+        raise PermissionDenied(
+            "permission denied: a key with a limit on calls cannot make or change keys, which would lift it; use "
+            "another key"
+        )
+    if beyond := scopes - caller.scopes:
+        raise PermissionDenied(
+            f"permission denied: this key has the scopes {scopes_text(caller.scopes)}, and cannot make or change one "
+            f"with {scopes_text(beyond)}; use another key"
+        )
+
+
+def _scopes(given: Sequence[str]) -> frozenset[Ability]:
+    """Scopes that came from outside.
+
+    Raises:
+        InvalidArgument: None, or one that there is not.
+    """
+    known = ", ".join(Ability)
+    if unknown := [word for word in given if word not in list(Ability)]:
+        raise InvalidArgument(f"scope '{unknown[0][:50]}' is unknown; give some of {known}")
+    if not given:
+        raise InvalidArgument(f"a key without any scope is good for nothing; give some of {known}")
+    return frozenset(Ability(word) for word in given)
+
+
+def _limit(calls_per_minute: int | None) -> int | None:
+    """A limit that came from outside; 0 is none.
+
+    Raises:
+        InvalidArgument: It is out of range.
+    """
+    if calls_per_minute is None or calls_per_minute == 0:
+        return None
+    if not 1 <= calls_per_minute <= _MAX_CALLS_PER_MINUTE:
+        raise InvalidArgument(
+            f"calls_per_minute is {calls_per_minute}; give a number from 1 to {_MAX_CALLS_PER_MINUTE}, or 0 for any"
+        )
+    return calls_per_minute
+
+
+def _changes(name: str | None, expire: str | int | None) -> dict[str, Any]:
+    """What an edit changes; an expiry of ``never`` takes it away."""
+    changes: dict[str, Any] = {}
+    if name is not None:
+        changes["name"] = name[:_MAX_NAME]
+    if expire is not None:
+        changes["expires_at"] = None if expire == _NEVER else parse_time(expire, "expire")
+    return changes
+
+
 def _shape(key: Key) -> shapes.ApiKey:
     shape: shapes.ApiKey = {
         "id": key.id,
@@ -288,6 +397,8 @@ def _shape(key: Key) -> shapes.ApiKey:
         "name": key.name,
         "trunc": key.trunc,
         "last_active": to_iso(key.last_active_at) if key.last_active_at else None,
+        "scopes": [ability.value for ability in Ability if ability in key.scopes],
+        "calls_per_minute": key.calls_per_minute,
     }
     if key.project_id is not None:
         shape["project_id"] = key.project_id

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound, PermissionDenied
-from projecthub.hub.accounts import EMAIL
+from projecthub.hub.accounts import EMAIL, email_of
+from projecthub.hub.permissions import all_scopes_only
 from projecthub.hub.sign_in import SIGN_IN_PATH
 from projecthub.hub.tables.accounts import USERNAME
 from projecthub.hub.times import parse_time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from projecthub.hub.creation import Creation
     from projecthub.hub.keys import Keys
     from projecthub.hub.messages import Messages
+    from projecthub.hub.passwords import Passwords
     from projecthub.hub.principals import Principal
     from projecthub.hub.sign_in import SignIn
     from projecthub.hub.site import Site
@@ -55,6 +57,7 @@ class Organizations:
         keys: Keys,
         accounts: Accounts,
         creation: Creation,
+        passwords: Passwords,
         messages: Messages,
         sign_in: SignIn,
         site: Site,
@@ -67,6 +70,7 @@ class Organizations:
             keys: To tell them what ends.
             accounts: Makes accounts.
             creation: Makes the first project of a new account.
+            passwords: Hashes the password of a new account.
             messages: Brings a message to all members.
             sign_in: Makes tokens.
             site: Tells where the hub is reached.
@@ -76,6 +80,7 @@ class Organizations:
         self._keys = keys
         self._accounts = accounts
         self._creation = creation
+        self._passwords = passwords
         self._messages = messages
         self._sign_in = sign_in
         self._site = site
@@ -170,11 +175,12 @@ class Organizations:
         """Make an account an admin of an organization, and so a member of it.
 
         Raises:
-            PermissionDenied: The caller is no site admin.
+            PermissionDenied: The caller is no site admin, or his key has not all scopes.
             NotFound: There is no such organization or account.
             Conflict: The account is in another organization.
         """
         _site_admins_only(caller)
+        all_scopes_only(caller, "make admins of organizations")
         async with self._store.write() as tx:
             found = await _managed(tx, caller, name)
             account = await _account(tx, user, "no such account '{user}'")
@@ -185,11 +191,12 @@ class Organizations:
         """Make an account a member of an organization, out of another one if it is in one.
 
         Raises:
-            PermissionDenied: The caller is no site admin.
+            PermissionDenied: The caller is no site admin, or his key has not all scopes.
             NotFound: There is no such organization or account.
             Conflict: The account is an admin of another organization.
         """
         _site_admins_only(caller)
+        all_scopes_only(caller, "let the admins of an organization sign in as somebody")
         async with self._keys.changing() as tx:
             found = await _managed(tx, caller, name)
             account = await _account(tx, user, "no such account '{user}'")
@@ -213,20 +220,23 @@ class Organizations:
             The new account's id.
 
         Raises:
-            InvalidArgument: That is no e-mail address.
+            InvalidArgument: That is no e-mail address, or no password.
             Conflict: An account has it already.
         """
-        email = request.email.strip()
-        if not EMAIL.fullmatch(email):
-            raise InvalidArgument(f"email {email[:100]!r} is no e-mail address; give one such as 'ada@example.org'")
+        email = email_of(request.email)
         account = self._accounts.new(
             email_address=email,
             first_name=request.firstName or email.partition("@")[0],
             last_name=request.lastName or "",
         )
+        async with self._store.read() as tx:  # nobody else is to have passwords hashed
+            await _managed(tx, caller, request.name)
+        hashed = None if request.password is None else await self._passwords.hash(request.password)
         async with self._store.write() as tx:
             found = await _managed(tx, caller, request.name)
             await tx.accounts.create(account)
+            if hashed is not None:
+                await tx.accounts.update(account.account_id, {"password_hash": hashed})
             await tx.organizations.join(found.organization_id, account.account_id, at=self._clock.now())
         await self._create_first_project(replace(caller, account_id=account.account_id, is_admin=False))
         return account.account_id
@@ -288,9 +298,11 @@ class Organizations:
         Raises:
             NotFound: There is no such account, told to site admins.
             Conflict: The account is in no organization, told to site admins.
-            PermissionDenied: It is not the caller's to sign in as: of another organization, or a site admin.
+            PermissionDenied: It is not the caller's to sign in as: of another organization, or a site admin; or the
+                caller's key has not all scopes.
             InvalidArgument: ``expire`` is no time, or over.
         """
+        all_scopes_only(caller, "make tokens to sign in with")
         expires_at = parse_time(request.expire, "expire")
         async with self._store.write() as tx:
             account = await self._impersonated(tx, caller, request.user)

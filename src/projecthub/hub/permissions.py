@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 from projecthub.errors import Conflict, InvalidArgument, NotFound, OwnershipDenied, PermissionDenied
 from projecthub.store.records import Role
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
-from projecthub.wire.methods import Ability
+from projecthub.wire.methods import ALL_ABILITIES, Ability
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from projecthub.hub.principals import Principal
     from projecthub.store import Transaction
     from projecthub.store.records import Access, Account, Project
@@ -75,6 +77,95 @@ def admins_only(caller: Principal, what: str) -> None:
     """
     if not caller.is_admin:
         raise PermissionDenied(f"only admins may {what}")
+
+
+def within_scopes(caller: Principal, needs: Ability, what: str) -> None:
+    """May this be done with the caller's key? What his account may is another matter.
+
+    Args:
+        caller: Who asks.
+        needs: What it takes.
+        what: A name for what is asked for, for the refusal.
+
+    Raises:
+        PermissionDenied: It is not among the scopes of the key.
+    """
+    if needs not in caller.scopes:
+        raise PermissionDenied(
+            f"permission denied: {what[:200]} needs a key with the scope '{needs}', and this one has "
+            f"{scopes_text(caller.scopes)}; use another key"
+        )
+
+
+def all_scopes_only(caller: Principal, what: str) -> None:
+    """Some things lead to a new key or session without limits: they take a key without limits.
+
+    Args:
+        caller: Who asks.
+        what: What they want to do, as a part of the refusal: ``set passwords``.
+
+    Raises:
+        PermissionDenied: The caller's key has not all scopes, or a limit on how often it is used.
+    """
+    if not caller.scopes >= ALL_ABILITIES or caller.calls_per_minute is not None:
+        raise PermissionDenied(
+            f"permission denied: to {what} takes a key with all scopes and without a limit on calls, since it leads to "
+            "other ways to sign in; use another key"
+        )
+
+
+def scopes_text(scopes: frozenset[Ability]) -> str:
+    """Scopes for people: ``read, run``."""
+    return ", ".join(ability for ability in Ability if ability in scopes) or "none"
+
+
+async def own_or_any(tx: Transaction, caller: Principal, account: str | None, what: str) -> Account:
+    """The account that a call is about: the caller's own, or, for a site admin, that of an id or e-mail address.
+
+    Args:
+        tx: A transaction.
+        caller: Who asks.
+        account: An account's id or e-mail address; None: the caller's own.
+        what: What they want to do, as a part of the refusal: ``manage the keys of other accounts``.
+
+    Raises:
+        PermissionDenied: It is another's, and the caller is no site admin.
+        InvalidArgument: Neither an id nor an e-mail address.
+        NotFound: There is no such account; told to site admins alone.
+    """
+    if account is None:
+        found = await tx.accounts.get(caller.account_id)
+    elif "@" in account:
+        found = await tx.accounts.by_email(account.strip())
+    else:
+        found = await tx.accounts.get(
+            account_id_of(account, "account_id '{value}' is neither a uuid nor an e-mail address")
+        )
+    if not caller.is_admin and (found is None or found.account_id != caller.account_id):
+        raise PermissionDenied(f"only admins may {what}")
+    if found is None or found.deleted_at is not None:
+        raise NotFound(f"no account with id or e-mail address '{str(account)[:320]}'", account_id=account)
+    return found
+
+
+async def keeps_an_admin(
+    tx: Transaction, without: Collection[AccountId], plus: Collection[AccountId] = frozenset()
+) -> None:
+    """Before a change of accounts, and in its transaction: will there be somebody who can administer the site?
+
+    Args:
+        tx: A transaction; nobody else changes site admins until it ends.
+        without: Accounts that are to be deleted, disabled or demoted, whatever they are now.
+        plus: Accounts that are to be enabled site admins.
+
+    Raises:
+        Conflict: There will be nobody.
+    """
+    admins = await tx.accounts.enabled_admins()
+    if admins & {*without} and not (admins - {*without}) | {*plus}:
+        raise Conflict(
+            "this is the last site admin, who cannot be disabled, deleted or demoted; make another one first"
+        )
 
 
 def may_set_quotas(caller: Principal) -> None:

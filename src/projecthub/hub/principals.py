@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from projecthub.wire.ids import AccountId, ProjectId
+from projecthub.wire.methods import ALL_ABILITIES, Ability
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +17,17 @@ class Principal:
         is_admin: Whether that account is a site admin.
         key_id: Number of the key.
         project_id: The one project of a project key; None: an account key.
+        scopes: What may be done with the key, as far as its account may.
+        calls_per_minute: How often it may be used; None: any number of times.
     """
 
     account_id: AccountId
     is_admin: bool
     key_id: int
     project_id: ProjectId | None = None
+    scopes: frozenset[Ability] = ALL_ABILITIES
+    calls_per_minute: int | None = None
+
+
+NOBODY = Principal(AccountId(""), is_admin=False, key_id=0, scopes=frozenset())
+"""Who calls a method that is for anyone: no account has this id, and it may do nothing."""

@@ -184,6 +184,13 @@ class Projects:
             await self._note_deleted(project.project_id, {"event": "project_deleted"}, caller.account_id)
         return {"project_id": project.project_id, "deleted": True}
 
+    async def delete_with_owner(self, project_id: ProjectId, *, by: AccountId) -> None:
+        """Stop and mark a project whose last owner goes; who asks for it may do so, and is named in the log."""
+        await self.mark_deleted(project_id, by=by)
+        await self._note_deleted(
+            project_id, {"event": "project_deleted", "because": "its owner's account is deleted"}, by
+        )
+
     async def mark_deleted(self, project_id: ProjectId, *, by: AccountId | None = None) -> None:
         """Stop and mark, whoever asks; the mark is written with the wish to stop, so that no start can slip in."""
         await self._lifecycle.stop(project_id, {"deleted": True, "site_license": None}, by=by)

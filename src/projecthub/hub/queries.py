@@ -13,10 +13,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, QueryRefused
+from projecthub.hub.permissions import within_scopes
 from projecthub.hub.query_conditions import compared_whole, selection_of
 from projecthub.hub.query_forms import Options, has_null, parse_options, parse_query
 from projecthub.hub.tables import TABLES
 from projecthub.hub.tables.declaring import Asked, Change, Row, Table, Tools
+from projecthub.wire.methods import Ability
 from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Queries:
 
         Raises:
             QueryRefused: The query breaks a rule of its table.
+            PermissionDenied: It changes something, and the caller's key has not the scope for that.
         """
         if not isinstance(query, list):
             return await self._run_one(caller, query, options)
@@ -55,6 +58,7 @@ class Queries:
         is_set = parsed.set if parsed.set is not None else not has_null(shape)
         try:
             if is_set or parsed.delete:
+                within_scopes(caller, Ability.MANAGE, f"to change {name}")
                 await self._change(caller, name, shape, parsed)
                 return {}
             rows = await self._get(caller, name, shape, parsed)

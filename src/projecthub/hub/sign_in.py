@@ -120,7 +120,7 @@ class SignIn:
                     f"this sign-in token was used {_MAX_KEYS} times within the last hours; use one of the keys it gave"
                 )
             expires_at = min(now + KEY_LIFETIME, found.expires_at)
-            key, secret = await self._keys.make(tx, found.account_id, None, _KEY_NAME, expires_at)
+            key, secret = await self._keys.make(tx, found.account_id, None, _KEY_NAME, expires_at, is_session=True)
             await tx.sign_in_tokens.note_key(found.hash, key.id)
         return {"account_id": found.account_id, "api_key": secret, "expire": to_iso(expires_at)}
 

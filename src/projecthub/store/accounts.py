@@ -53,6 +53,14 @@ _EXISTING: Final = select(accounts.c.account_id).where(
 _ANY_ADMIN: Final = (
     select(*_RECORD).where(accounts.c.is_admin, _HERE).order_by(accounts.c.created_at, accounts.c.account_id).limit(1)
 )
+_ADMINS: Final = (
+    select(accounts.c.account_id, accounts.c.banned)
+    .where(accounts.c.is_admin, _HERE)
+    .order_by(accounts.c.created_at, accounts.c.account_id)
+    .with_for_update()
+)
+_LOCK: Final = _EXISTING.order_by(accounts.c.account_id).with_for_update()
+_BY_EMAILS: Final = select(*_RECORD).where(_lower_email.in_(bindparam("emails", expanding=True)), _HERE)
 _PASSWORD_HASH: Final = select(accounts.c.password_hash).where(accounts.c.account_id == bindparam("of_account"), _HERE)
 _MARK_ACTIVE: Final = (
     update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
@@ -96,6 +104,15 @@ class Accounts:
     async def by_name(self, name: str) -> Account | None:
         """The account with a name, deleted ones included."""
         return _account((await self._connection.execute(_BY_NAME, {"name_": ascii_lower(name)})).first())
+
+    async def by_emails(self, emails: Sequence[str]) -> dict[str, Account]:
+        """The accounts with these e-mail addresses, by address in lower case; those without one are left out."""
+        found: dict[str, Account] = {}
+        for chunk in in_chunks([ascii_lower(email) for email in emails]):
+            for row in await self._connection.execute(_BY_EMAILS, {"emails": chunk}):
+                account = Account(**row._mapping)
+                found[ascii_lower(account.email_address or "")] = account
+        return found
 
     async def get_many(self, ids: Sequence[AccountId]) -> _Found:
         """Those accounts that there are, deleted ones included, in no given order."""
@@ -235,9 +252,19 @@ class Accounts:
         """The oldest admin who is not deleted."""
         return _account((await self._connection.execute(_ANY_ADMIN)).first())
 
-    async def mark_active(self, account_id: AccountId, at: datetime) -> None:
-        """Note when an account was last seen."""
-        await self._connection.execute(_MARK_ACTIVE, {"of_account": account_id, "at": at})
+    async def lock(self, ids: Sequence[AccountId]) -> set[AccountId]:
+        """Those of some accounts that are not deleted; nobody else can change them until the transaction ends."""
+        return set((await self._connection.execute(_LOCK, {"ids": list(ids)})).scalars())
+
+    async def enabled_admins(self) -> set[AccountId]:
+        """The site admins who can sign in; nobody else can change any of them until the transaction ends."""
+        return {account_id for account_id, banned in await self._connection.execute(_ADMINS) if not banned}
+
+    async def mark_active(self, seen: Mapping[AccountId, datetime]) -> None:
+        """Note when accounts were last seen. Those that are gone are passed over."""
+        if seen:
+            rows = [{"of_account": account_id, "at": at} for account_id, at in sorted(seen.items())]
+            await self._connection.execute(_MARK_ACTIVE, rows)
 
 
 def ascii_lower(text: str) -> str:

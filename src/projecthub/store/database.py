@@ -20,6 +20,7 @@ from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
+from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
 from projecthub.store.idempotency import Idempotency
 from projecthub.store.keys import Keys
@@ -50,6 +51,7 @@ class Transaction:
     __slots__ = (
         "accounts",
         "collaborators",
+        "departures",
         "file_use",
         "idempotency",
         "keys",
@@ -66,6 +68,7 @@ class Transaction:
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
         self.accounts = Accounts(connection)
         self.collaborators = Collaborators(connection)
+        self.departures = Departures(connection)
         self.file_use = FileUse(connection)
         self.idempotency = Idempotency(connection, now)
         self.keys = Keys(connection)

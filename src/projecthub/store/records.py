@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from projecthub.wire.ids import AccountId, ProjectId
+from projecthub.wire.methods import Ability
 
 
 class Role(StrEnum):
@@ -50,7 +51,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """An API key; the secret itself is never stored."""
+    """An API key; the secret itself is never stored.
+
+    Attributes:
+        scopes: What may be done with it, as far as its account may.
+        calls_per_minute: How often it may be used; None: any number of times.
+        is_session: Whether it is what somebody got who signed in with a password, and no key to be managed.
+    """
 
     id: int
     account_id: AccountId
@@ -60,6 +67,9 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     last_active_at: datetime | None
+    scopes: frozenset[Ability]
+    calls_per_minute: int | None
+    is_session: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     func,
     text,
 )
@@ -114,6 +115,13 @@ Index(
 )
 Index("ix_accounts_name", func.lower(accounts.c.name), unique=True)
 Index("ix_accounts_created_at", accounts.c.created_at)
+Index(
+    "ix_accounts_is_admin",
+    accounts.c.is_admin,
+    accounts.c.created_at,
+    sqlite_where=text("is_admin = 1"),
+    postgresql_where=text("is_admin"),
+)
 
 projects = Table(
     "projects",
@@ -195,6 +203,9 @@ api_keys = Table(
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment),
     Column("last_active_at", Moment),
+    Column("scopes", VALUE),  # a list of abilities; null: all there are
+    Column("calls_per_minute", Integer),
+    Column("is_session", Boolean, nullable=False, default=False, server_default=false()),
     sqlite_autoincrement=True,  # the number is part of the key: never used again
 )
 

@@ -16,6 +16,9 @@ from projecthub import errors as e
 CODE_HEADER: Final = "x-projecthub-error"
 """Response header that carries the code of the error in the body."""
 
+RETRY_HEADER: Final = "retry-after"
+"""Response header of a refusal that holds for a while: in how many seconds to come again."""
+
 _BARE: Final = (e.NotSignedIn, e.QueryRefused, e.ExecFailed, e.CallTimeout)
 _PREFIXES: Final = ("FATAL: ", "OwnershipError: ")
 
@@ -61,12 +64,17 @@ def to_text(error: e.HubError) -> str:
     return f"Error: {error.message}"
 
 
-def from_text(text: str, code: str | None = None) -> e.HubError:
+def from_text(text: str, code: str | None = None, retry_after: str | None = None) -> e.HubError:
     """The error that a text of the wire stands for; `RemoteError` if it is none we know.
 
     Args:
         text: Value of ``error`` in the body.
         code: Value of `CODE_HEADER`, if the answer had one.
+        retry_after: Value of `RETRY_HEADER`, if the answer had one.
     """
     kind = BY_CODE.get(code or "") or next((k for pattern, k in PATTERNS if pattern.search(text)), e.RemoteError)
-    return kind(re.sub(r"^(Error|OwnershipError): ", "", text), text=text)
+    message = re.sub(r"^(Error|OwnershipError): ", "", text)
+    if issubclass(kind, e.RateLimited):
+        is_number = retry_after is not None and retry_after.isascii() and retry_after.isdigit()
+        return kind(message, retry_after_s=int(retry_after[:9]) if retry_after and is_number else 1, text=text)
+    return kind(message, text=text)

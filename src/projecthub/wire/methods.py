@@ -22,6 +22,7 @@ class Endpoint(StrEnum):
 class Caller(StrEnum):
     """Who may call a method at all; the hub's rules refine it."""
 
+    ANYONE = "anyone, without a key"
     ACCOUNT = "any account"
     MEMBER = "an owner or collaborator of the project"
     ORGANIZER = "an admin of the organization, or a site admin"
@@ -40,6 +41,8 @@ class Ability(StrEnum):
     MANAGE = "manage"
     """Change projects, people, keys, licenses."""
 
+
+ALL_ABILITIES: Final = frozenset(Ability)
 
 READ, RUN, WRITE, MANAGE = Ability.READ, Ability.RUN, Ability.WRITE, Ability.MANAGE
 
@@ -132,8 +135,19 @@ _ROWS: Final = (
     _hub("licenses.end", shapes.LicenseOnly, shapes.License, Caller.ADMIN, MANAGE, "docs/wire-extensions.md"),
     _hub("accounts.create", shapes.CreateAccount, shapes.Account, Caller.ADMIN, MANAGE, "docs/wire-extensions.md"),
     _hub("accounts.list", shapes.ListAccounts, list[shapes.Account], Caller.ADMIN, READ, "docs/wire-extensions.md"),
+    _hub("accounts.get", shapes.AccountOnly, shapes.Account, Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
+    _hub("accounts.update", shapes.UpdateAccount, shapes.Account, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
+    _hub("accounts.delete", shapes.DeleteAccount, shapes.DeletedAccount, Caller.ACCOUNT, MANAGE,
+         "docs/wire-extensions.md"),
+    _hub("accounts.importRoster", shapes.ImportRoster, shapes.RosterReport, Caller.ADMIN, MANAGE,
+         "docs/wire-extensions.md"),
+    _hub("accounts.setPassword", shapes.SetPassword, shapes.PasswordSet, Caller.ACCOUNT, MANAGE,
+         "docs/wire-extensions.md"),
+    _hub("accounts.signIn", shapes.SignIn, shapes.SignedIn, Caller.ANYONE, READ, "docs/wire-extensions.md"),
+    _hub("accounts.signOut", shapes.SignOut, shapes.SignedOut, Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
     _hub("keys.create", shapes.CreateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
     _hub("keys.list", shapes.ListKeys, list[shapes.ApiKey], Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
+    _hub("keys.update", shapes.UpdateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
     _hub("keys.revoke", shapes.RevokeKey, shapes.Revoked, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
     _hub("jupyter.kernels", shapes.JupyterSpecs, list[shapes.JupyterKernelSpec], Caller.MEMBER, RUN,
          "Wire contract 5.3"),

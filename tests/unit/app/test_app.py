@@ -50,7 +50,8 @@ async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         monkeypatch.delenv(name)
     clock = SystemClock()
     store = await open_store(f"sqlite:///{tmp_path}/hub.sqlite3", clock=clock)
-    yield Opened(tmp_path, store, Keys(store, clock), Accounts(store, clock))
+    keys = Keys(store, clock)
+    yield Opened(tmp_path, store, keys, Accounts(store, clock, keys))
     await store.close()
 
 

@@ -109,6 +109,42 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [{"query": "ada", "limit": 100, "after": A}],
         [],
     ),
+    (Endpoint.HUB, "accounts.get"): (lambda hub: hub.accounts.get("ada@x"), [{"account_id": "ada@x"}], {}),
+    (Endpoint.HUB, "accounts.update"): (
+        lambda hub: hub.accounts.update(A, first_name="Ada", disabled=False),
+        [{"account_id": A, "first_name": "Ada", "disabled": False}],
+        {"account_id": A},
+    ),
+    (Endpoint.HUB, "accounts.delete"): (
+        lambda hub: hub.accounts.delete(A, "bob@x"),
+        [{"account_id": A, "projects": "bob@x"}],
+        {"account_id": A, "deleted": True, "projects_deleted": [], "projects_handed_over": [P]},
+    ),
+    (Endpoint.HUB, "accounts.importRoster"): (
+        lambda hub: hub.accounts.import_roster([{"email_address": "a@x"}], dry_run=True),
+        [{"rows": [{"email_address": "a@x"}], "dry_run": True}],
+        {"dry_run": True, "created": 1, "changed": 0, "unchanged": 0, "rows": []},
+    ),
+    (Endpoint.HUB, "accounts.setPassword"): (
+        lambda hub: hub.accounts.set_password("new password", current_password="old password"),
+        [{"password": "new password", "current_password": "old password"}],
+        {"account_id": A, "password_set": True},
+    ),
+    (Endpoint.HUB, "accounts.signIn"): (
+        lambda hub: hub.accounts.sign_in("ada@x", "new password"),
+        [{"email_address": "ada@x", "password": "new password"}],
+        {"account_id": A, "secret": "sk-1", "expire": "2030-01-01T00:00:00.000Z"},
+    ),
+    (Endpoint.HUB, "accounts.signOut"): (
+        lambda hub: hub.accounts.sign_out(everywhere=True),
+        [{"everywhere": True}],
+        {"signed_out": True},
+    ),
+    (Endpoint.HUB, "keys.update"): (
+        lambda hub: hub.keys.update(7, scopes=("read",), calls_per_minute=0),
+        [{"id": 7, "scopes": ["read"], "calls_per_minute": 0}],
+        {"id": 7},
+    ),
     (Endpoint.HUB, "keys.create"): (
         lambda hub: hub.keys.create(A, name="laptop", expire=5),
         [{"account_id": A, "name": "laptop", "expire": 5}],

@@ -39,6 +39,7 @@ async def house(directory: Path, migrated_store: Path) -> AsyncIterator[House]:
     house.engine.gate.set()
     house.engine.stop_gate.set()
     await house.lifecycle.close(stop_projects=True)
+    house.passwords.close()
     await store.close()
 
 

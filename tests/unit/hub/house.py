@@ -11,7 +11,9 @@ from typing import Any
 from memory_engine import MemoryEngine
 
 from projecthub.files import Homes
+from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
+from projecthub.hub.admission import Admission
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
@@ -26,11 +28,14 @@ from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.messages import Messages
 from projecthub.hub.organizations import Organizations
+from projecthub.hub.passwords import Passwords
 from projecthub.hub.principals import Principal
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
 from projecthub.hub.queries import Queries
 from projecthub.hub.quotas import QuotaDefaults, Quotas
+from projecthub.hub.rosters import Rosters
+from projecthub.hub.sessions import Sessions
 from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
@@ -67,7 +72,11 @@ class House:
         self.quotas = Quotas(QuotaDefaults(), clock)
         self.homes = ProjectHomes(Homes(directory / "projects"), None, self.quotas.disk_quota_bytes)
         self.keys = Keys(store, clock)
-        self.accounts = Accounts(store, clock)
+        self.accounts = Accounts(store, clock, self.keys)
+        self.admission = Admission(self.keys, clock)
+        self.passwords = Passwords(memory_kib=64)
+        self.sessions = Sessions(store, clock, self.keys, self.passwords)
+        self.rosters = Rosters(self.accounts, self.keys)
         self.licenses = Licenses(store, clock)
         self.messages = Messages(store, clock)
         self.sign_in = SignIn(store, clock, self.keys)
@@ -82,6 +91,7 @@ class House:
         self.projects = Projects(
             self.store, self.clock, self.lifecycle, self.engine, self.homes, self.quotas, self.idle
         )
+        self.account_deletions = AccountDeletions(self.store, self.clock, self.keys, self.projects)
         self.commands = CommandLog(self.store, self.clock)
         self.jobs = Jobs(self.calls, self.lifecycle, self.homes, self.commands)
         self.housekeeping = Housekeeping(
@@ -94,6 +104,7 @@ class House:
             self.keys,
             self.accounts,
             self.creation,
+            self.passwords,
             self.messages,
             self.sign_in,
             self.site,

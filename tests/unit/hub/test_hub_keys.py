@@ -138,6 +138,8 @@ async def test_the_last_use_is_written_when_keys_are_listed(house: House, ann: P
             "name": "test",
             "trunc": truncated(secret),
             "last_active": None,
+            "scopes": ["read", "run", "write", "manage"],
+            "calls_per_minute": None,
         }
     ]
     house.clock.advance(seconds=1)
@@ -165,8 +167,10 @@ async def test_keys_of_other_accounts_are_for_site_admins(house: House, ann: Pri
             await refused
     with pytest.raises(NotFound):
         await house.keys.create(admin, shapes.CreateKey(account_id="00000000-0000-4000-8000-000000000000"))
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(NotFound):
         await house.keys.create(admin, shapes.CreateKey(account_id="nobody@example.org"))
+    with pytest.raises(InvalidArgument):
+        await house.keys.create(admin, shapes.CreateKey(account_id="nobody"))
     assert await house.keys.revoke(admin, key_id) == {"id": key_id, "revoked": True}
 
 

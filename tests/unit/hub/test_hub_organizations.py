@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from projecthub.errors import Conflict, InvalidArgument, NotFound, NotSignedIn, 
 from projecthub.hub.principals import Principal
 from projecthub.hub.sign_in import SIGN_IN_PATH
 from projecthub.wire import messages, organizations, shapes
+from projecthub.wire.methods import Ability
 from projecthub.wire.organizations import CreateOrganizationUser, CreateToken, OrganizationMessage, SetOrganization
 
 NOT_ALLOWED = "^user must be an admin of the organization or site-admin$"
@@ -191,7 +193,7 @@ async def test_admins_are_members(house: House, acme: str, admin: Principal, ann
 
 async def test_rows_of_members(house: House, acme: str, ann: Principal, bob: Principal) -> None:
     async with house.store.write() as tx:
-        await tx.accounts.mark_active(bob.account_id, house.clock.now())
+        await tx.accounts.mark_active({bob.account_id: house.clock.now()})
     [row] = [row for row in await house.organizations.users(ann, acme) if row["account_id"] == bob.account_id]
     assert row == {
         "account_id": bob.account_id,
@@ -322,7 +324,9 @@ async def test_an_expired_token_takes_its_keys_with_it(
     assert await house.keys.check(keys[1]) is not None
 
 
-@pytest.mark.parametrize("how", ["remove_user", "add_user elsewhere", "remove_admin"])
+@pytest.mark.parametrize(
+    "how", ["remove_user", "add_user elsewhere", "remove_admin", "disable maker", "delete maker", "make site admin"]
+)
 async def test_tokens_end_with_the_office(
     house: House, acme: str, admin: Principal, ann: Principal, bob: Principal, how: str
 ) -> None:
@@ -333,6 +337,13 @@ async def test_tokens_end_with_the_office(
         await house.organizations.remove_user(admin, acme, bob.account_id)
     elif how == "remove_admin":
         await house.organizations.remove_admin(admin, acme, ann.account_id)
+    elif how == "disable maker":
+        await house.accounts.update(admin, shapes.UpdateAccount(account_id=ann.account_id, disabled=True))
+    elif how == "delete maker":
+        await house.account_deletions.delete(admin, shapes.DeleteAccount(account_id=ann.account_id))
+        assert await members(house, admin, acme) == {bob.account_id}
+    elif how == "make site admin":
+        await house.accounts.update(admin, shapes.UpdateAccount(account_id=bob.account_id, admin=True))
     else:
         await house.organizations.create(admin, "other")
         await house.organizations.add_user(admin, "other", bob.account_id)
@@ -385,10 +396,15 @@ async def test_what_is_over_is_swept(house: House, acme: str, ann: Principal, bo
     token = await token_for(house, ann, bob)
     await house.sign_in.sign_in(token)
     await house.sign_in.sweep()
-    assert len(await house.keys.all_of(bob, shapes.ListKeys())) == 1
+
+    async def sessions() -> int:
+        async with house.store.read() as tx:
+            return len(await tx.keys.sessions(bob.account_id))
+
+    assert await sessions() == 1
     house.clock.advance(hours=24)
     await house.sign_in.sweep()
-    assert await house.keys.all_of(bob, shapes.ListKeys()) == []
+    assert await sessions() == 0
 
 
 async def test_what_is_stored_of_a_token_is_no_token(house: House, acme: str, ann: Principal, bob: Principal) -> None:
@@ -419,3 +435,30 @@ async def test_a_message_to_all_members(
     assert len(await house.messages.page(bob, messages.GetMessages())) == 2
     with pytest.raises(InvalidArgument, match="subject has 1001 characters"):
         await house.organizations.message(ann, OrganizationMessage(name=acme, subject="s" * 1001, body=""))
+
+
+# -- keys and passwords ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [{"scopes": frozenset({Ability.MANAGE})}, {"calls_per_minute": 10}])
+async def test_a_limited_key_leads_to_no_key_without_limits(
+    house: House, acme: str, admin: Principal, ann: Principal, bob: Principal, limit: dict[str, Any]
+) -> None:
+    for call in (
+        house.organizations.create_token(replace(ann, **limit), CreateToken(user=bob.account_id)),
+        house.organizations.add_admin(replace(admin, **limit), acme, bob.account_id),
+        house.organizations.add_user(replace(admin, **limit), acme, bob.account_id),
+    ):
+        with pytest.raises(PermissionDenied, match="takes a key with all scopes"):
+            await call
+
+
+async def test_a_new_user_with_a_password(house: House, acme: str, ann: Principal, cid: Principal) -> None:
+    request = CreateOrganizationUser(name=acme, email="eve@example.org", password="correct horse")
+    account_id = await house.organizations.create_user(ann, request)
+    wanted = shapes.SignIn(email_address="eve@example.org", password="correct horse")
+    assert (await house.sessions.sign_in(wanted, None))["account_id"] == account_id
+    with pytest.raises(InvalidArgument, match="password has 5 characters"):
+        await house.organizations.create_user(ann, replace(request, email="fay@example.org", password="short"))
+    with pytest.raises(PermissionDenied):
+        await house.organizations.create_user(cid, replace(request, email="fay@example.org", password="short"))

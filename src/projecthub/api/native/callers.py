@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import Depends, Path
 from starlette.requests import Request
 
-from projecthub.api.requests import read_key
+from projecthub.api.requests import address_of, read_key
 from projecthub.api.services import Services
 from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
+from projecthub.hub.permissions import within_scopes
 from projecthub.hub.principals import Principal
 from projecthub.store.records import Project
 from projecthub.wire.ids import ProjectId
@@ -42,9 +43,10 @@ class Member:
         return self.project.project_id
 
     async def is_still_one(self) -> bool:
-        """Whether the key and the access hold now, too: answers may go on for days."""
+        """Whether the key, its scopes and the access hold now, too: answers may go on for days."""
         try:
-            if await self.services.keys.check(self.key) is None:
+            caller = await self.services.keys.check(self.key)
+            if caller is None or self.needs not in caller.scopes:
                 return False
             await self.services.calls.access(self.caller, self.project_id, self.needs)
         except (PermissionDenied, Conflict):
@@ -59,9 +61,10 @@ async def identify(request: Request) -> None:
 
     Raises:
         NotSignedIn: No key, or one that is not valid.
+        RateLimited: It is used too often, or too many wrong ones came from there.
     """
     services: Services = request.app.state.services
-    caller = await services.keys.check(read_key(request))
+    caller = await services.admission.admit(read_key(request), address_of(request.scope))
     if caller is None:
         raise NotSignedIn(_NOBODY)
     request.state.caller = caller
@@ -76,11 +79,13 @@ def _able_to(needs: Ability) -> Callable[..., Awaitable[Member]]:
 
         Raises:
             InvalidArgument: No uuid.
-            PermissionDenied: The caller is not on the project, or may not do this; or the key is of another one.
+            PermissionDenied: The caller is not on the project, or may not do this; or the key is of another one, or
+                has not the scope for it.
             Conflict: The project is deleted.
         """
         services: Services = request.app.state.services
         caller: Principal = request.state.caller
+        within_scopes(caller, needs, "this")
         project = await services.calls.access(caller, services.calls.target(caller, project_id), needs)
         return Member(caller, project, services, needs, read_key(request))
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from projecthub import errors as e
-from projecthub.wire.errors import CODE_HEADER
+from projecthub.wire.errors import CODE_HEADER, RETRY_HEADER
 
 MEDIA_TYPE: Final = "application/problem+json"
 SCHEMA: Final = "#/components/schemas/Problem"
@@ -21,6 +21,7 @@ _STATUS: Final[dict[type[e.HubError], int]] = {
     e.NotFound: 404,
     e.Conflict: 409,
     e.CallerError: 400,
+    e.RateLimited: 429,
     e.LimitError: 507,
     e.ExecFailed: 422,
     e.StartFailed: 503,
@@ -62,6 +63,8 @@ def answer(
     title = (type(error).__doc__ or "").splitlines()[0].rstrip(".")
     body = {"type": f"urn:projecthub:error:{error.code}", "title": title, "status": status}
     own = {CODE_HEADER: error.code}
+    if isinstance(error, e.RateLimited):
+        own[RETRY_HEADER] = str(error.retry_after_s)
     if status == 401:
         own["www-authenticate"] = 'Bearer realm="projecthub"'
     body |= {"detail": error.message, "code": error.code, **members}

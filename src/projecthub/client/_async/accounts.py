@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
@@ -12,7 +13,7 @@ _Accounts = list[shapes.Account]
 
 
 class AsyncAccounts:
-    """The hub's accounts. For site admins."""
+    """Accounts: your own, and, for site admins, everybody's."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -64,6 +65,181 @@ class AsyncAccounts:
             ```
         """
         reply: _Accounts = await self._call("accounts.list", shapes.ListAccounts(query=query, limit=limit, after=after))
+        return reply
+
+    async def get(self, account_id: str | None = None) -> shapes.Account:
+        """An account.
+
+        Args:
+            account_id: Whose, as an account's id or e-mail address (for site admins). Default: yours.
+
+        Raises:
+            PermissionDenied: It is another's, and you are not a site admin.
+            NotFound: There is no such account.
+
+        Example:
+            ```python
+            print((await hub.accounts.get())["email_address"])
+            ```
+        """
+        reply: shapes.Account = await self._call("accounts.get", shapes.AccountOnly(account_id=account_id))
+        return reply
+
+    async def update(
+        self,
+        account_id: str | None = None,
+        *,
+        email_address: str | None = None,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        admin: bool | None = None,
+        disabled: bool | None = None,
+    ) -> shapes.Account:
+        """Change an account; what is not given stays.
+
+        Args:
+            account_id: Whose, as an account's id or e-mail address (for site admins). Default: yours.
+            email_address: A new address; no other account may have it.
+            first_name: First name.
+            last_name: Last name.
+            admin: Whether it is a site admin (for site admins).
+            disabled: Whether it is shut out, with all its keys and sessions, until it is enabled again (for site
+                admins).
+
+        Returns:
+            The account as it is now.
+
+        Raises:
+            Conflict: Another account has the address, or no site admin would be left.
+            PermissionDenied: It is not yours to change.
+
+        Example:
+            ```python
+            await hub.accounts.update("ada@example.org", disabled=True)
+            ```
+        """
+        arguments = shapes.UpdateAccount(
+            account_id=account_id,
+            email_address=email_address,
+            first_name=first_name,
+            last_name=last_name,
+            admin=admin,
+            disabled=disabled,
+        )
+        reply: shapes.Account = await self._call("accounts.update", arguments)
+        return reply
+
+    async def delete(self, account_id: str, projects: str = "refuse") -> shapes.DeletedAccount:
+        """Delete an account for good, with its keys, sessions and memberships.
+
+        Args:
+            account_id: Whose, as an account's id or e-mail address; others than yours are for site admins.
+            projects: What becomes of the projects that it is the last owner of: ``refuse`` to delete the account,
+                ``delete`` them too, or the id or e-mail address of an account that gets them.
+
+        Returns:
+            What became of those projects, by their ids.
+
+        Raises:
+            Conflict: There are such projects, which the message names; or no site admin would be left.
+            PermissionDenied: It is not yours to delete.
+            NotFound: There is no such account.
+
+        Example:
+            ```python
+            await hub.accounts.delete("ada@example.org", projects="bob@example.org")
+            ```
+        """
+        arguments = shapes.DeleteAccount(account_id=account_id, projects=projects)
+        reply: shapes.DeletedAccount = await self._call("accounts.delete", arguments)
+        return reply
+
+    async def import_roster(self, rows: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> shapes.RosterReport:
+        """Make and change many accounts as a list says: all of it, or nothing. For site admins.
+
+        Args:
+            rows: For each account its ``email_address``, and perhaps ``first_name``, ``last_name``, ``role`` (``user``
+                or ``admin``), ``disabled``, and ``line``, by which refusals name the row. What a row does not say
+                stays. At most 5000.
+            dry_run: Only tell what would change.
+
+        Returns:
+            How many accounts were made, changed, and were as they should be already; and what changed of each.
+
+        Raises:
+            InvalidArgument: Rows are wrong; the message names them.
+            PermissionDenied: You are not a site admin.
+
+        Example:
+            ```python
+            await hub.accounts.import_roster([{"email_address": "ada@example.org", "first_name": "Ada"}], dry_run=True)
+            ```
+        """
+        arguments = shapes.ImportRoster(rows=[dict(row) for row in rows], dry_run=dry_run)
+        reply: shapes.RosterReport = await self._call("accounts.importRoster", arguments)
+        return reply
+
+    async def set_password(
+        self, password: str, account_id: str | None = None, *, current_password: str | None = None
+    ) -> shapes.PasswordSet:
+        """Set the password of an account; its other sessions end.
+
+        Args:
+            password: The new one, 8 to 256 characters.
+            account_id: Whose, as an account's id or e-mail address (for site admins). Default: yours.
+            current_password: The one before, if you have one and change your own.
+
+        Raises:
+            PermissionDenied: The current password is wrong, or the account is another's and you are not a site admin.
+            RateLimited: The current password was wrong too often.
+
+        Example:
+            ```python
+            await hub.accounts.set_password("correct horse battery staple")
+            ```
+        """
+        arguments = shapes.SetPassword(password=password, account_id=account_id, current_password=current_password)
+        reply: shapes.PasswordSet = await self._call("accounts.setPassword", arguments)
+        return reply
+
+    async def sign_in(self, email_address: str, password: str) -> shapes.SignedIn:
+        """Begin a session; the key of this hub object does not matter.
+
+        Args:
+            email_address: Of the account.
+            password: Its password.
+
+        Returns:
+            `secret`, which is used like an API key until `expire`, and the `account_id`.
+
+        Raises:
+            NotSignedIn: The address or the password is wrong.
+            RateLimited: There were too many attempts; `retry_after_s` says when to try again.
+
+        Example:
+            ```python
+            ada = hub.with_key((await hub.accounts.sign_in("ada@example.org", password))["secret"])
+            ```
+        """
+        arguments = shapes.SignIn(email_address=email_address, password=password)
+        reply: shapes.SignedIn = await self._call("accounts.signIn", arguments)
+        return reply
+
+    async def sign_out(self, *, everywhere: bool = False) -> shapes.SignedOut:
+        """End the session that this hub object uses as its key.
+
+        Args:
+            everywhere: End all sessions of the account instead; API keys stay.
+
+        Raises:
+            Conflict: It uses an API key, and ``everywhere`` is not given.
+
+        Example:
+            ```python
+            await ada.accounts.sign_out()
+            ```
+        """
+        reply: shapes.SignedOut = await self._call("accounts.signOut", shapes.SignOut(everywhere=everywhere))
         return reply
 
     async def _call(self, name: str, arguments: Any) -> Any:

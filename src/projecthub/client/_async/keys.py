@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
@@ -23,6 +24,8 @@ class AsyncKeys:
         project_id: str | None = None,
         name: str = "",
         expire: str | int | None = None,
+        scopes: Sequence[str] | None = None,
+        calls_per_minute: int | None = None,
     ) -> shapes.ApiKey:
         """Make a key.
 
@@ -31,20 +34,30 @@ class AsyncKeys:
             project_id: Make it a key of this project alone, good for nothing but calls into it.
             name: What people call it, up to 128 characters.
             expire: When it ends: an ISO time, or milliseconds since the epoch; None: never.
+            scopes: What it is good for, some of ``read``, ``run``, ``write`` and ``manage``; default: what your own is.
+            calls_per_minute: How often it may be used; None: any number of times.
 
         Returns:
             The key with its `secret`, which is shown only this once.
 
         Raises:
-            PermissionDenied: The account is another's and you are not a site admin, or you are not on the project.
+            PermissionDenied: The account is another's and you are not a site admin, you are not on the project, or
+                the key would be good for more than your own.
             NotFound: There is no such account.
 
         Example:
             ```python
-            secret = (await hub.keys.create(name="laptop"))["secret"]
+            secret = (await hub.keys.create(name="laptop", scopes=["read", "run"]))["secret"]
             ```
         """
-        arguments = shapes.CreateKey(account_id=account_id, project_id=project_id, name=name, expire=expire)
+        arguments = shapes.CreateKey(
+            account_id=account_id,
+            project_id=project_id,
+            name=name,
+            expire=expire,
+            scopes=None if scopes is None else [*scopes],
+            calls_per_minute=calls_per_minute,
+        )
         reply: shapes.ApiKey = await self._call("keys.create", arguments)
         return reply
 
@@ -64,6 +77,46 @@ class AsyncKeys:
             ```
         """
         reply: _ApiKeys = await self._call("keys.list", shapes.ListKeys(account_id=account_id, project_id=project_id))
+        return reply
+
+    async def update(
+        self,
+        id: int,
+        *,
+        name: str | None = None,
+        expire: str | int | None = None,
+        scopes: Sequence[str] | None = None,
+        calls_per_minute: int | None = None,
+    ) -> shapes.ApiKey:
+        """Change a key; what is not given stays. It counts from now on.
+
+        Args:
+            id: The key's number, as in `list`.
+            name: What people call it.
+            expire: When it ends, as in `create`; ``never`` takes the end away.
+            scopes: What it is good for, as in `create`.
+            calls_per_minute: How often it may be used; 0: any number of times.
+
+        Returns:
+            The key as it is now, without its secret.
+
+        Raises:
+            NotFound: You have no key of that number.
+            PermissionDenied: It is, or would be, good for more than your own.
+
+        Example:
+            ```python
+            await hub.keys.update(7, scopes=["read"], expire="2030-01-31")
+            ```
+        """
+        arguments = shapes.UpdateKey(
+            id=id,
+            name=name,
+            expire=expire,
+            scopes=None if scopes is None else [*scopes],
+            calls_per_minute=calls_per_minute,
+        )
+        reply: shapes.ApiKey = await self._call("keys.update", arguments)
         return reply
 
     async def revoke(self, id: int) -> shapes.Revoked:

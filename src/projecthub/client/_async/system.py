@@ -6,6 +6,7 @@ from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
+from projecthub.wire.organizations import RevokeUserAuthToken
 
 _OF_HUB = METHODS[Endpoint.HUB]
 _OF_PROJECT = METHODS[Endpoint.PROJECT]
@@ -98,6 +99,36 @@ class AsyncHubSystem:
         arguments = shapes.UserSearch(query=query, limit=limit, admin=admin, only_email=only_email)
         reply: list[shapes.User] = await self._call("system.userSearch", arguments)
         return reply
+
+    async def get_customize(self, fields: list[str] | None = None) -> dict[str, Any]:
+        """What the hub tells of itself: its name, its address, whom to ask for help.
+
+        Args:
+            fields: Only these; unknown ones are left out. None: all.
+
+        Returns:
+            `siteName`, `siteURL`, `dns`, `helpEmail`, `version`, `jupyterApiEnabled`.
+
+        Example:
+            ```python
+            print((await hub.system.get_customize(["siteName"]))["siteName"])
+            ```
+        """
+        reply: dict[str, Any] = await self._call("system.getCustomize", shapes.Customize(fields=fields))
+        return reply
+
+    async def revoke_user_auth_token(self, token: str) -> None:
+        """End a sign-in token, and the API keys that were got for it. For whoever knows it. Idempotent.
+
+        Args:
+            token: The token.
+
+        Example:
+            ```python
+            await hub.system.revoke_user_auth_token(token)
+            ```
+        """
+        await self._call("system.revokeUserAuthToken", RevokeUserAuthToken(token=token))
 
     async def manage_api_keys(
         self,

@@ -7,6 +7,7 @@ from projecthub.client._sync.connection import Connection
 from projecthub.client.requests import of_method
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
+from projecthub.wire.organizations import RevokeUserAuthToken
 
 _OF_HUB = METHODS[Endpoint.HUB]
 _OF_PROJECT = METHODS[Endpoint.PROJECT]
@@ -99,6 +100,36 @@ class HubSystem:
         arguments = shapes.UserSearch(query=query, limit=limit, admin=admin, only_email=only_email)
         reply: list[shapes.User] = self._call("system.userSearch", arguments)
         return reply
+
+    def get_customize(self, fields: list[str] | None = None) -> dict[str, Any]:
+        """What the hub tells of itself: its name, its address, whom to ask for help.
+
+        Args:
+            fields: Only these; unknown ones are left out. None: all.
+
+        Returns:
+            `siteName`, `siteURL`, `dns`, `helpEmail`, `version`, `jupyterApiEnabled`.
+
+        Example:
+            ```python
+            print((hub.system.get_customize(["siteName"]))["siteName"])
+            ```
+        """
+        reply: dict[str, Any] = self._call("system.getCustomize", shapes.Customize(fields=fields))
+        return reply
+
+    def revoke_user_auth_token(self, token: str) -> None:
+        """End a sign-in token, and the API keys that were got for it. For whoever knows it. Idempotent.
+
+        Args:
+            token: The token.
+
+        Example:
+            ```python
+            hub.system.revoke_user_auth_token(token)
+            ```
+        """
+        self._call("system.revokeUserAuthToken", RevokeUserAuthToken(token=token))
 
     def manage_api_keys(
         self,
