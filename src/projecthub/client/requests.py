@@ -114,7 +114,7 @@ def of_method(
         InvalidArgument: An argument is not JSON, or the bound is not a positive number.
     """
     given = {f.name: value for f in dataclasses.fields(arguments) if (value := getattr(arguments, f.name)) is not None}
-    first = next(iter(given.values())) if method.form is Form.LIST else given
+    first = next(iter(given.values()), None) if method.form is Form.LIST else given
     request = raw(
         method.endpoint,
         method.name,
