@@ -158,7 +158,8 @@ def token(
         typer.Option(
             parser=times.moment,
             metavar="TIME",
-            help=f"Until when: 2027-01-31, or in {times.DURATION_HELP}. Default: 1d.",
+            help=f"Until when: 2027-01-31, or in {times.DURATION_HELP}.",
+            show_default="in a day",
         ),
     ] = None,
     as_json: AsJson = False,
