@@ -136,7 +136,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         passwords = Passwords()
         stack.callback(passwords.close)
         licenses = Licenses(store, clock)
-        messages, sign_in = Messages(store, clock), SignIn(store, clock, keys)
+        messages, sessions = Messages(store, clock), Sessions(store, clock, keys, passwords)
+        sign_in = SignIn(store, clock, keys, sessions, passwords)
         site = Site(name=settings.site_name, url=settings.site_url, help_email=settings.help_email, version=__version__)
         workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
@@ -147,7 +148,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             accounts=accounts,
             account_deletions=AccountDeletions(store, clock, keys, projects),
             rosters=Rosters(accounts, keys),
-            sessions=Sessions(store, clock, keys, passwords),
+            sessions=sessions,
             creation=creation,
             projects=projects,
             collaborators=Collaborators(clock, keys),

@@ -202,6 +202,23 @@ def test_a_token_signs_in(hub_process: HubProcess) -> None:
         marie.system.test()
 
 
+def test_a_link_sets_a_password(hub_process: HubProcess, grace: Person) -> None:
+    root = Hub(api_key=hub_process.admin_key, host=hub_process.url)
+    link = hub_process.url + root.call("system.adminResetPasswordLink", [{"user_account_id": grace.account_id}])
+    assert httpx.get(link).status_code == 405
+    assert httpx.post(link, json={}).status_code == 400
+    assert httpx.post(link, content=b"{", headers={"content-type": "application/json"}).status_code == 400
+    answer = httpx.post(link, json={"password": "correct horse"})
+    assert (answer.status_code, answer.json()["account_id"]) == (200, grace.account_id)
+    assert httpx.post(link, json={"password": "battery staple"}).status_code == 401
+    token = grace.hub.call(
+        "system.generateUserAuthToken", [{"user_account_id": grace.account_id, "password": "correct horse"}]
+    )
+    assert httpx.get(f"{hub_process.url}/auth/impersonate", params={"auth_token": token}).status_code == 200
+    with pytest.raises(RuntimeError, match="Error: incorrect password"):
+        grace.hub.call("system.generateUserAuthToken", [{"user_account_id": grace.account_id, "password": "x"}])
+
+
 def test_customize(ada: Person) -> None:
     assert ada.hub.call("system.getCustomize", [["siteName", "x"]]) == {"siteName": "projecthub"}
     assert ada.hub.call("system.getCustomize", [])["siteURL"] == ada.host

@@ -193,6 +193,8 @@ HANDLERS: Final[dict[str, Handler]] = {
     "system.userSearch": _user_search,
     "system.manageApiKeys": _manage_api_keys,
     "system.getCustomize": _get_customize,
+    "system.generateUserAuthToken": organizations.generate_user_auth_token,
+    "system.adminResetPasswordLink": organizations.admin_reset_password_link,
     "system.revokeUserAuthToken": organizations.revoke_user_auth_token,
     "db.userQuery": _user_query,
     "projects.createProject": _create_project,

@@ -79,3 +79,13 @@ async def message(call: Call, request: shapes.OrganizationMessage) -> None:
 async def revoke_user_auth_token(call: Call, request: shapes.RevokeUserAuthToken) -> None:
     """`system.revokeUserAuthToken`."""
     await call.services.sign_in.end(request.token)
+
+
+async def generate_user_auth_token(call: Call, request: shapes.GenerateUserAuthToken) -> str:
+    """`system.generateUserAuthToken`."""
+    return await call.services.sign_in.create_for(call.caller, request, call.address)
+
+
+async def admin_reset_password_link(call: Call, request: shapes.AdminResetPasswordLink) -> str:
+    """`system.adminResetPasswordLink`."""
+    return await call.services.sign_in.reset_link(call.caller, request.user_account_id)

@@ -1,7 +1,8 @@
-"""Sign-in tokens: made for an account, good until their time is over, and turned into API keys that live as long.
+"""Sign-in tokens: made for an account, good until their time is over.
 
-A token is 256 random bits. Only its SHA-256 is stored; it is told once, in the answer that made it. It is no API key:
-it signs in, at `SIGN_IN_PATH`, as often as one likes.
+A token is 256 random bits. Only its SHA-256 is stored; it is told once, in the answer that made it. It is no API key.
+One to sign in with is turned into sessions, at `SIGN_IN_PATH`, as often as one likes; they end with it. One to set a
+password with is good for that, at `RESET_PATH`, once.
 
 Source: Wire contract 5.1 (`generateUserAuthToken`), 5.4 (`createToken`).
 """
@@ -13,13 +14,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from projecthub.errors import InvalidArgument, LimitError, NotSignedIn
+from projecthub.errors import InvalidArgument, LimitError, NotFound, NotSignedIn, PermissionDenied
 from projecthub.hub.keys import digest
+from projecthub.hub.permissions import account_id_of, all_scopes_only
 from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
     from projecthub.hub.keys import Keys
+    from projecthub.hub.passwords import Passwords
+    from projecthub.hub.principals import Principal
+    from projecthub.hub.sessions import Sessions
     from projecthub.store import Store, Transaction
     from projecthub.store.records import SignInToken
     from projecthub.wire import organizations as shapes
@@ -27,12 +32,15 @@ if TYPE_CHECKING:
 
 SIGN_IN_PATH: Final = "/auth/impersonate"
 """Where on the hub a token, as ``auth_token``, is taken."""
+RESET_PATH: Final = "/auth/password-reset"
+"""Where on the hub, followed by a slash and a token, a password is set."""
 TOKEN_LIFETIME: Final = timedelta(hours=24)
 """How long a token is good unless it is said otherwise."""
 KEY_LIFETIME: Final = timedelta(hours=12)
 """How long an API key is good that was got for a token; it never outlives the token."""
 _MAX_KEYS: Final = 100
 _KEY_NAME: Final = "sign-in"
+_BAD_ID: Final = "user_account_id '{value}' is no account id; give a uuid"
 _REFUSAL: Final = "this sign-in token is unknown, or its time is over; ask whoever gave it to you for a new one"
 
 
@@ -40,16 +48,19 @@ class Purpose(StrEnum):
     """What a token is good for. One that was made for something else is as good as none."""
 
     SIGN_IN = "sign_in"
+    SET_PASSWORD = "set_password"  # noqa: S105
 
 
 class SignIn:
     """Makes tokens, and takes them."""
 
-    def __init__(self, store: Store, clock: Clock, keys: Keys) -> None:
-        """Make the service."""
+    def __init__(self, store: Store, clock: Clock, keys: Keys, sessions: Sessions, passwords: Passwords) -> None:
+        """Make the service; the last two check and hash passwords."""
         self._store = store
         self._clock = clock
         self._keys = keys
+        self._sessions = sessions
+        self._passwords = passwords
 
     async def create(
         self,
@@ -90,6 +101,61 @@ class SignIn:
             expires_at=expires_at,
         )
         return token
+
+    async def create_for(self, caller: Principal, request: shapes.GenerateUserAuthToken, address: str | None) -> str:
+        """Make a token that signs in as somebody: for site admins, and for whoever knows his password.
+
+        Raises:
+            PermissionDenied: The caller is no site admin, or his key has not all scopes; or the password is wrong.
+            NotFound: There is no such account, told to site admins.
+            RateLimited: There were too many wrong passwords.
+        """
+        account_id = account_id_of(request.user_account_id, _BAD_ID)
+        if request.password is not None:
+            if not await self._sessions.is_password(account_id, request.password, address):
+                raise PermissionDenied("incorrect password")
+            by = account_id
+        else:
+            _site_admins_only(caller, "incorrect password")
+            by = caller.account_id
+        return await self._create_known(account_id, by, Purpose.SIGN_IN)
+
+    async def reset_link(self, caller: Principal, user_account_id: str) -> str:
+        """Make a link under which somebody sets his password, once; for site admins.
+
+        Returns:
+            What comes after the hub's address.
+
+        Raises:
+            PermissionDenied: The caller is no site admin, or his key has not all scopes.
+            NotFound: There is no such account.
+        """
+        _site_admins_only(caller, "must be an admin")
+        account_id = account_id_of(user_account_id, _BAD_ID)
+        return f"{RESET_PATH}/{await self._create_known(account_id, caller.account_id, Purpose.SET_PASSWORD)}"
+
+    async def set_password(self, token: str, password: str) -> AccountId:
+        """Set the password of the account that a token was made for. Token and sessions end.
+
+        Raises:
+            NotSignedIn: As `redeem`.
+            InvalidArgument: The password is too short or too long.
+        """
+        async with self._store.read() as tx:
+            await self.redeem(tx, token, Purpose.SET_PASSWORD)
+        hashed = await self._passwords.hash(password)
+        async with self._keys.changing() as tx:
+            found = await self.redeem(tx, token, Purpose.SET_PASSWORD)
+            await tx.accounts.update(found.account_id, {"password_hash": hashed})
+            await tx.keys.delete_sessions(found.account_id)
+            await tx.sign_in_tokens.end(found.hash)
+        return found.account_id
+
+    async def _create_known(self, account_id: AccountId, by: AccountId, purpose: Purpose) -> str:
+        async with self._store.write() as tx:
+            if not await tx.accounts.existing([account_id]):
+                raise NotFound(f"no account with id '{account_id}'", account_id=account_id)
+            return await self.create(tx, account_id, by=by, purpose=purpose)
 
     async def redeem(self, tx: Transaction, token: str, purpose: Purpose = Purpose.SIGN_IN) -> SignInToken:
         """What a token stands for; it is as good afterwards.
@@ -136,3 +202,9 @@ class SignIn:
         if over:
             async with self._keys.changing() as tx:
                 await tx.sign_in_tokens.end_expired(self._clock.now())
+
+
+def _site_admins_only(caller: Principal, refusal: str) -> None:
+    if not caller.is_admin:
+        raise PermissionDenied(refusal)
+    all_scopes_only(caller, "let somebody sign in without a password")

@@ -73,6 +73,21 @@ class OrganizationMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateUserAuthToken:
+    """`system.generateUserAuthToken`. `password`: of the account; site admins need none."""
+
+    user_account_id: str
+    password: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminResetPasswordLink:
+    """`system.adminResetPasswordLink`."""
+
+    user_account_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeUserAuthToken:
     """`system.revokeUserAuthToken`: the one argument is the token itself."""
 

@@ -35,6 +35,16 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [["siteName"]],
         {"siteName": "hub"},
     ),
+    (Endpoint.HUB, "system.generateUserAuthToken"): (
+        lambda hub: hub.system.generate_user_auth_token(A, "p"),
+        [{"user_account_id": A, "password": "p"}],
+        "t",
+    ),
+    (Endpoint.HUB, "system.adminResetPasswordLink"): (
+        lambda hub: hub.system.admin_reset_password_link(A),
+        [{"user_account_id": A}],
+        "/auth/password-reset/t",
+    ),
     (Endpoint.HUB, "system.revokeUserAuthToken"): (lambda hub: hub.system.revoke_user_auth_token("t"), ["t"], None),
     (Endpoint.HUB, "messages.send"): (
         lambda hub: hub.messages.send("S", "B", [A], 3),

@@ -79,7 +79,7 @@ class House:
         self.rosters = Rosters(self.accounts, self.keys)
         self.licenses = Licenses(store, clock)
         self.messages = Messages(store, clock)
-        self.sign_in = SignIn(store, clock, self.keys)
+        self.sign_in = SignIn(store, clock, self.keys, self.sessions, self.passwords)
         self.site = Site(name="hub", url="https://hub.example.org", help_email=None, version="1")
         self.join()
 
