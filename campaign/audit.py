@@ -15,7 +15,7 @@ from typing import Any, Final
 from campaign import machine
 from campaign.clients import FILES, Pool, marker_of
 from campaign.hub import TormentedHub
-from campaign.machine import LAUNCHER, SPARE, Run
+from campaign.machine import LAUNCHER, SPARE, ZYGOTE, Run
 from campaign.plan import FaultKind
 from campaign.promises import ERROR, RUNNING, STARTING_OPS, STOPPED, STOPPING_OPS, ProjectPromises, Write, possible
 from campaign.rows import events, project_rows
@@ -27,6 +27,7 @@ QUIET_S: Final = 60.0
 
 _POLL_S: Final = 0.1
 _OWN_FILES: Final = frozenset({"skeleton", "launcher.log"})
+_MOST_AT_REST: Final = {LAUNCHER: 1, ZYGOTE: 1, SPARE: 2}  # an init and a server to be
 _SET_UP: Final = r"it ended while it was set up"
 _BEGINS: Final = frozenset({"project_started", "project_restarted"})
 _ENDS: Final = frozenset({"project_stopped", "project_died", "project_start_failed"})
@@ -225,12 +226,13 @@ class Audit:
                 expected |= machine.with_parent(row["instance"]["pid"])
         own: Counter[str] = Counter()
         for pid, name in machine.processes_below(os.getpid(), but=self.outside).items():
-            if name in (LAUNCHER, SPARE):
+            if name in _MOST_AT_REST:
                 own[name] += 1
             elif pid not in expected:
                 found.append(f"machine: process {pid} ({name}) belongs to no running project")
-        if own[LAUNCHER] > 1 or own[SPARE] > 1:
-            found.append(f"machine: there are {own[LAUNCHER]} launchers and {own[SPARE]} spares")
+        found += [
+            f"machine: there are {own[name]} of {name}" for name, most in _MOST_AT_REST.items() if own[name] > most
+        ]
         for name in os.listdir(self.tormented.data_dir / "run"):
             if name not in _OWN_FILES and name not in rows:
                 told = self._told(name) if is_uuid(name) else ""

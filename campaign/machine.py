@@ -18,6 +18,7 @@ from projecthub.engines.local.records import RECORD_FILES
 from projecthub.wire.ids import is_uuid
 
 LAUNCHER: Final = "project-launch"
+ZYGOTE: Final = "project-zygote"
 SPARE: Final = "project-spare"
 INIT: Final = "project-init"
 SERVER: Final = "project-server"
@@ -155,4 +156,4 @@ def _is_known(group: Path, expected: Collection[int]) -> bool:
         pids = [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
     except OSError:  # it has gone meanwhile
         return True
-    return any(pid in expected or process_name(pid) in (SPARE, LAUNCHER) for pid in pids)
+    return any(pid in expected or process_name(pid) in (SPARE, ZYGOTE, LAUNCHER) for pid in pids)

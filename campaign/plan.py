@@ -36,6 +36,7 @@ class FaultKind(StrEnum):
     KILL_LAUNCHER = "kill the launcher"
     KILL_SERVER = "kill a project server"
     KILL_INIT = "kill an init"
+    KILL_ZYGOTE = "kill the zygote"
     KILL_SPARE = "kill the spare"
     FREEZE_SERVER = "freeze a project server"
     FREEZE_LAUNCHER = "freeze the launcher"
@@ -49,8 +50,8 @@ _OPS: Final = {
 }  # fmt: skip
 _FAULTS: Final = {
     FaultKind.KILL_HUB: 4, FaultKind.TERMINATE_HUB: 1, FaultKind.KILL_LAUNCHER: 4, FaultKind.KILL_SERVER: 6,
-    FaultKind.KILL_INIT: 4, FaultKind.KILL_SPARE: 1, FaultKind.FREEZE_SERVER: 2, FaultKind.FREEZE_LAUNCHER: 1,
-    FaultKind.FREEZE_LAUNCHER_KILL_HUB: 1, FaultKind.SPOIL_RECORD: 1,
+    FaultKind.KILL_INIT: 4, FaultKind.KILL_ZYGOTE: 1, FaultKind.KILL_SPARE: 1, FaultKind.FREEZE_SERVER: 2,
+    FaultKind.FREEZE_LAUNCHER: 1, FaultKind.FREEZE_LAUNCHER_KILL_HUB: 1, FaultKind.SPOIL_RECORD: 1,
 }  # fmt: skip
 
 _LIFECYCLES_A_PLACE: Final = 8

@@ -13,7 +13,7 @@ from typing import Final
 from campaign import machine
 from campaign.clients import Pool
 from campaign.hub import TormentedHub
-from campaign.machine import INIT, LAUNCHER, SERVER, SPARE, Run
+from campaign.machine import INIT, LAUNCHER, SERVER, SPARE, ZYGOTE, Run
 from campaign.plan import Fault, FaultKind
 from campaign.rows import project_rows
 from projecthub.engines.local.records import RECORD_FILES
@@ -91,6 +91,8 @@ class Saboteur(threading.Thread):
                 return self._restart_beside_a_frozen_launcher()
             case FaultKind.KILL_LAUNCHER:
                 return self._to_hub_process(LAUNCHER, signal.SIGKILL) is not None
+            case FaultKind.KILL_ZYGOTE:
+                return self._to_hub_process(ZYGOTE, signal.SIGKILL) is not None
             case FaultKind.KILL_SPARE:
                 return self._to_hub_process(SPARE, signal.SIGKILL) is not None
             case FaultKind.FREEZE_LAUNCHER:

@@ -68,13 +68,13 @@ class Bench:
         return [each for each in psutil.Process().children() if any("launcher" in word for word in each.cmdline())]
 
     def left_over(self) -> list[str]:
-        """Processes that launchers have started, and files of runs. Spare ones aside, which have two names."""
+        """Processes that launchers have started, and files of runs. What waits for projects aside."""
+        waiting = ("project-spare", "project-zygote", "project-launch")  # each goes by its parent's name at first
         processes = [
             str(child)
             for each in self.launchers()
             for child in each.children(recursive=True)
-            if child.status() != psutil.STATUS_ZOMBIE
-            and child.name() not in ("project-spare", "project-launch")  # which is one that was forked just now
+            if child.status() != psutil.STATUS_ZOMBIE and child.name() not in waiting
         ]
         return processes + [each.name for each in self.runtime_dir.iterdir() if "-" in each.name]
 

@@ -82,8 +82,9 @@ async def test_a_launcher_that_does_not_answer_is_replaced(bench: Bench, monkeyp
 
 
 def spares(launcher: psutil.Process) -> list[psutil.Process]:
-    """The seedlings of a launcher that wait, both of their processes while there are two."""
-    return [each for each in launcher.children(recursive=True) if alive([each]) and each.name() == "project-spare"]
+    """The processes of the seedling that waits, once it is whole: an init and a server to be."""
+    found = [each for each in launcher.children(recursive=True) if alive([each]) and each.name() == "project-spare"]
+    return found if len(found) == 2 else []
 
 
 async def test_a_start_that_hangs_fails_in_words_and_disturbs_no_other(
@@ -140,6 +141,41 @@ async def test_what_a_launcher_leaves_goes_though_nobody_asks_for_another(bench:
         while set(bench.groups()) != own:
             await asyncio.sleep(0.01)
     assert await bench.engine.find(instance.project_id) == instance
+
+
+def zygote(launcher: psutil.Process) -> psutil.Process:
+    """What a launcher has its processes forked by."""
+    (found,) = [each for each in launcher.children() if alive([each]) and each.name() == "project-zygote"]
+    return found
+
+
+async def test_a_launcher_whose_zygote_was_killed_is_replaced(bench: Bench) -> None:
+    running = await bench.engine.start(bench.spec())
+    [launcher] = bench.launchers()
+    async with asyncio.timeout(10):
+        while not spares(launcher):
+            await asyncio.sleep(0.01)
+    zygote(launcher).kill()
+    started = await bench.engine.start(bench.spec())
+    for instance in (running, started):
+        assert await bench.engine.find(instance.project_id) == instance
+    async with asyncio.timeout(10):
+        while launcher.is_running() and alive([launcher]):
+            await asyncio.sleep(0.01)
+    for instance in (running, started):
+        await bench.engine.stop(instance)
+    assert bench.left_over() == []
+
+
+async def test_a_zygote_that_hangs_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "_ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(launching, "_ABORT_TIMEOUT_S", 0.5)
+    [launcher] = bench.launchers()
+    zygote(launcher).suspend()
+    instances = await asyncio.gather(*(bench.engine.start(bench.spec()) for _ in range(3)))
+    for instance in instances:
+        assert await bench.engine.find(instance.project_id) == instance
+    assert not psutil.pid_exists(launcher.pid) or not alive([launcher])
 
 
 async def test_a_spare_that_was_killed_leaves_no_group(bench: Bench) -> None:

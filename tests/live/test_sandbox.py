@@ -380,7 +380,8 @@ for line in open("/proc/2/maps").read().splitlines():
     if mode.startswith("rw"):
         memory.seek(int(low, 16))
         try:
-            found += memory.read(int(high, 16) - int(low, 16)).count(open("secret", "rb").read())
+            held = memory.read(int(high, 16) - int(low, 16))
+            found += sum(held.count(secret) for secret in open("secrets", "rb").read().split())
         except OSError:
             pass
 print(found > 0)
@@ -388,10 +389,11 @@ print(found > 0)
 
 
 async def test_a_project_holds_nothing_of_another_in_its_memory(tmp_path: Path) -> None:
-    """Every project server is a copy of the launcher's memory, which must never have held what is another's."""
+    """Every project server is a copy of the zygote's memory, which must never have held what is another's."""
     engine = LocalEngine(runtime_dir=tmp_path / "run", isolation=ISOLATION)
     await engine.open()
     secret = "topsecret" + uuid4().hex
+    secrets = secret
     try:
         found = []
         for environment in ({"SECRET": secret}, {}):
@@ -399,13 +401,14 @@ async def test_a_project_holds_nothing_of_another_in_its_memory(tmp_path: Path) 
             home = tmp_path / project_id
             home.mkdir()
             (home / "scan.py").write_text(_SCAN)
-            (home / "secret").write_text(secret)
+            (home / "secrets").write_text(secrets)
             if UID is not None:
                 os.chown(home, UID, UID)
             spec = StartSpec(project_id=project_id, epoch=1, home=home, uid=UID, environment=environment)
             instance = await engine.start(spec)
             result: Any = await engine.call(instance, "system.exec", [{"command": "python3 scan.py"}])
             found.append(result["stdout"])
+            secrets += f" {project_id} {instance.session_id}"
         assert found == ["True\n", "False\n"]
     finally:
         for instance in await engine.running():

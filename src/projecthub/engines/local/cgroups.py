@@ -127,14 +127,21 @@ class Group:
             self.remove()
             raise
 
-    def join(self) -> None:
-        """Move this process into it; its children will be in it from the beginning.
+    def open_for_joining(self) -> list[int]:
+        """Files by which `join` moves a process into it, to be handed to that.
 
         Raises:
             OSError: The kernel refuses.
         """
-        for directory in self._all():
-            (directory / "cgroup.procs").write_text("0")
+        fds: list[int] = []
+        try:
+            for directory in self._all():
+                fds.append(os.open(directory / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return fds
 
     def add(self, pid: int) -> None:
         """Move another process into it, as far as the kernel lets us."""
@@ -215,6 +222,19 @@ class Group:
             with contextlib.suppress(OSError):
                 directory.rmdir()
         return not any(directory.exists() for directory in self._all())
+
+
+def join(fds: Sequence[int]) -> None:
+    """Move this process into a group; its children will be in it from the beginning.
+
+    Args:
+        fds: Of `Group.open_for_joining`.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    for fd in fds:
+        os.write(fd, b"0")
 
 
 def _version_of(directory: Path) -> int:

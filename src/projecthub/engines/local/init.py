@@ -11,14 +11,21 @@ import itertools
 import os
 import select
 import signal
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Final, NoReturn
 
-from projecthub.engines.local import kernel, processes
+from projecthub.engines.local import kernel, processes, sandbox
 from projecthub.engines.local.records import INIT_NAME
+from projecthub.errors import StartFailed
 
 MAX_LOG_BYTES = 256 * 1024
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+"""What an init is told by. They wait from before it has a child until it can take them."""
+
+_CONFINED = b"C"
+_ORDERS = struct.Struct("q?")
 
 
 def close_all_but(*kept: int) -> None:
@@ -29,34 +36,58 @@ def close_all_but(*kept: int) -> None:
             os.closerange(low + 1, high)
 
 
-def fork_server(
-    serve: Callable[[], None], *, log_fd: int, record_fd: int, held_fds: Sequence[int], alone: bool
-) -> NoReturn:
-    """Fork the project server and stay as its init. Never returns, in either process.
+def give_orders(channel: socket.socket, uid: int | None, *, isolated: bool, fds: Sequence[int]) -> None:
+    """Tell the init, as the server to be, what both are to become, and wait until it is that; log to it from then on.
 
     Args:
-        serve: What the server does.
-        log_fd: A file for what the server writes to its standard output and error.
-        record_fd: A file that gets how the server ended: ``code 0`` or ``signal 9``.
-        held_fds: What is kept open as long as the init lives, and in no other process.
-        alone: Whether this is the first process of an own pid namespace, which ends with it.
+        channel: To the init.
+        uid: What it is to become; None: it stays what it is.
+        isolated: Whether it is the first process of an own pid namespace, which ends with it.
+        fds: A file for what the server writes to its standard output and error; one that gets how the server ended,
+            ``code 0`` or ``signal 9``; and what the init is to keep open as long as it lives. They are closed here.
+
+    Raises:
+        StartFailed: The init could not follow.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     output, server_output = os.pipe()
+    handed = [output, *fds]
+    socket.send_fds(channel, [_ORDERS.pack(-1 if uid is None else uid, isolated)], handed)
+    answer = channel.recv(4096)
+    if answer != _CONFINED:
+        raise StartFailed(answer.decode() or "its first process has ended")
+    for fd in handed:
+        os.close(fd)
+    for standard in (1, 2):
+        os.dup2(server_output, standard)
+    os.close(server_output)
+
+
+def be_init(server: int, channel: socket.socket) -> NoReturn:
+    """Follow the orders that the server to be gives, and be its init from then on.
+
+    Args:
+        server: Its process id.
+        channel: To it.
+    """
+    message, fds, _, _ = socket.recv_fds(channel, _ORDERS.size, 8)
+    if not message:
+        os._exit(1)  # it has ended
+    uid, isolated = _ORDERS.unpack(message)
+    try:
+        if not isolated:
+            kernel.adopt_orphans()
+        sandbox.confine_init(uid if uid >= 0 else None, isolated=isolated)
+        # Without isolation a change of uid alone has this effect, and there is nothing in here to hide.
+        kernel.set_dumpable(not isolated)
+    except StartFailed as error:
+        channel.send(error.message.encode())
+        os._exit(1)
     kernel.set_process_name(INIT_NAME)  # before there is a server that could answer
-    server = os.fork()
-    if server == 0:
-        for fd in (output, log_fd, record_fd, *held_fds):
-            os.close(fd)
-        os.dup2(server_output, 1)
-        os.dup2(server_output, 2)
-        os.close(server_output)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        serve()
-        os._exit(0)
+    output, log_fd, record_fd, *_ = fds
     os.dup2(log_fd, 2)
-    close_all_but(0, 1, 2, output, log_fd, record_fd, *held_fds)
-    _Init(server, output, log_fd, record_fd, alone).run()
+    channel.send(_CONFINED)
+    close_all_but(0, 1, 2, *fds)
+    _Init(server, output, log_fd, record_fd, isolated).run()
 
 
 class _Init:
@@ -75,9 +106,9 @@ class _Init:
         os.set_blocking(wakeups, False)
         os.set_blocking(wakeup, False)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         poll = select.poll()
         poll.register(wakeups, select.POLLIN)
         poll.register(self._output, select.POLLIN)

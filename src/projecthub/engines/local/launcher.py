@@ -1,4 +1,4 @@
-"""The launcher: a process that has the project server's program in memory and forks it on request.
+"""The launcher: a process that has the project server's program in memory and has it forked on request.
 
 It is started by `LocalEngine` over a socket that it inherits, has one thread, and holds no key, no database, nothing
 of the hub's environment and no code of any project. Requests and replies are lines of JSON:
@@ -7,9 +7,9 @@ of the hub's environment and no code of any project. Requests and replies are li
 * then ``{"id", "start": {...}}``, answered by ``{"id", "record": {...}}`` or ``{"id", "error"}``;
 * and ``{"id"}`` alone, which undoes the start of that id if it has not been answered yet, and answers it.
 
-One *seedling* is kept ready: a first process in namespaces of its own that waits to be told whose it is. So a start
-does not wait for what is the same for all projects. When it is used the next one is made, as soon as there is nothing
-else to do.
+What forks is its *zygote*, which does nothing else. One *seedling* is kept ready: an init and a server to be, in
+namespaces of their own, that wait to be told whose they are. So a start does not wait for what is the same for all
+projects. When it is used the next one is made, as soon as there is nothing else to do.
 
 It ends when the hub closes the socket, and is killed when the hub is. What it has started runs on.
 """
@@ -25,15 +25,16 @@ import shutil
 import signal
 import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from projecthub.engines.local import cgroups, kernel, network, processes, sandbox, seccomp
 from projecthub.engines.local.records import SKELETON, Record, project_dir
-from projecthub.engines.local.seedlings import FAILED, GO, INIT_IS_UP, SERVER_IS_UP, Task, grow
+from projecthub.engines.local.seedlings import FAILED, GO, SERVER_IS_UP, Soil, Task
 from projecthub.engines.local.sockets import receive_with_sender
+from projecthub.engines.local.zygote import Zygote
 from projecthub.engines.port import Isolation, Limits, Network
 from projecthub.errors import HubError
 from projecthub.projectserver.http import rehearse
@@ -49,25 +50,22 @@ class _Seedling:
     Attributes:
         control: Our end of the conversation with them.
         group: The control group that they are in.
-        pids: Those whose end has not been seen, ours to kill.
-        init: The first process to be, once it has reported.
+        init: The first process to be.
+        is_alive: Whether its end has not been seen, so that it is ours to kill.
     """
 
     control: socket.socket
     group: cgroups.Group
-    pids: set[int]
-    init: int | None = None
+    init: int
+    is_alive: bool = True
 
     def is_good(self) -> bool:
         """Whether it waits, or soon will."""
-        with contextlib.suppress(BlockingIOError):
-            message, pid = receive_with_sender(self.control)
-            if message != INIT_IS_UP:
-                return False  # it has failed, or was killed
-            self.init = pid
-            self.pids.add(pid)
-            return self.is_good()
-        return True
+        try:
+            receive_with_sender(self.control)
+        except BlockingIOError:
+            return self.is_alive
+        return False  # it has failed, or was killed
 
     def discard(self) -> bool:
         """End what is left of it; whether nothing is. To be called again when a process of it has ended."""
@@ -84,21 +82,15 @@ class _Start:
         id: The request's number.
         identity: Of the server to be.
         directory: The project's runtime directory.
-        control: Our end of the conversation with the new processes.
-        group: Their control group.
-        pids: Processes of this start whose end has not been seen, ours to kill.
-        init: The project's first process, once it has reported.
-        is_deserted: Whether nobody holds the other end of `control` any more.
+        seedling: What becomes the project.
+        is_deserted: Whether nobody holds the other end of the conversation any more.
         failure: Why it is being undone, if it is.
     """
 
     id: int
     identity: Identity
     directory: Path
-    control: socket.socket
-    group: cgroups.Group
-    pids: set[int] = field(default_factory=set)
-    init: int | None = None
+    seedling: _Seedling
     is_deserted: bool = False
     failure: str | None = None
 
@@ -113,8 +105,7 @@ class Launcher:
         self._isolation = Isolation.NONE
         self._network = Network.HOST
         self._runtime_dir = Path("/")
-        self._hidden: list[Path] = []
-        self._covered: list[str] = []
+        self._zygote: Zygote
         self._trees = cgroups.Trees()
         self._starts: dict[int, _Start] = {}
         self._spare: _Seedling | None = None
@@ -188,19 +179,20 @@ class Launcher:
         self._trees = cgroups.Trees(**request["trees"])
         self._runtime_dir = Path(request["runtime_dir"])
         os.umask(0o022)
+        skeleton, soil = self._runtime_dir / SKELETON, Soil(self._isolation)
         if self._isolation is not Isolation.NONE:
-            self._hidden = [self._runtime_dir, *(Path(each) for each in request["hidden"])]
-            self._covered = sandbox.covered_trees()
-            sandbox.prepare(self._isolation, self._runtime_dir / SKELETON, self._hidden)
+            hidden = (self._runtime_dir, *(Path(each) for each in request["hidden"]))
+            sandbox.prepare(self._isolation, skeleton, hidden)
+            soil = Soil(self._isolation, str(skeleton), tuple(sandbox.covered_trees()), hidden)
         # A launcher that is stopped or slow must not carry out starts of a hub that is gone, beside those of the next.
         kernel.die_with_parent()
-        # A project's first process is forked by one that ends at once: it becomes our child here.
-        kernel.adopt_orphans()
         kernel.set_process_name("project-launch")
         rehearse()
         seccomp.is_offered()  # makes the filter, once for all
         gc.collect()
         gc.freeze()
+        namespaces = 0 if self._isolation is Isolation.NONE else sandbox.PROJECT_NAMESPACES
+        self._zygote = Zygote(soil.grow, namespaces=namespaces)
 
     def _answer(self, request: dict[str, Any]) -> None:
         number = request["id"]
@@ -233,18 +225,10 @@ class Launcher:
             seedling = None
         if seedling is None:
             seedling = self._plant(own_network=own_network)
-        start = _Start(
-            id=number,
-            identity=identity,
-            directory=directory,
-            control=seedling.control,
-            group=seedling.group,
-            pids=seedling.pids,
-            init=seedling.init,
-        )
+        start = _Start(id=number, identity=identity, directory=directory, seedling=seedling)
         self._starts[number] = start
-        self._selector.register(start.control, selectors.EVENT_READ, number)
-        start.group.limit(limits)
+        self._selector.register(seedling.control, selectors.EVENT_READ, number)
+        seedling.group.limit(limits)
         task = Task(
             identity=identity,
             home=home,
@@ -255,43 +239,42 @@ class Launcher:
             max_address_space_bytes=limits.memory_bytes if self._trees.memory is None else None,
             max_processes=limits.processes if self._trees.processes is None else None,
         )
-        task.hand_over(start.control, directory)
+        task.hand_over(seedling.control, directory)
 
     def _plant(self, *, own_network: bool) -> _Seedling:
-        """Fork a seedling.
+        """Have a seedling forked.
 
         Raises:
             OSError: No process or socket is to be had.
         """
         group = self._trees.group()
         group.make()
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        control.setblocking(False)
-        control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        with theirs:
-            child = os.fork()
-            if child == 0:
-                soil = self._runtime_dir / SKELETON, self._covered, self._hidden
-                grow(theirs, self._isolation, own_network, group, *soil)
+        with contextlib.ExitStack() as opened:
+            opened.callback(group.remove)
+            control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            opened.enter_context(control)
+            with theirs, contextlib.ExitStack() as joining:
+                group_fds = group.open_for_joining()
+                for fd in group_fds:
+                    joining.callback(os.close, fd)
+                init = self._zygote.fork(theirs, group_fds, own_network=own_network)
+            control.setblocking(False)
+            control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            opened.pop_all()
         self._is_barren = False
-        return _Seedling(control=control, group=group, pids={child})
+        return _Seedling(control=control, group=group, init=init)
 
     def _advance(self, start: _Start) -> None:
         """Take all that the processes of a start have reported so far."""
         while start.id in self._starts and not start.is_deserted:
             try:
-                message, pid = receive_with_sender(start.control)
+                message, pid = receive_with_sender(start.seedling.control)
             except BlockingIOError:
                 return
             if not message:
-                self._selector.unregister(start.control)
+                self._selector.unregister(start.seedling.control)
                 start.is_deserted = True
                 self._fail(start, "it ended while it was set up")
-            elif message == INIT_IS_UP:
-                start.init = pid
-                start.pids.add(pid)
-                if start.failure is not None:
-                    self._undo(start)
             elif message == SERVER_IS_UP and start.failure is None:
                 self._finish(start, pid)
             elif message.startswith(FAILED):
@@ -299,7 +282,7 @@ class Launcher:
 
     def _finish(self, start: _Start, server_pid: int) -> None:
         """Save who the new processes are, and only then let the server run."""
-        first = processes.identify(start.init) if start.init is not None else None
+        first = processes.identify(start.seedling.init) if start.seedling.is_alive else None
         server = processes.identify(server_pid)
         if first is None or server is None:
             self._fail(start, "it ended while it was set up")
@@ -313,11 +296,11 @@ class Launcher:
             init=first,
             server=server,
             started_at=datetime.now(UTC),
-            groups=start.group.directories,
+            groups=start.seedling.group.directories,
         )
         try:
             record.save(start.directory)
-            start.control.send(GO)
+            start.seedling.control.send(GO)
         except OSError as error:
             self._fail(start, f"its identity could not be saved: {error.strerror}")
             return
@@ -330,41 +313,37 @@ class Launcher:
             start.failure = why
             # A server that waits for the word to go, and whose id we may never learn, ends by this.
             with contextlib.suppress(OSError):
-                start.control.shutdown(socket.SHUT_WR)
+                start.seedling.control.shutdown(socket.SHUT_WR)
         self._undo(start)
 
     def _undo(self, start: _Start) -> None:
-        for pid in start.pids:
-            os.kill(pid, signal.SIGKILL)  # not reaped yet, so it is still that process
-        if start.is_deserted and not start.pids:
+        if start.seedling.is_alive:
+            os.kill(start.seedling.init, signal.SIGKILL)  # not reaped yet, so it is still that process
+        elif start.is_deserted:
             shutil.rmtree(start.directory, ignore_errors=True)
-            start.group.remove()
+            start.seedling.group.remove()
             self._forget(start)
             self._tell({"id": start.id, "error": start.failure})
 
     def _forget(self, start: _Start) -> None:
         del self._starts[start.id]
         if not start.is_deserted:
-            self._selector.unregister(start.control)
-        start.control.close()
+            self._selector.unregister(start.seedling.control)
+        start.seedling.control.close()
 
     def _reap(self) -> None:
         """Take the remains of ended children. From then on their ids may mean other processes."""
         with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-                starts = list(self._starts.values())
-                if not any(ended.si_pid in start.pids for start in starts):
-                    # Perhaps it has told us its id just before it ended: that is read while the id is still its own.
-                    for start in starts:
-                        self._advance(start)
-                    if self._spare is not None and not self._spare.is_good():
-                        self._discard(self._spare)
-                        self._spare = None
-                os.waitpid(ended.si_pid, 0)
-                if self._spare is not None:
-                    self._spare.pids.discard(ended.si_pid)
-                for start in starts:
-                    start.pids.discard(ended.si_pid)
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)) is not None:
+                if ended.si_pid == self._zygote.pid:
+                    raise EOFError("the zygote has ended")  # the hub makes another launcher, with another zygote
+                for start in self._starts.values():
+                    if start.seedling.init == ended.si_pid:
+                        start.seedling.is_alive = False
+                if self._spare is not None and self._spare.init == ended.si_pid:
+                    self._spare.is_alive = False
+                    self._discard(self._spare)
+                    self._spare = None
         for start in [each for each in self._starts.values() if each.failure is not None]:
             self._undo(start)
         self._withered = [each for each in self._withered if not each.discard()]

@@ -35,13 +35,12 @@ NAME_SERVER = "10.0.2.3"
 """Where an uplink answers questions for names, by asking the machine's own name server."""
 
 
-def enter_own() -> None:
-    """Enter a new network namespace, with a loopback that works. Needs the rights of `sandbox.prepare`.
+def set_up_own() -> None:
+    """Make the loopback of a new network namespace work. Needs the rights of `sandbox.prepare`.
 
     Raises:
         OSError: The kernel refuses.
     """
-    kernel.unshare(kernel.CLONE_NEWNET)
     _raise_loopback()
     for request in _REFUSALS:
         _ask_kernel(request)
@@ -99,7 +98,8 @@ def try_own() -> tuple[int, int] | None:
         try:
             os.close(life)
             os.close(told)
-            enter_own()
+            kernel.unshare(kernel.CLONE_NEWNET)
+            set_up_own()
             kernel.set_dumpable(True)
             os.write(tell, b"!")
             os.read(waiting, 1)

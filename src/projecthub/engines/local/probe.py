@@ -219,12 +219,15 @@ def _trial(scratch: Path) -> None:
     """
     uid = _STRANGER if os.geteuid() == 0 else None
     sandbox.prepare(_isolation_of_user(), scratch / "skeleton", [])
-    sandbox.enter_namespaces(own_network=False)
+    try:
+        kernel.unshare(sandbox.PROJECT_NAMESPACES)
+    except OSError as error:
+        raise StartFailed(f"namespaces: {error.strerror}") from error
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            sandbox.prepare_project(str(scratch / "skeleton"), sandbox.covered_trees(), [])
+            sandbox.prepare_project(str(scratch / "skeleton"), sandbox.covered_trees(), [], own_network=False)
             root, home = str(scratch / "skeleton"), str(scratch / "home")
             sandbox.enter(root=root, home=home, uid=uid, user="trial", resolver="")
             sandbox.drop_privileges(uid)

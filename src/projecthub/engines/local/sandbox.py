@@ -51,6 +51,9 @@ _OWN_DIRECTORIES = {
 }
 _LIMITED_SHARES = {"/tmp": 4, "/dev/shm": 4, "/run": 8}  # noqa: S108
 """Which part of its memory limit a project's files in memory may fill: they count as memory, and cannot be ended."""
+PROJECT_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID
+"""What is always a project's own. Its network may be, too."""
+
 _CLEAN = kernel.MS_NOSUID | kernel.MS_NODEV
 _MAX_OPEN_FILES = 4096
 """Of each process. What the kernel keeps for a socket is not all counted as the project's memory."""
@@ -223,40 +226,28 @@ def _make_dev(root: str) -> None:
         (dev / name).symlink_to(target)
 
 
-def enter_namespaces(*, own_network: bool) -> None:
-    """Enter a project's own mount, ipc and uts namespaces; the children to come get their own pid namespace.
-
-    Args:
-        own_network: Whether the network is to be its own, too: a loopback and nothing else.
-
-    Raises:
-        StartFailed: The kernel refuses.
-    """
-    with _step("namespaces"):
-        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID)
-    if own_network:
-        with _step("network"):
-            network.enter_own()
-
-
 def covered_trees() -> list[str]:
     """Parts of this Python that a project's own directories cover, as when it lies in a checkout below ``/tmp``."""
     return [path for path in _python_trees() if any(path.startswith(own + "/") for own in _OWN_DIRECTORIES)]
 
 
-def prepare_project(root: str, covered: Sequence[str], hidden: Sequence[Path]) -> None:
+def prepare_project(root: str, covered: Sequence[str], hidden: Sequence[Path], *, own_network: bool) -> None:
     """Add to the skeleton what each project has of its own and that does not depend on which it is.
 
-    For the first process of a new pid namespace.
+    For a process in new namespaces of the kinds `PROJECT_NAMESPACES`.
 
     Args:
         root: Where `prepare` built the skeleton.
         covered: What `covered_trees` has found, shown again.
         hidden: As for `prepare`.
+        own_network: Whether its network is its own, too.
 
     Raises:
         StartFailed: A step failed.
     """
+    if own_network:
+        with _step("network"):
+            network.set_up_own()
     with _step("private directories"):
         kernel.mount("proc", root + "/proc", "proc", _CLEAN | kernel.MS_NOEXEC)
         for path, options in _OWN_DIRECTORIES.items():
@@ -379,6 +370,22 @@ def drop_privileges(uid: int | None) -> None:
         kernel.join_new_keyring()
         kernel.drop_capabilities()
         kernel.forbid_new_privileges()
+
+
+def confine_init(uid: int | None, *, isolated: bool) -> None:
+    """Take from a project's init what it does not need, as from the others.
+
+    But for Landlock: in a domain of its own it could not signal those whom it has to end, and in theirs they could
+    signal it.
+
+    Raises:
+        StartFailed: The kernel refuses.
+    """
+    if isolated or uid is not None:
+        drop_privileges(uid)
+    if isolated:
+        with _step("filter of system calls"):
+            seccomp.install()
 
 
 def add_second_layers() -> None:

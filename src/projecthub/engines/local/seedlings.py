@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import signal
 import socket
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -22,7 +22,7 @@ from projecthub.projectserver.environment import make_environment
 from projecthub.projectserver.http import make_server, serve
 from projecthub.projectserver.identity import Identity
 
-INIT_IS_UP, SERVER_IS_UP, FAILED, GO = b"I", b"S", b"E", b"G"
+SERVER_IS_UP, FAILED, GO = b"S", b"E", b"G"
 """What is said between the launcher and them."""
 
 
@@ -82,63 +82,90 @@ class Task:
         return cls(**{**values, "identity": identity, "network": Network(values["network"])})
 
 
-def grow(
-    control: socket.socket,
-    isolation: Isolation,
-    own_network: bool,
-    group: cgroups.Group,
-    skeleton: Path,
-    covered: list[str],
-    hidden: list[Path],
-) -> NoReturn:
-    """Turn this forked process into the first one of a project, once it is told of which. Never returns."""
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        init.close_all_but(0, 1, 2, control.fileno())
-        isolated = isolation is not Isolation.NONE
-        group.join()
+@dataclass(frozen=True, slots=True)
+class Soil:
+    """What is the same for all projects.
+
+    Attributes:
+        isolation: What keeps them apart.
+        skeleton: Where `sandbox.prepare` has built it.
+        covered: Of `sandbox.covered_trees`.
+        hidden: Directories that no project may see.
+    """
+
+    isolation: Isolation
+    skeleton: str = ""
+    covered: tuple[str, ...] = ()
+    hidden: tuple[Path, ...] = ()
+
+    def grow(self, control: socket.socket, group_fds: Sequence[int], own_network: bool) -> NoReturn:
+        """Turn this forked process into the first one of a project, once it is told of which. Never returns.
+
+        It does next to nothing itself: what is to be the server builds the sandbox around both, for what it touches by
+        that is memory that a server has anyway.
+        """
+        try:
+            cgroups.join(group_fds)
+            init.close_all_but(0, 1, 2, control.fileno())
+            os.setsid()
+            kernel.set_process_name("project-spare")
+            signal.pthread_sigmask(signal.SIG_BLOCK, init.SIGNALS)
+            channel, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            server = os.fork()
+            if server == 0:
+                channel.close()
+                self._grow_server(control, orders, own_network)
+            control.close()
+            orders.close()
+            init.be_init(server, channel)
+        finally:
+            os._exit(1)
+
+    def _grow_server(self, control: socket.socket, orders: socket.socket, own_network: bool) -> NoReturn:
+        try:
+            task, listener = self._settle_in(control, orders, own_network)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, init.SIGNALS)
+            _serve(task.identity, control, listener)
+            os._exit(0)
+        except StartFailed as error:
+            control.send(FAILED + error.message.encode())
+        except Exception as error:
+            control.send(FAILED + f"setting it up failed: {type(error).__name__}".encode())
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+    def _settle_in(
+        self, control: socket.socket, orders: socket.socket, own_network: bool
+    ) -> tuple[Task, socket.socket]:
+        """Build the sandbox, wait for the task, and have both processes confined; what the server is to listen on."""
+        isolated, own_uid = self.isolation is not Isolation.NONE, self.isolation is Isolation.FULL
+        if not isolated:
+            kernel.die_with_parent()  # as in an own pid namespace: even a process that nobody knows by its id ends
+        sandbox.clamp_resources(own_uid=own_uid)
         if isolated:
-            sandbox.enter_namespaces(own_network=own_network)
-            if os.fork():
-                os._exit(0)
-        os.setsid()
-        kernel.set_process_name("project-spare")
-        control.send(INIT_IS_UP)
-        sandbox.clamp_resources(own_uid=isolation is Isolation.FULL)
-        if isolated:
-            sandbox.prepare_project(str(skeleton), covered, hidden)
+            sandbox.prepare_project(self.skeleton, self.covered, self.hidden, own_network=own_network)
         message, fds, _, _ = socket.recv_fds(control, 1, 6)
         if not message:
             os._exit(0)  # the launcher has ended
         listener_fd, task_fd, log_fd, record_fd, *held_fds = fds
         task = Task.read(task_fd)
-        own_uid = isolation is Isolation.FULL
         sandbox.limit_resources(task.max_address_space_bytes, task.max_processes if own_uid else None)
         if isolated:
             if task.memory_bytes is not None:
-                sandbox.limit_files_in_memory(str(skeleton), task.memory_bytes)
+                sandbox.limit_files_in_memory(self.skeleton, task.memory_bytes)
             resolver = network.resolver_configuration(task.network)
-            sandbox.enter(root=str(skeleton), home=task.home, uid=task.uid, user=task.identity.user, resolver=resolver)
-        else:
-            kernel.adopt_orphans()
+            sandbox.enter(root=self.skeleton, home=task.home, uid=task.uid, user=task.identity.user, resolver=resolver)
         if isolated or task.uid is not None:
             sandbox.drop_privileges(task.uid)
         if isolated:
             sandbox.add_second_layers()
+        else:
+            kernel.die_with_parent()  # which a change of uid undoes
         _enter_home(task.identity.home)
-        # Without isolation a change of uid alone has this effect, and there is nothing in here to hide.
-        kernel.set_dumpable(not isolated)
-        listener = socket.socket(fileno=listener_fd)
-        serve_task = functools.partial(_serve, task.identity, control, listener)
-        init.fork_server(serve_task, log_fd=log_fd, record_fd=record_fd, held_fds=held_fds, alone=isolated)
-    except StartFailed as error:
-        control.send(FAILED + error.message.encode())
-    except Exception as error:
-        control.send(FAILED + f"setting it up failed: {type(error).__name__}".encode())
-        raise
-    finally:
-        os._exit(1)
+        with orders:
+            init.give_orders(orders, task.uid, isolated=isolated, fds=[log_fd, record_fd, *held_fds])
+        return task, socket.socket(fileno=listener_fd)
 
 
 def _serve(identity: Identity, control: socket.socket, listener: socket.socket) -> None:
