@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hubs import HubProcess
 
-from benchmarks import files, hub, jobs, jupyter, survival
+from benchmarks import files, hub, jobs, jupyter, keys, survival
 from benchmarks.table import Table
 
 FIGURES = {
@@ -14,6 +14,7 @@ FIGURES = {
     "list": hub.listing,
     "rate": hub.rate,
     "copies": hub.copies,
+    "keys": keys.checks,
     "exec": hub.execution,
     "jobs": jobs.output,
     "jupyter": jupyter.calls,

@@ -9,7 +9,7 @@ from store_samples import NOW, add_account, add_project, new_id
 from projecthub.errors import Conflict, InvalidArgument
 from projecthub.store import Store
 from projecthub.store.records import Key, KeyOwner, Role
-from projecthub.wire.methods import ALL_ABILITIES
+from projecthub.wire.methods import ALL_ABILITIES, Ability
 
 
 async def add_key(store: Store, account_id: str, *, secret: str | None = None, **fields: Any) -> int:
@@ -138,3 +138,22 @@ async def test_mark_used(store: Store) -> None:
         await tx.keys.mark_used({})
         found = [(await tx.keys.get(id)).last_active_at for id in ids]
     assert found == [NOW, None, NOW + timedelta(milliseconds=1)]
+
+
+@pytest.mark.parametrize("scopes", [ALL_ABILITIES, {Ability.READ}, {Ability.RUN, Ability.WRITE, Ability.MANAGE}])
+async def test_scopes_and_limits(store: Store, scopes: set[Ability]) -> None:
+    key_id = await add_key(store, await add_account(store), secret="a" * 64, scopes=scopes, calls_per_minute=5)
+    async with store.write() as tx:
+        key, found = await tx.keys.get(key_id), await tx.keys.find("a" * 64)
+        assert key is not None
+        assert found is not None
+        assert found.key == key
+        assert (key.scopes, key.calls_per_minute, key.is_session) == (scopes, 5, False)
+        await tx.keys.edit(
+            key_id, changes={"scopes": ALL_ABILITIES - scopes or ALL_ABILITIES, "calls_per_minute": None}
+        )
+        changed = await tx.keys.get(key_id)
+        assert changed is not None
+        assert (changed.scopes, changed.calls_per_minute) == (ALL_ABILITIES - scopes or ALL_ABILITIES, None)
+        with pytest.raises(InvalidArgument):
+            await tx.keys.edit(key_id, changes={"is_session": True})

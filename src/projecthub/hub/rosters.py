@@ -143,8 +143,9 @@ def _read(given: Sequence[Mapping[str, Any]]) -> list[_Row]:
         line = line if isinstance(line, int) and not isinstance(line, bool) else number
         try:
             row = _row(line, one)
-            if (first := first_lines.setdefault(ascii_lower(row.email), line)) != line:
-                raise ValueError(f"{row.email} stands in line {first} already")
+            if (email := ascii_lower(row.email)) in first_lines:
+                raise ValueError(f"{row.email} stands in line {first_lines[email]} already")
+            first_lines[email] = line
             rows.append(row)
         except ValueError as error:
             problems.append(f"line {line}: {error}")
@@ -173,7 +174,7 @@ def _row(line: int, given: Mapping[str, Any]) -> _Row:
         if text and text.strip():
             columns[name] = text.strip()[:MAX_NAME]
     if (role := given.get("role")) is not None:
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             raise ValueError(f"role is {str(role)[:100]!r}; give {' or '.join(_ROLES)}")
         columns["is_admin"] = _ROLES[role]
     if (disabled := given.get("disabled")) is not None:

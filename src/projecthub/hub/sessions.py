@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from projecthub.errors import Conflict, InvalidArgument, NotSignedIn, PermissionDenied, RateLimited
 from projecthub.hub.admission import network_of
 from projecthub.hub.permissions import all_scopes_only, own_or_any
+from projecthub.hub.principals import NOBODY
 from projecthub.hub.rates import Rate, TokenBuckets
 from projecthub.store.accounts import ascii_lower
 from projecthub.wire import shapes
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from projecthub.hub.passwords import Passwords
     from projecthub.hub.principals import Principal
     from projecthub.store import Store, Transaction
-    from projecthub.store.records import Account
     from projecthub.wire.ids import AccountId
 
 LASTS: Final = timedelta(days=7)
@@ -35,8 +35,8 @@ LASTS: Final = timedelta(days=7)
 
 BY_BOTH: Final = Rate(burst=5, every_s=30)
 """Wrong passwords for one account from one address."""
-BY_ADDRESS: Final = Rate(burst=50, every_s=2)
-"""Wrong passwords from one address, which a class may share."""
+BY_ADDRESS: Final = Rate(burst=200, every_s=2)
+"""Wrong passwords from one address, which a class may share whose people all sign in at once."""
 BY_ACCOUNT: Final = Rate(burst=100, every_s=10)
 """Wrong passwords for one account, from addresses that are new to it."""
 
@@ -75,7 +75,10 @@ class Sessions:
         taken = self._take(email, network)
         async with self._store.read() as tx:
             account = await tx.accounts.by_email(email)
-            stored = None if account is None or account.banned else await tx.accounts.password_hash(account.account_id)
+            # Asked whether there is an account or not, as all that follows: who looks at the time learns nothing.
+            stored = await tx.accounts.password_hash(account.account_id if account else NOBODY.account_id)
+        if account is not None and account.banned:
+            stored = None
         if not await self._passwords.matches(request.password, stored) or account is None or stored is None:
             raise NotSignedIn(_WRONG)
         for key, rate in taken:
@@ -136,7 +139,11 @@ class Sessions:
             account = await own_or_any(tx, caller, request.account_id, "set the passwords of other accounts")
             stored = await tx.accounts.password_hash(account.account_id)
         if account.account_id == caller.account_id and stored is not None:
-            await self._prove(account, stored, request.current_password, address)
+            if request.current_password is None:
+                raise InvalidArgument(
+                    "argument 'current_password' of accounts.setPassword is missing: give the one you have"
+                )
+            await self.prove(account.account_id, request.current_password, address)
         hashed = await self._passwords.hash(request.password)
         async with self._keys.changing() as tx:
             if await tx.accounts.password_hash(account.account_id) != stored:
@@ -145,14 +152,22 @@ class Sessions:
             await tx.keys.delete_sessions(account.account_id, besides=caller.key_id)
         return {"account_id": account.account_id, "password_set": True}
 
-    async def _prove(self, account: Account, stored: str, current: str | None, address: str | None) -> None:
-        """See that somebody who has a key of an account has its password, too."""
-        if current is None:
-            raise InvalidArgument(
-                "argument 'current_password' of accounts.setPassword is missing: give the one you have"
-            )
-        taken = self._take(account.account_id, network_of(address))
-        if not await self._passwords.matches(current, stored):
+    async def prove(self, account_id: AccountId, password: str, address: str | None) -> None:
+        """See that somebody who is signed in knows the password of an account.
+
+        Args:
+            account_id: Whose.
+            password: What he says it is.
+            address: Where his request comes from; None: nobody knows.
+
+        Raises:
+            PermissionDenied: It is wrong, or the account has none.
+            RateLimited: There were too many wrong ones.
+        """
+        taken = self._take(account_id, network_of(address))
+        async with self._store.read() as tx:
+            stored = await tx.accounts.password_hash(account_id)
+        if not await self._passwords.matches(password, stored):
             raise PermissionDenied("permission denied: the current password is wrong")
         for key, rate in taken:
             self._buckets.give_back(key, rate)

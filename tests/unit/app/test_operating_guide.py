@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
 from projecthub.cli.commands import app
 from projecthub.settings import Settings
@@ -33,12 +34,18 @@ def test_the_figures_of_the_guide_are_there() -> None:
         assert f'"projecthub_{counter}"' in source or f'queue("{counter}"' in source, name
 
 
-def test_commands_and_flags_of_guide_and_unit_file_exist() -> None:
-    commands = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+def _names(commands: typer.Typer) -> set[str]:
+    return {each.name or each.callback.__name__ for each in commands.registered_commands if each.callback}
+
+
+def test_commands_of_guide_and_unit_file_exist() -> None:
+    groups = {group.name: _names(group.typer_instance) for group in app.registered_groups if group.typer_instance}
+    commands = {(name, "") for name in _names(app)} | {(group, each) for group in groups for each in groups[group]}
     for text in (GUIDE, UNIT.read_text()):
-        used = re.findall(r"bin/projecthub (\w+)|^projecthub (\w+)", text, re.MULTILINE)
+        used = re.findall(r"(?:bin/|^)projecthub (\w+) ?([a-z-]*)", text, re.MULTILINE)
         assert used
-        assert {first or second for first, second in used} <= commands
+        for name, word in used:
+            assert (name, word if name in groups else "") in commands
 
 
 def test_the_unit_file() -> None:

@@ -1,0 +1,47 @@
+"""Answers that go on for long end with the right to them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from house import House
+
+from projecthub.api.native.callers import Member
+from projecthub.api.services import Services
+from projecthub.hub.principals import Principal
+from projecthub.wire import shapes
+from projecthub.wire.methods import Ability
+
+
+async def reader(house: House, caller: Principal, project_id: str) -> tuple[Member, int]:
+    """Somebody who reads something of a project, by a key of his own."""
+    key_id, secret = await house.key(caller)
+    signed_in = await house.keys.check(secret)
+    assert signed_in is not None
+    project = await house.row(project_id)  # type: ignore[arg-type]
+    return Member(signed_in, project, cast("Services", house), Ability.READ, secret), key_id
+
+
+@pytest.mark.parametrize("how", ["revoked", "without the scope", "expired", "disabled", "deleted", "removed"])
+async def test_a_reader_ends_with_his_right(
+    house: House, ann: Principal, bob: Principal, admin: Principal, how: str
+) -> None:
+    project_id = await house.project(ann, bob)
+    member, key_id = await reader(house, bob, project_id)
+    assert await member.is_still_one()
+    match how:
+        case "revoked":
+            await house.keys.revoke(bob, key_id)
+        case "without the scope":
+            await house.keys.update(bob, shapes.UpdateKey(id=key_id, scopes=["run", "write", "manage"]))
+        case "expired":
+            await house.keys.update(bob, shapes.UpdateKey(id=key_id, expire=0))
+        case "disabled":
+            await house.accounts.update(admin, shapes.UpdateAccount(account_id=bob.account_id, disabled=True))
+        case "deleted":
+            await house.account_deletions.delete(bob, shapes.DeleteAccount(account_id=bob.account_id))
+        case "removed":
+            request = shapes.RemoveCollaborator(project_id=project_id, account_id=bob.account_id)
+            await house.collaborators.remove(ann, request)
+    assert not await member.is_still_one()
