@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hubs import HubProcess
 
-from benchmarks import files, hub, jobs, jupyter, keys, survival
+from benchmarks import files, hub, jobs, jupyter, keys, people, survival
 from benchmarks.table import Table
 
 FIGURES = {
@@ -22,6 +22,7 @@ FIGURES = {
     "adoption": survival.adoption,
     "neighbours": survival.neighbours,
     "waiting": survival.waiting,
+    "people": people.figures,
 }
 
 

@@ -4,10 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from store_samples import HOSTILE, NOW, add_account, new_id, sample_account
 
 from projecthub.errors import Conflict, InvalidArgument, NotFound
-from projecthub.store import Store
+from projecthub.store import Store, name_parts
+from projecthub.store import accounts as accounts_module
+from projecthub.store.records import Account
 
 
 async def test_an_account_comes_back_as_it_was_stored(store: Store) -> None:
@@ -215,3 +219,55 @@ async def test_mark_active(store: Store) -> None:
         account = await tx.accounts.get(account_id)
         assert account is not None
         assert account.last_active_at == NOW
+
+
+# -- parts of names --------------------------------------------------------------------------------
+
+SYLLABLES = ["an", "ba", "ce", "do", "é", "ω", "日", " ", "-", "%", "_", "ß"]
+
+
+NAMES = st.lists(st.sampled_from(SYLLABLES), max_size=4).map("".join)
+WORDS = st.lists(st.sampled_from(SYLLABLES), min_size=1, max_size=3).map("".join).filter(str.strip)
+
+
+@pytest.mark.parametrize("common", [1, 4, 2000])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    people=st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=6),
+    terms=st.lists(st.lists(WORDS, min_size=1, max_size=2), min_size=1, max_size=2),
+)
+async def test_a_search_finds_what_a_look_at_all_would_find(
+    store: Store, common: int, people: list[tuple[str, str]], terms: list[list[str]]
+) -> None:
+    """However rare or common the words are. Every example adds to the people of those before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(name_parts, "COMMON", common)
+        patch.setattr(accounts_module, "_SEEN_BEFORE_MANY", accounts_module._SEEN_BEFORE_MANY.offset(common))
+        for number, (first, last) in enumerate(people):
+            await add_account(store, first_name=first, last_name=last, last_active_at=NOW + timedelta(seconds=number))
+        async with store.read() as tx:
+            everybody = await tx.accounts.list(limit=1000)
+            found = await tx.accounts.search(terms, [], limit=5, include_unlisted=True)
+
+    def matches(account: Account, words: list[str]) -> bool:
+        return all(word in account.first_name or word in account.last_name for word in words)
+
+    matching = [account for account in everybody if any(matches(account, words) for words in terms)]
+    matching.sort(key=lambda account: (account.last_active_at, account.account_id), reverse=True)
+    assert [account.account_id for account in found] == [account.account_id for account in matching[:5]]
+
+
+async def test_names_that_were_changed_are_found_by_what_they_are_now(store: Store) -> None:
+    account_id = await add_account(store, first_name="Ada", last_name="Byron", name="ada")
+
+    async def finds(word: str) -> bool:
+        async with store.read() as tx:
+            return bool(await tx.accounts.search([[word]], [], limit=10, include_unlisted=True))
+
+    async with store.write() as tx:
+        await tx.accounts.update(account_id, {"last_name": "Lovelace", "name": "countess"})
+    for word, expected in (("ada", True), ("byron", False), ("love", True), ("@cou", True), ("@ada", False)):
+        assert await finds(word) is expected, word
+    async with store.write() as tx:
+        await tx.accounts.update(account_id, {"first_name": "", "last_name": "", "name": None})
+    assert not await finds("a")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from store_samples import NOW, add_account, add_project
+from store_samples import NOW, add_account, add_project, create_project, sample_account
 
 from projecthub.store import Store, Transaction
-from projecthub.store.records import Selection, State
+from projecthub.store.records import Condition, Selection, State
 
 ID = "00000000-0000-4000-8000-000000000000"
 COLUMNS = ("project_id", "title", "last_edited_at", "state", "users", "last_active")
@@ -63,6 +66,13 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "log.of_project": lambda tx: tx.log.of_project(ID, limit=10),
     "log.select of a project": lambda tx: tx.log.select(LOG, project_id=ID, after=NOW),
     "log.select of a member": lambda tx: tx.log.select(LOG, member=ID, after=NOW),
+    "file_use.select of a project": lambda tx: tx.file_use.select(
+        Selection(columns=("id",), order_by=(("last_edited_at", True),), limit=200), project_id=ID, after=NOW
+    ),
+    "file_use.update": lambda tx: tx.file_use.update("f" * 40, {}, at=NOW),
+    "shares.select_shown": lambda tx: tx.shares.select_shown(Selection(columns=("id",)), "f" * 40),
+    "shares.delete": lambda tx: tx.shares.delete("f" * 40),
+    "accounts.select": lambda tx: tx.accounts.select(Selection(columns=("account_id",)), account_id=ID),
     "shares.select": lambda tx: tx.shares.select(Selection(columns=("id",)), project_id=ID),
     "accounts.by_name": lambda tx: tx.accounts.by_name("ada"),
     "messages.list received": lambda tx: tx.messages.list(ID, "received", limit=100),
@@ -86,6 +96,21 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "idempotency.get": lambda tx: tx.idempotency.get(ID, "key"),
     "idempotency.prune": lambda tx: tx.idempotency.prune(NOW),
 }
+
+
+MEMBER: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
+    "projects.select by member": HOT["projects.select by member"],
+    "projects.select recent by member": HOT["projects.select recent by member"],
+    "projects.select with a condition": lambda tx: tx.projects.select(
+        Selection(columns=COLUMNS, conditions=(Condition("project_id", ">", "0"),), order_by=(("project_id", False),)),
+        member=ID,
+    ),
+    "log.select of a member": HOT["log.select of a member"],
+    "file_use.select of a member": lambda tx: tx.file_use.select(Selection(columns=("id",)), member=ID, after=NOW),
+    "accounts.select_sharing": lambda tx: tx.accounts.select_sharing(Selection(columns=("account_id",)), ID),
+    "accounts.select_on_project": lambda tx: tx.accounts.select_on_project(Selection(columns=("account_id",)), ID),
+}
+"""Calls whose rows are found by way of somebody's memberships."""
 
 
 @pytest.fixture
@@ -151,3 +176,66 @@ async def test_projects_are_counted_in_an_index_alone(store: Store, store_url: s
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
     connection.close()
     assert plan == ["SCAN projects USING COVERING INDEX ix_projects_state"]
+
+
+# -- plans that hold whatever the database believes of its tables -----------------------------------
+
+
+@pytest.fixture
+async def crowded_store(store: Store, store_url: str) -> AsyncIterator[Store]:
+    """Many projects of others, and one account on half of them, so that a planner would like to read them all."""
+    owner, everywhere = await add_account(store), await add_account(store)
+    async with store.write() as tx:
+        for _ in range(300):
+            await tx.accounts.create(sample_account())
+        for number in range(600):
+            project_id, _ = await create_project(tx, owner, created_at=NOW + timedelta(minutes=number))
+            if number % 2:
+                await tx.collaborators.add([(project_id, everywhere)], at=NOW)
+    if store.shared:
+        connection = await asyncpg.connect(store_url)
+        await connection.execute("ANALYZE")
+        await connection.close()
+    else:
+        with closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as connection:
+            connection.execute("ANALYZE")
+    yield store
+
+
+@pytest.mark.parametrize("name", MEMBER)
+async def test_rows_of_a_member_are_looked_up_from_his_memberships(
+    crowded_store: Store, store_url: str, name: str, statements: list[tuple[str, Any]]
+) -> None:
+    """In both databases, after ANALYZE: no plan walks through a table, or an index, of everybody's rows."""
+    statements.clear()
+    async with crowded_store.read() as tx:
+        await MEMBER[name](tx)
+    ((statement, parameters),) = statements
+    if not crowded_store.shared:
+        with closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as connection:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        assert plan
+        assert not [step for step in plan if step.startswith("SCAN") and "people" not in step], plan
+        return
+    connection = await asyncpg.connect(store_url)
+    try:
+        # What a small table costs is nothing to go by: every scan of a whole one is made dear.
+        await connection.execute("SET enable_seqscan = off")
+        rows = await connection.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *parameters)
+    finally:
+        await connection.close()
+    unbound = [node for node in nodes(json.loads(rows[0][0])[0]["Plan"]) if reads_all(node)]
+    assert not unbound
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from nodes(inner)
+
+
+def reads_all(node: dict[str, Any]) -> bool:
+    """Whether a step of PostgreSQL's plan reads a table, or an index, without anything to look up in it."""
+    if node["Node Type"] == "Seq Scan":
+        return True
+    return node["Node Type"] in ("Index Scan", "Index Only Scan", "Bitmap Index Scan") and "Index Cond" not in node

@@ -65,7 +65,11 @@ class Queries:
         except InvalidArgument as error:  # what only the store can tell, such as a text that no database holds
             raise QueryRefused(f"FATAL: {error.message}") from error
         if many:
-            return {name: [{field: value for field, value in row.items() if value is not None} for row in rows]}
+            for row in rows:
+                if None in row.values():
+                    for field in [field for field, value in row.items() if value is None]:
+                        del row[field]
+            return {name: rows}
         return {name: rows[0]} if rows else {}
 
     def _substituted(self, value: Any, caller: Principal) -> Any:
@@ -84,9 +88,7 @@ class Queries:
 
     # -- get ---------------------------------------------------------------------------------------
 
-    async def _get(
-        self, caller: Principal, name: str, shape: dict[str, Any], options: Options
-    ) -> Sequence[dict[str, Any]]:
+    async def _get(self, caller: Principal, name: str, shape: dict[str, Any], options: Options) -> list[dict[str, Any]]:
         table = TABLES.get(name)
         if table is None or table.rows is None:
             raise QueryRefused(f"FATAL: get queries not allowed for table '{name[:100]}'")

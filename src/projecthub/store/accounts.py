@@ -13,15 +13,16 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, Row, and_, bindparam, func, or_, select, true, union, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict, InvalidArgument, NotFound
 from projecthub.store.expressions import Following, UnicodeLower, upserting
+from projecthub.store.name_parts import COMMON, candidates, note_names
 from projecthub.store.records import Account, Selection
 from projecthub.store.selections import checked_changes, in_chunks, rows_of
-from projecthub.store.tables import accounts, memberships
+from projecthub.store.tables import SEEN_AT, accounts, memberships
 from projecthub.wire.ids import AccountId, ProjectId
 
 MAX_WORDS: Final = 100
@@ -40,6 +41,7 @@ _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowerca
 _lower_email: Final = func.lower(accounts.c.email_address)
 _lower_name: Final = func.lower(accounts.c.name)
 _others: Final = memberships.alias("others")
+_NAMES: Final = frozenset({"first_name", "last_name", "name"})
 _HERE: Final = accounts.c.deleted_at.is_(None)
 
 _INSERT: Final = upserting(accounts).on_conflict_do_nothing().returning(accounts.c.account_id)
@@ -65,9 +67,7 @@ _PASSWORD_HASH: Final = select(accounts.c.password_hash).where(accounts.c.accoun
 _MARK_ACTIVE: Final = (
     update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
 )
-_LAST_SEEN: Final = case(
-    (accounts.c.last_active_at > accounts.c.created_at, accounts.c.last_active_at), else_=accounts.c.created_at
-)
+_SEEN_BEFORE_MANY: Final = select(SEEN_AT).order_by(SEEN_AT.desc()).offset(COMMON).limit(1)
 
 
 class Accounts:
@@ -83,6 +83,7 @@ class Accounts:
             Conflict: Its id, e-mail address or name is taken.
         """
         if (await self._connection.execute(_INSERT, asdict(account))).first() is not None:
+            await note_names(self._connection, account.account_id)
             return
         if account.email_address is not None and await self.by_email(account.email_address) is not None:
             raise Conflict(
@@ -211,16 +212,38 @@ class Accounts:
         """
         if sum(map(len, terms)) > MAX_WORDS or len(emails) > MAX_EMAILS:
             raise InvalidArgument(f"Search for at most {MAX_WORDS} words and {MAX_EMAILS} e-mail addresses at a time")
-        ways = [and_(*map(_has, words)) for term in terms if (words := [word for word in term if word])]
+        wanted = [words for term in terms if (words := [word for word in term if word])]
+        found: dict[str, Account] = {}
         if emails:
-            ways.append(_lower_email.in_([ascii_lower(email) for email in emails]))
-        if not ways:
-            return []
-        statement = select(*_RECORD).where(_HERE, or_(*ways))
+            addresses = [ascii_lower(email) for email in emails]
+            found = await self._found(_lower_email.in_(addresses), limit, include_unlisted)
+        if wanted:
+            found |= await self._named(wanted, limit, include_unlisted)
+        return sorted(found.values(), key=_seen, reverse=True)[:limit]
+
+    async def _named(self, terms: Sequence[Sequence[str]], limit: int, include_unlisted: bool) -> dict[str, Account]:
+        """Of the accounts with all words of a term in their names those that were seen last."""
+        way = or_(*(and_(*map(_has, words)) for words in terms))
+        lookups = [await candidates(self._connection, words) for words in terms]
+        if not all(few for _, few in lookups):
+            since = (await self._connection.execute(_SEEN_BEFORE_MANY)).scalar()
+            recent = true() if since is None else since <= SEEN_AT
+            found = await self._found(and_(way, recent), limit, include_unlisted)
+            if since is None or len(found) == limit:
+                return found
+        few = union(*(lookup for lookup, _ in lookups)).subquery("few")
+        source = Following(few, accounts, accounts.c.account_id == few.c.account_id)
+        return await self._found(way, limit, include_unlisted, source)
+
+    async def _found(
+        self, way: ColumnElement[bool], limit: int, include_unlisted: bool, source: FromClause = accounts
+    ) -> dict[str, Account]:
+        """Accounts that a search may find, by their ids: those that were seen last."""
+        statement = select(*_RECORD).select_from(source).where(_HERE, way)
         if not include_unlisted:
             statement = statement.where(~accounts.c.unlisted)
-        statement = statement.order_by(_LAST_SEEN.desc(), accounts.c.account_id).limit(limit)
-        return [Account(**row._mapping) for row in await self._connection.execute(statement)]
+        statement = statement.order_by(SEEN_AT.desc(), accounts.c.account_id.desc()).limit(limit)
+        return {row.account_id: Account(**row._mapping) for row in await self._connection.execute(statement)}
 
     async def update(self, account_id: AccountId, changes: Mapping[str, Any]) -> None:
         """Change columns of an account, by their names; ``password_hash`` is one of them.
@@ -242,6 +265,8 @@ class Accounts:
             ) from error
         if done.rowcount == 0:
             raise NotFound(f"no account with id '{account_id}'", account_id=account_id)
+        if not _NAMES.isdisjoint(values):
+            await note_names(self._connection, account_id)
 
     async def password_hash(self, account_id: AccountId) -> str | None:
         """The hash of an account's password; None if it has none, or is deleted."""
@@ -270,6 +295,11 @@ class Accounts:
 def ascii_lower(text: str) -> str:
     """A text with A to Z in lower case: what ``lower`` makes of a column of keys in every database."""
     return text.translate(_ASCII_LOWER)
+
+
+def _seen(account: Account) -> tuple[datetime, str]:
+    """As `SEEN_AT` orders accounts."""
+    return account.last_active_at or account.created_at, account.account_id
 
 
 def _account(row: Row[Any] | None) -> Account | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, bindparam, func, select, text, true, type_coerce, update
+from sqlalchemy import BigInteger, Column, Label, bindparam, case, func, select, text, true, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict
@@ -75,22 +75,26 @@ _TOUCH_MEMBER: Final = (
 _TOUCH_ACCOUNT: Final = (
     update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
 )
-_MEMBERS: Final = (
-    select(
-        JsonRows(
-            memberships.c.account_id,
-            memberships.c.role,
-            memberships.c.hide,
-            memberships.c.upgrades,
-            memberships.c.ssh_keys,
-            memberships.c.added_at,
-            memberships.c.last_active_at,
-        )
+_PLAIN: Final[dict[str, dict[str, Any]]] = {str(role): {"group": str(role)} for role in Role}
+"""What most people of a project are, and nothing else; shared by all rows, and read only."""
+
+
+def _members(*told: Column[Any]) -> Label[str]:
+    """The people of a project, as lists whose plain order is theirs.
+
+    Who came first is first; of those who came in the same millisecond, owners.
+    """
+    people = memberships.c
+    rows = JsonRows(
+        people.added_at, case((people.role == Role.OWNER, 0), else_=1), people.account_id, people.role, *told
     )
-    .where(memberships.c.project_id == projects.c.project_id)
-    .correlate(projects)
-    .scalar_subquery()
-    .label("members")
+    mine = select(rows).where(people.project_id == projects.c.project_id)
+    return mine.correlate(projects).scalar_subquery().label("members")
+
+
+_USERS: Final = _members(memberships.c.hide, memberships.c.upgrades, memberships.c.ssh_keys)
+_LAST_ACTIVE: Final = _members(
+    memberships.c.hide, memberships.c.upgrades, memberships.c.ssh_keys, memberships.c.last_active_at
 )
 
 
@@ -197,7 +201,9 @@ class Projects:
         names = tuple(dict.fromkeys(selection.columns))
         plain = [name for name in names if name not in COMPUTED]
         columns = [column_of(projects, name) for name in plain]
-        statement = select(*columns, *([_MEMBERS] if len(plain) < len(names) else []))
+        statement = select(
+            *columns, *([_LAST_ACTIVE if "last_active" in names else _USERS] if len(plain) < len(names) else [])
+        )
         if member is not None:
             mine = projects.c.project_id == memberships.c.project_id
             statement = statement.select_from(Following(memberships, projects, mine))
@@ -291,23 +297,20 @@ def _project(row: Sequence[Any]) -> Project:
 
 
 def _add_members(found: list[dict[str, Any]], members: list[list[Any]], names: Sequence[str]) -> None:
-    """Add the computed columns to rows, from what `_MEMBERS` tells of each."""
+    """Add the computed columns to rows, from what `_members` tells of each."""
+    with_users, with_last_active = "users" in names, "last_active" in names
     for row, people in zip(found, members, strict=True):
-        if len(people) > 1:
-            people.sort(key=_by_joining)
-        if "users" in names:
-            row["users"] = {person[0]: _user(person) for person in people}
-        if "last_active" in names:
-            row["last_active"] = {person[0]: from_ms(person[6]) for person in people if person[6] is not None}
-
-
-def _by_joining(person: list[Any]) -> tuple[int, bool, str]:
-    """Who came first; of those who came in the same millisecond, owners."""
-    return person[5], person[1] != Role.OWNER, person[0]
+        people.sort()
+        if with_users:
+            row["users"] = {person[2]: _user(person) for person in people}
+        if with_last_active:
+            row["last_active"] = {person[2]: from_ms(person[7]) for person in people if person[7] is not None}
 
 
 def _user(person: list[Any]) -> dict[str, Any]:
-    _, role, hide, upgrades, ssh_keys, _, _ = person
+    role, hide, upgrades, ssh_keys = person[3:7]
+    if hide is None and upgrades is None and ssh_keys is None:
+        return _PLAIN[role]
     user: dict[str, Any] = {"group": role}
     if hide is not None:
         user["hide"] = bool(hide)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     ForeignKey,
     Index,
@@ -312,6 +313,20 @@ file_use = Table(
     Index("ix_file_use_project_id", "project_id", "last_edited_at"),
 )
 """Who used a file last, and how: ``{account_id: {"edit": ms}}``."""
+
+name_parts = Table(
+    "name_parts",
+    metadata,
+    Column("part", KEY, primary_key=True),
+    _reference("account_id", "accounts.account_id", primary_key=True),
+    Index("ix_name_parts_account_id", "account_id"),
+    sqlite_with_rowid=False,
+)
+"""Where to look for an account whose names have a word in them; kept by `name_parts`."""
+
+SEEN_AT: ColumnElement[int] = func.coalesce(accounts.c.last_active_at, accounts.c.created_at)
+"""When somebody was seen last; nobody is before his account is made."""
+Index("ix_accounts_seen_at", SEEN_AT, accounts.c.account_id)
 
 # -- organizations, messages, sign-in tokens ---------------------------------------------------------
 

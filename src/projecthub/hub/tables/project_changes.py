@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import NotFound, QueryRefused
-from projecthub.hub.permissions import is_able, may_delete
+from projecthub.hub.permissions import is_able, may_delete, not_deleted
 from projecthub.hub.tables.declaring import Change, Edit, Shape, Write, a_project_id, new_values, small
 from projecthub.hub.values import boolean, mapping, merged_within, refused, text
 from projecthub.store.records import Condition, Role, Selection
@@ -19,7 +19,7 @@ from projecthub.wire.methods import Ability
 if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
     from projecthub.store import Transaction
-    from projecthub.store.records import Project
+    from projecthub.store.records import Access, Project
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9.-]{1,100}")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -52,8 +52,8 @@ async def change_project(change: Change) -> None:
         # What is done after this transaction is refused before it, so that nothing of the query is applied.
         if shape.get("deleted") is True:
             may_delete(access, caller, project_id)
-        if action is not None and not is_able(access.role, Ability.RUN):
-            raise QueryRefused("FATAL: user must be an admin")
+        if action is not None:
+            _may_act(access, action, shape)
         if changes := await new_values(change, tx, access):
             await tx.projects.update(project_id, changes)
         await _note(change, tx, access.project)
@@ -86,6 +86,18 @@ def _action(shape: Shape) -> str | None:
     if action not in ("start", "stop", "restart"):
         raise refused("action_request", f"the action is {str(action)[:100]!r}; give start, stop or restart")
     return str(action)
+
+
+def _may_act(access: Access, action: str, shape: Shape) -> None:
+    """Refuse an action before anything is changed."""
+    if not is_able(access.role, Ability.RUN):
+        raise QueryRefused("FATAL: user must be an admin")
+    if action == "stop":
+        return
+    if shape.get("deleted") is True:
+        raise refused("action_request", f"a project that is to be deleted does not {action}; give one of both")
+    if shape.get("deleted") is not False:
+        not_deleted(access.project)
 
 
 # -- rules of fields -------------------------------------------------------------------------------

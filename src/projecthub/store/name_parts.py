@@ -1,0 +1,86 @@
+"""Where to look for accounts by parts of their names, so that a search reads few accounts, and not all.
+
+From every position of every name (lower case, ``@`` before the user name) up to three characters are kept. A word of
+three characters or more is in a name only if each three characters of it are; a shorter one, if some part begins with
+it. Of all these parts the rarest is looked up. Where even that is common, the accounts that were seen last are looked
+through before: a common word is soon found often enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from projecthub.store.tables import accounts, name_parts
+from projecthub.wire.ids import AccountId
+
+LENGTH: Final = 3
+"""Characters of a part at most."""
+COMMON: Final = 2000
+"""Accounts from which on a part is common; and how many that were seen last are looked through then."""
+_MAX_PARTS: Final = 8
+"""Parts of one word's that are counted: among so many one is rare, if any is."""
+_PROBES: Final = 2
+"""Parts beside the rarest that an account must have before its names are looked at."""
+_LAST: Final = "\U0010ffff"
+
+_NAMES: Final = select(accounts.c.first_name, accounts.c.last_name, accounts.c.name).where(
+    accounts.c.account_id == bindparam("of_account")
+)
+_FORGET: Final = delete(name_parts).where(name_parts.c.account_id == bindparam("of_account"))
+_NOTE: Final = name_parts.insert()
+
+
+def parts_of(first_name: str, last_name: str, name: str | None) -> set[str]:
+    """What is kept of somebody's names."""
+    names = (first_name.lower(), last_name.lower(), "" if name is None else f"@{name.lower()}")
+    return {text[start : start + LENGTH] for text in names for start in range(len(text))}
+
+
+async def note_names(connection: AsyncConnection, account_id: AccountId) -> None:
+    """Keep the parts of an account's names as they are now."""
+    row = (await connection.execute(_NAMES, {"of_account": account_id})).first()
+    await connection.execute(_FORGET, {"of_account": account_id})
+    if row is not None and (parts := parts_of(*row)):
+        await connection.execute(_NOTE, [{"part": part, "account_id": account_id} for part in sorted(parts)])
+
+
+async def candidates(connection: AsyncConnection, words: Sequence[str]) -> tuple[Select[Any], bool]:
+    """How to find the accounts that may have all these words in their names.
+
+    Args:
+        connection: Where to ask.
+        words: None of them empty.
+
+    Returns:
+        A query for ids of accounts, among them all that have the words; and whether they are few.
+    """
+    # The longest word is likely to have the rarest part.
+    word = max(words, key=len).lower()
+    parts = _spread(word)
+    if not parts:
+        lookup = and_(name_parts.c.part >= word, name_parts.c.part < word + _LAST)
+        (count,) = (await connection.execute(select(_count(lookup)))).one()
+        return select(name_parts.c.account_id).where(lookup), count < COMMON
+    counts = (await connection.execute(select(*(_count(name_parts.c.part == part) for part in parts)))).one()
+    first, *others = [parts[n] for n in sorted(range(len(parts)), key=lambda n: counts[n])]
+    found = select(name_parts.c.account_id).where(name_parts.c.part == first)
+    for other in others[:_PROBES]:
+        probed = name_parts.alias()
+        found = found.where(exists().where(probed.c.part == other, probed.c.account_id == name_parts.c.account_id))
+    return found, min(counts) < COMMON
+
+
+def _spread(word: str) -> list[str]:
+    """The parts of a word, or as many of them as are looked at, from all over it; none of a short word."""
+    parts = list(dict.fromkeys(word[start : start + LENGTH] for start in range(len(word) - LENGTH + 1)))
+    step = -(-len(parts) // _MAX_PARTS) or 1
+    return parts[::step]
+
+
+def _count(lookup: ColumnElement[bool]) -> ColumnElement[int]:
+    found = select(name_parts.c.part).where(lookup).limit(COMMON).subquery()
+    return select(func.count()).select_from(found).scalar_subquery()
