@@ -19,6 +19,7 @@ FIGURES = {
     "jobs": jobs.output,
     "jupyter": jupyter.calls,
     "files": files.transfers,
+    "archives": files.unpacking,
     "adoption": survival.adoption,
     "neighbours": survival.neighbours,
     "waiting": survival.waiting,

@@ -1,19 +1,26 @@
-"""The figures of files: a large one down and up, beside a static file server and a bare upload of the same run."""
+"""The figures of files: a large one down and up, beside a static file server and a bare upload of the same run.
+
+And many small ones in one archive, beside GNU tar.
+"""
 
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import socket
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+import zstandard
 from tests.hubs import HubProcess
 
 from benchmarks.hub import Wire
@@ -21,6 +28,7 @@ from benchmarks.table import Table
 
 SIZE = 1_000_000_000
 PIECE = 1 << 20
+MANY = 20_000
 BARE_SERVER = """
 import os, sys, uvicorn
 from starlette.applications import Starlette
@@ -93,4 +101,63 @@ def transfers(table: Table, process: HubProcess, wire: Wire, projects: int) -> N
             f"{words} of 1 GB", f"{ours:.0f} MB/s = {ours / bare:.0%}", "(least) 60 %", f"{bare:.0f} MB/s: Starlette"
         )
     table.add("memory of the hub meanwhile", f"+{(most - before) / 1e6:.0f} MB", "", "")
+    wire.call("projects.deleteProject", {"project_id": project_id})
+
+
+def _archives() -> dict[str, bytes]:
+    """The same files of 1 kB, packed in three ways."""
+    contents = {f"d{number // 100}/f{number}": os.urandom(1000) for number in range(MANY)}
+    tarred, zipped = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=tarred, mode="w") as tar:
+        for name, content in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return {
+        "tar.zst": zstandard.compress(tarred.getvalue()),
+        "tar": tarred.getvalue(),
+        "zip": zipped.getvalue(),
+    }
+
+
+def unpacking(table: Table, process: HubProcess, wire: Wire, projects: int) -> None:
+    project_id = wire.call("projects.createProject", {"title": "bench"})
+    port = urlsplit(process.url).port
+    assert port is not None
+    archives = _archives()
+    rates: dict[str, list[float]] = {form: [] for form in (*archives, "GNU tar")}
+    # Beside the homes: what a file system does with new files depends on where they are.
+    with tempfile.TemporaryDirectory(dir=process.data_dir) as scratch:
+        packed = Path(scratch, "a.tar.zst")
+        packed.write_bytes(archives["tar.zst"])
+        for run in range(3):
+            for form, content in archives.items():
+                path = f"/api/v1/projects/{project_id}/files/archive?path={run}.{form}&format={form}"
+                connection = http.client.HTTPConnection("127.0.0.1", port)
+                begin = time.perf_counter()
+                connection.request("PUT", path, body=content, headers={"Authorization": f"Bearer {process.admin_key}"})
+                reply = connection.getresponse()
+                reply.read()
+                rates[form].append(MANY / (time.perf_counter() - begin))
+                assert reply.status == 201, reply.status
+                connection.close()
+            target = Path(scratch, str(run))
+            target.mkdir()
+            begin = time.perf_counter()
+            subprocess.run(["tar", "--zstd", "-xf", packed, "-C", target], check=True)
+            os.sync()  # as the hub does before it answers
+            rates["GNU tar"].append(MANY / (time.perf_counter() - begin))
+    bare = statistics.median(rates.pop("GNU tar"))
+    for form, measured in rates.items():
+        ours = statistics.median(measured)
+        table.add(
+            f"{MANY} files of 1 kB unpacked from {form}",
+            f"{ours:.0f} files/s = {ours / bare:.0%}",
+            "",
+            f"{bare:.0f} files/s: tar --zstd -x",
+        )
+    wire.connection.close()  # the hub has closed it meanwhile; the next call opens it again
     wire.call("projects.deleteProject", {"project_id": project_id})

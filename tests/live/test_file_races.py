@@ -57,7 +57,7 @@ def _read(home: Home) -> None:
 
 def _list(home: Home) -> None:
     with opened_home(home.path) as fd:
-        views.entries_of(fd, "dir", hidden=True)
+        list(views.entries_of(fd, "dir", hidden=True))
 
 
 def _write(home: Home) -> None:

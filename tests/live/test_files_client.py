@@ -235,6 +235,8 @@ def test_the_command_line(hub_process: HubProcess, hub: Hub, tmp_path: Path) -> 
     names = [entry["name"] for entry in json.loads(run(hub_process, "ls", "--json", project_id, "t").stdout)]
     assert names == ["f", "sub"]
     assert b"sub/" in run(hub_process, "ls", project_id, "t").stdout
+    nowhere = run(hub_process, "get", project_id, "t/f", str(tmp_path / "no/such/f"))
+    assert (nowhere.returncode, b"on this machine: No such file" in nowhere.stderr) == (1, True)
     assert run(hub_process, "mkdir", project_id, "new/dir").returncode == 0
     assert run(hub_process, "mv", project_id, "t/f", "new/f").returncode == 0
     assert run(hub_process, "mv", project_id, "t/none", "x").returncode == 3

@@ -21,6 +21,7 @@ from projecthub.api.arguments import parse
 from projecthub.api.departures import unless_left
 from projecthub.api.handlers import HANDLERS, Call
 from projecthub.api.project_handlers import PROJECT_HANDLERS, ProjectCall
+from projecthub.api.replies import Encoded
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import BadBody, Parameters, RpcRequest, read_key, read_parameters
 from projecthub.errors import (
@@ -83,7 +84,8 @@ class RpcEndpoint:
         progress = _Progress()
         known: HubError | None = None
         try:
-            body = to_json(await self._serve(request, await read_parameters(request), progress))
+            value = await self._serve(request, await read_parameters(request), progress)
+            body = value.body if isinstance(value, Encoded) else to_json(value)
             outcome = "ok"
         except BadBody as error:
             return PlainTextResponse(error.text, status_code=error.status)

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from projecthub.api.replies import Encoded, encoded_list
 from projecthub.errors import Conflict
+from projecthub.files.views import MAX_LISTED
 from projecthub.hub.trash import companions
 from projecthub.wire import shapes
 
@@ -35,9 +37,13 @@ class ProjectCall:
 Handler = Callable[[ProjectCall, Any], Coroutine[Any, Any, Any]]
 
 
-async def _listing(call: ProjectCall, request: shapes.Listing) -> list[shapes.FileEntry]:
-    entries = await call.services.files.listing(call.caller, call.project, request.path, hidden=request.hidden)
-    return [_shape(entry) for entry in entries]
+async def _listing(call: ProjectCall, request: shapes.Listing) -> Encoded:
+    def made(entries: Iterator[Entry]) -> bytes:
+        return encoded_list(entries, _shape)
+
+    files = call.services.files
+    hidden, most = request.hidden, MAX_LISTED
+    return Encoded(await files.listing(call.caller, call.project, request.path, made, hidden=hidden, most=most))
 
 
 def _shape(entry: Entry) -> shapes.FileEntry:

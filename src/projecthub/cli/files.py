@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +32,14 @@ Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="A directory,
 @contextmanager
 def _project(context: typer.Context, reference: str, as_json: bool) -> Iterator[tuple[Session, Project]]:
     session = Session.of(context, as_json)
-    with session.hub() as hub:
-        yield session, hub.project(ProjectFinder(hub).find(reference))
+    try:
+        with session.hub() as hub:
+            yield session, hub.project(ProjectFinder(hub).find(reference))
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of files on this machine: the client tells of the network by errors of its own
+        where = f"'{error.filename}' on this machine" if error.filename else "this machine"
+        raise InvalidArgument(f"{where}: {error.strerror or error}") from error
 
 
 @files.command("ls")
@@ -57,9 +64,10 @@ def list_files(
 
 
 def _shown(entry: Any) -> str:
+    name = os.fsencode(entry["name"]).decode(errors="backslashreplace")
     if entry["link_target"] is not None:
-        return f"{entry['name']} -> {entry['link_target']}"
-    return f"{entry['name']}/" if entry["kind"] == "directory" else str(entry["name"])
+        return f"{name} -> {entry['link_target']}"
+    return f"{name}/" if entry["kind"] == "directory" else name
 
 
 @files.command("cat")
@@ -81,8 +89,8 @@ def put(
 ) -> None:
     """Upload. What is there is replaced.
 
-    When the connection is lost, a file goes on where it was; a directory, which is sent as one archive, is whole in the
-    project or unchanged. A command that was ended begins anew.
+    When the connection is lost, or the command was ended and is given again within 24 hours, a file goes on where it
+    was; a directory, which is sent as one archive, is whole in the project or unchanged.
     """
     if path.endswith("/"):
         path += source.name
@@ -129,8 +137,8 @@ def get(
 ) -> None:
     """Download. What is there is replaced.
 
-    When the connection is lost, a file goes on where it was; a directory comes as one archive, which begins anew, and
-    so does a command that was ended.
+    When the connection is lost, or the command was ended and is given again, a file goes on where it was, from a part
+    that is beside FILE until then; a directory comes as one archive, which begins anew.
     """
     with _project(context, project, as_json) as (session, inside):
         if str(target) == "-":

@@ -70,12 +70,31 @@ class DirectoryPacking:
         yield bytes(waiting) + bytes(2 * tarfile.BLOCKSIZE)
 
     def _things(self) -> Iterator[tuple[Path, str, os.stat_result]]:
-        for top, directories, names in os.walk(self._source, onerror=self._leave_out):
-            directories.sort()
-            for name in (*directories, *sorted(names)):
-                path = Path(top) / name
-                with contextlib.suppress(FileNotFoundError):
-                    yield path, path.relative_to(self._source).as_posix(), path.lstat()
+        pending = [""]
+        while pending:
+            parent = pending.pop()
+            below = []
+            for name in self._names(parent):
+                inner = f"{parent}/{name}" if parent else name
+                path = self._source / inner
+                try:
+                    status = path.lstat()
+                except FileNotFoundError:
+                    continue
+                except OSError as error:  # its path is too long
+                    self._leave_out(error)
+                    continue
+                yield path, inner, status
+                if stat.S_ISDIR(status.st_mode):
+                    below.append(inner)
+            pending += reversed(below)
+
+    def _names(self, parent: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self._source / parent))  # noqa: PTH208 - names, not paths
+        except OSError as error:
+            self._leave_out(error)
+            return []
 
     def _packed(self, path: Path, name: str, status: os.stat_result) -> Iterator[bytes]:
         info = tarfile.TarInfo(name)
@@ -137,14 +156,22 @@ def unpack(archive: IO[bytes], target: str | os.PathLike[str]) -> Transferred:
     unpacking = _Unpacking(Path(target))
     try:
         with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
-            for info in tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
                 unpacking.add(tar, info)
-    except tarfile.TarError as error:
+            _require_end(archive, tar.offset)  # a reader of tars takes any damage for its end
+    except (tarfile.TarError, ValueError, OverflowError) as error:
         raise ProtocolError(f"the archive that came is damaged ({error}); download it again") from error
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise Conflict(f"'{error.filename}' on this machine is in the way; move it") from error
     unpacking.make_links()
     return Transferred(unpacking.files, unpacking.bytes, tuple(unpacking.left_out))
+
+
+def _require_end(archive: IO[bytes], at: int) -> None:
+    archive.seek(at)
+    if archive.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it ends too early")
 
 
 class _Unpacking:
@@ -168,7 +195,9 @@ class _Unpacking:
         path = self._target.joinpath(*names)
         if info.isdir():
             self._check(path)
-            path.mkdir(parents=True, exist_ok=True)
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                path.chmod(info.mode & _MODES | 0o700)
         elif info.isreg():
             self._check(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,14 +7,11 @@ ends too early.
 from __future__ import annotations
 
 import gzip
-import math
 import os
 import stat
 import struct
 import tarfile
-import zipfile
 import zlib
-from calendar import timegm
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +20,7 @@ from typing import IO, Any, Final, cast
 import zstandard
 
 from projecthub.errors import InvalidArgument
+from projecthub.files import zips
 from projecthub.files.packing import Form
 from projecthub.files.paths import MAX_PATH_BYTES, shown
 
@@ -30,14 +28,15 @@ _PIECE_BYTES: Final = 512 * 1024
 _HEADER_BYTES: Final = 256 * 1024
 """What may describe one thing of a tar: names, extended headers, the map of a sparse file."""
 _MAX_GLOBAL_HEADERS: Final = 64
-_LIST_BYTES: Final = 8 * 1024 * 1024
-"""Longest list at the end of a zip. It is held in memory, and takes some ten times as much there."""
+_BARREN_BYTES: Final = 1024 * 1024
+_BARREN_SHARE: Final = 4
+"""An archive may be so many times as large as what is in it, and `_BARREN_BYTES` larger."""
+_PADDING_BYTES: Final = 16 * 1024 * 1024
 _WINDOW_BYTES: Final = 32 * 1024 * 1024
 _ENCRYPTED: Final = 0x1
-_UNIX: Final = 3
 _DAMAGED: Final = (
     tarfile.TarError,
-    zipfile.BadZipFile,
+    zips.BadZipError,
     gzip.BadGzipFile,
     zlib.error,
     zstandard.ZstdError,
@@ -85,17 +84,35 @@ def contents_of(fd: int, form: Form) -> Iterator[Packed]:
     """
     with _told(form), open(os.dup(fd), "rb") as file:
         file.seek(0)
-        for thing in _things(file, form):
+        for thing in _zipped(fd) if form == "zip" else _tarred(_Tape(_Fed(file), form)):
             yield replace(thing, content=_guarded(thing.content, form))
 
 
-def _things(file: IO[bytes], form: Form) -> Iterator[Packed]:
-    if form == "zip":
-        return _zipped(file)
+class _Fed:
+    """An archive as it is decompressed. One that feeds much and yields little only takes time, and is refused.
+
+    Attributes:
+        yielded: How many bytes have come of it.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._fed = 0
+        self.yielded = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._fed += len(data)
+        if self._fed > _BARREN_BYTES + _BARREN_SHARE * self.yielded:
+            raise InvalidArgument("the archive is larger than what is in it; compress it as one stream")
+        return data
+
+
+def _opened(fed: _Fed, form: Form) -> Any:
     if form == "tar.zst":
         reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
-        return _tarred(reader.stream_reader(file, read_across_frames=True))
-    return _tarred(gzip.GzipFile(fileobj=file, mode="rb") if form == "tar.gz" else file)
+        return reader.stream_reader(cast(IO[bytes], fed), read_across_frames=True)
+    return gzip.GzipFile(fileobj=cast(IO[bytes], fed), mode="rb") if form == "tar.gz" else fed
 
 
 def _guarded(content: Iterable[tuple[int, bytes]], form: Form) -> Iterator[tuple[int, bytes]]:
@@ -121,8 +138,9 @@ class _Tape:
         budget: How many bytes more may be read.
     """
 
-    def __init__(self, source: Any) -> None:
-        self._source = source
+    def __init__(self, fed: _Fed, form: Form) -> None:
+        self._fed = fed
+        self._source = _opened(fed, form)
         self._at = 0
         self.last = b""
         self.budget = _HEADER_BYTES
@@ -146,6 +164,7 @@ class _Tape:
             parts.append(part)
             size -= len(part)
             self._at += len(part)
+            self._fed.yielded = self._at
         return b"".join(parts)
 
     def seek(self, to: int) -> None:
@@ -156,8 +175,7 @@ class _Tape:
                 raise EOFError("it ends too early")
 
 
-def _tarred(source: Any) -> Iterator[Packed]:
-    tape = _Tape(source)
+def _tarred(tape: _Tape) -> Iterator[Packed]:
     tar = tarfile.TarFile(fileobj=cast(IO[bytes], tape), encoding="utf-8", errors="surrogateescape")
     while (info := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
@@ -169,6 +187,16 @@ def _tarred(source: Any) -> Iterator[Packed]:
         tape.budget = _HEADER_BYTES
     if tape.last != bytes(tarfile.BLOCKSIZE):  # a reader of tars takes any damage for its end
         raise EOFError("it ends too early")
+    _read_out(tape)
+
+
+def _read_out(tape: _Tape) -> None:
+    """See that nothing but padding follows. A checksum of what is compressed is compared only at its very end."""
+    left = _PADDING_BYTES
+    while piece := tape.take(_PIECE_BYTES):
+        left -= len(piece)
+        if left < 0 or piece.strip(b"\0"):
+            raise InvalidArgument("something follows after the end of the archive; send one archive at a time")
 
 
 def _from_tar(info: tarfile.TarInfo, tape: _Tape) -> Packed:
@@ -204,67 +232,30 @@ def _tar_content(info: tarfile.TarInfo, tape: _Tape) -> Iterator[tuple[int, byte
             at += len(piece)
 
 
-class _Listed:
-    """The file of a zip, whose list is read at once."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.seek, self.tell = file.seek, file.tell
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            size = os.fstat(self._file.fileno()).st_size - self._file.tell()
-        if size > _LIST_BYTES:
-            raise InvalidArgument(f"the list of the zip is longer than {_LIST_BYTES} bytes; send a tar.zst")
-        return self._file.read(size)
+def _zipped(fd: int) -> Iterator[Packed]:
+    for entry in zips.listed(fd):
+        yield _from_zip(fd, entry)
 
 
-def _zipped(file: IO[bytes]) -> Iterator[Packed]:
-    with zipfile.ZipFile(cast(IO[bytes], _Listed(file))) as archive:
-        for info in archive.infolist():
-            yield _from_zip(archive, info)
-
-
-def _from_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Packed:
-    name = _short(info.filename)
-    if info.flag_bits & _ENCRYPTED:
+def _from_zip(fd: int, entry: zips.Listed) -> Packed:
+    name = _short(entry.name)
+    if entry.flags & _ENCRYPTED:
         raise InvalidArgument(f"'{name}' is encrypted in the archive; pack it without a password")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others choose how much memory they take
+    if entry.method not in (zips.STORED, zips.DEFLATED):  # others choose how much memory they take
         raise InvalidArgument(f"'{name}' is compressed in an unusual way; pack it by deflate")
-    mode = info.external_attr >> 16 if info.create_system == _UNIX else 0
-    mtime = _mtime(info)
-    kind = stat.S_IFDIR if info.is_dir() else stat.S_IFMT(mode) or stat.S_IFREG
+    mode = entry.attributes >> 16 if entry.system == zips.UNIX else 0
+    kind = stat.S_IFDIR if entry.name.endswith("/") else stat.S_IFMT(mode) or stat.S_IFREG
     if kind == stat.S_IFDIR:
-        return Packed(info.filename, kind | (mode & 0o7777 or 0o755), mtime)
+        return Packed(entry.name, kind | (mode & 0o7777 or 0o755), entry.mtime)
     if kind == stat.S_IFREG:
-        content = _zip_content(archive, info)
-        return Packed(info.filename, kind | (mode & 0o7777 or 0o644), mtime, size=info.file_size, content=content)
+        mode = kind | (mode & 0o7777 or 0o644)
+        return Packed(entry.name, mode, entry.mtime, size=entry.size, content=zips.content(fd, entry))
     if kind == stat.S_IFLNK:
-        if info.file_size > MAX_PATH_BYTES:
+        if entry.size > MAX_PATH_BYTES:
             raise InvalidArgument(f"the symlink '{name}' says more than a link can")
-        text = b"".join(piece for _, piece in _zip_content(archive, info))
-        return Packed(info.filename, kind, mtime, link=os.fsdecode(text))
+        text = b"".join(piece for _, piece in zips.content(fd, entry))
+        return Packed(entry.name, kind, entry.mtime, link=os.fsdecode(text))
     raise InvalidArgument(f"the archive holds '{name}', which is a pipe or a device; pack it without that")
-
-
-def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    with archive.open(info) as file:
-        while piece := file.read(_PIECE_BYTES):
-            yield at, piece
-            at += len(piece)
-    if at != info.file_size:
-        raise EOFError("it ends too early")
-
-
-def _mtime(info: zipfile.ZipInfo) -> float:
-    try:
-        return float(timegm((*info.date_time, 0, 0, 0)))
-    except ValueError:  # many a zip has the month 0
-        return math.nan
 
 
 def _short(name: str) -> str:

@@ -31,6 +31,8 @@ Form = Literal["tar.zst", "tar.gz", "tar", "zip"]
 
 MAX_ZIPPED: Final = 65_535
 """A zip lists all that it holds at its end, so it holds at most so many things."""
+MAX_LIST_BYTES: Final = 16 * 1024 * 1024
+"""Longest list of a zip that is made: it is held in memory meanwhile."""
 KEEPING: Final = ".projecthub"
 """What the hub keeps in a home; it is no part of an archive of the whole home."""
 UNREADABLE: Final = "PROJECTHUB.unreadable"
@@ -39,8 +41,12 @@ UNREADABLE: Final = "PROJECTHUB.unreadable"
 _PIECE_BYTES: Final = 512 * 1024
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _VANISHED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO})
+_UNREADABLE_HERE: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
+"""What keeps the hub from a thing that is there: a path longer than the kernel takes is one, too."""
 _FIRST_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 _LAST_ZIP_YEAR: Final = 2107
+_LISTED_BYTES: Final = 46 + 28
+"""What the list of a zip says of one thing, beside its name."""
 
 
 class _Compressor(Protocol):
@@ -57,7 +63,7 @@ class _Plain:
 
 
 _COMPRESSORS: Final[dict[Form, Callable[[], _Compressor]]] = {
-    "tar.zst": lambda: zstandard.ZstdCompressor().compressobj(),
+    "tar.zst": lambda: zstandard.ZstdCompressor(write_checksum=True).compressobj(),
     "tar.gz": lambda: zlib.compressobj(wbits=31),
     "tar": _Plain,
     "zip": _Plain,
@@ -122,8 +128,8 @@ class _Packer(Protocol):
 def packed(directory_fd: int, form: Form, *, whole_home: bool) -> Generator[bytes, None, None]:
     """The bytes of an archive of a directory, in pieces; some are empty, so that nobody waits long for the next.
 
-    What cannot be read, because its owner may not, is left out and counted: in the zip's comment, or in the extended
-    header `UNREADABLE` of an entry ``.`` at the end of a tar.
+    What cannot be read, because its owner may not or its path is too long, is left out and counted: in the zip's
+    comment, or in the extended header `UNREADABLE` of an entry ``.`` at the end of a tar.
 
     Args:
         directory_fd: The directory, which stays open.
@@ -152,7 +158,7 @@ def require_few(directory_fd: int) -> None:
     Raises:
         InvalidArgument: It does.
     """
-    pending, count = PendingDirectories(), 0
+    pending, count, listed = PendingDirectories(), 0, 0
     for parent, name in pending:
         path = join(parent, name)
         below = []
@@ -163,15 +169,23 @@ def require_few(directory_fd: int) -> None:
         ):
             for entry in entries:
                 count += 1
-                if count > MAX_ZIPPED:
+                listed += _list_bytes(join(path, entry.name))
+                if count > MAX_ZIPPED or listed > MAX_LIST_BYTES:
                     raise _too_many()
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
         pending.add(path, below)
 
 
+def _list_bytes(path: str) -> int:
+    return _LISTED_BYTES + len(shown(path).encode())
+
+
 def _too_many() -> InvalidArgument:
-    return InvalidArgument(f"there are more than the {MAX_ZIPPED} things here that one zip may hold; take tar.zst")
+    return InvalidArgument(
+        f"there are more than the {MAX_ZIPPED} things here that one zip may hold, or their names are too long; "
+        "take tar.zst"
+    )
 
 
 class _Walk:
@@ -191,6 +205,7 @@ class _Walk:
         for parent, name in pending:
             path = join(parent, name)
             below: list[str] = []
+            yield None  # to try costs time, too
             with self._passing(), closing(open_beneath(self._root_fd, path, DIRECTORY, follow=False)) as fd:
                 if path:
                     yield _Thing(path, os.fstat(fd))
@@ -225,7 +240,7 @@ class _Walk:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM):
+            if error.errno in _UNREADABLE_HERE:
                 self.unreadable += 1
             elif error.errno not in _VANISHED:
                 raise
@@ -277,15 +292,24 @@ class _Zip:
 
     def __init__(self, sink: _Sink) -> None:
         self._zip = zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1)
-        self._count = 0
+        self._names: set[str] = set()
+        self._listed = 0
+
+    def _name(self, thing: _Thing, *, is_directory: bool) -> str:
+        """A name that no other thing has: bytes that are no text may be shown as what another one is called."""
+        name = free = shown(thing.path)
+        while free in self._names:
+            free = f"{name}~{len(self._names)}"
+        self._names.add(free)
+        self._listed += _list_bytes(free)
+        if len(self._names) > MAX_ZIPPED or self._listed > MAX_LIST_BYTES:  # they came after they had been counted
+            raise _too_many()
+        return free + "/" * is_directory
 
     def add(self, thing: _Thing) -> Iterator[None]:
-        self._count += 1
-        if self._count > MAX_ZIPPED:  # they came after they had been counted
-            raise _too_many()
         mode = thing.status.st_mode
         is_directory = stat.S_ISDIR(mode)
-        info = zipfile.ZipInfo(shown(thing.path) + "/" * is_directory, _zip_time(thing.status.st_mtime))
+        info = zipfile.ZipInfo(self._name(thing, is_directory=is_directory), _zip_time(thing.status.st_mtime))
         info.compress_type = zipfile.ZIP_DEFLATED
         info.external_attr = (stat.S_IFMT(mode) | mode & KEPT_MODE) << 16 | 0x10 * is_directory
         if thing.fd == -1:

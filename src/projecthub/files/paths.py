@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 from functools import cache
+from urllib.parse import quote
 
 from projecthub.errors import InvalidArgument
 
@@ -70,6 +71,15 @@ def split(path: str) -> tuple[str, str]:
 def shown(path: str) -> str:
     r"""``path`` for people and for JSON: bytes that are no UTF-8 become ``\xff``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def encoded(name: str) -> str | None:
+    """The bytes of a name that is no UTF-8, percent-encoded; None: it is text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return quote(os.fsencode(name), safe="")
+    return None
 
 
 def reduced(path: str) -> str:

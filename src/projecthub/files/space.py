@@ -209,6 +209,10 @@ class Allowance:
             self._glance_at = self.taken + _GLANCE_BYTES
             self._disk.require_spare(0, "this copy")
 
+    def begin_again(self) -> None:
+        """What was written goes; something else is written in its room."""
+        self.taken, self._glance_at = 0, _GLANCE_BYTES
+
     def move_in(self, size: int) -> None:
         """What was written beside the home is in it, with what lay there before: ``size`` bytes in all."""
         self.taken, self.beside = size, False

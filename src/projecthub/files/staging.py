@@ -142,6 +142,12 @@ def is_empty(staging: Path) -> bool:
         return True
 
 
+def sweep(staging: Path) -> None:
+    """Remove what killed runs have left; what is of living ones stays."""
+    if not is_empty(staging):
+        StagingRun(staging).close()
+
+
 def _make_held(staging_fd: int) -> tuple[str, int]:
     """Make a directory and lock it. Whoever removes leftovers may be quicker than the lock: then once more."""
     while True:

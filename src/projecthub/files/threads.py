@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -38,19 +40,28 @@ async def until_ended(future: asyncio.Future[Any]) -> None:
         raise cancelled
 
 
-async def pieces(executor: Executor, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
-    """What a blocking generator yields, one piece ahead of whoever reads; it is closed in the end, in a thread too."""
-    loop = asyncio.get_running_loop()
+async def pieces(
+    executor: Executor, source: Generator[bytes, None, None], turn: AbstractAsyncContextManager[object] | None = None
+) -> AsyncGenerator[bytes, None]:
+    """What a blocking generator yields, one piece ahead of whoever reads; it is closed in the end, in a thread too.
 
-    def step() -> bytes | None:
-        return next(source, None)
+    Args:
+        executor: Has the threads.
+        source: The generator.
+        turn: Held while a piece is made, by which others get theirs; None: it waits for none.
+    """
 
-    ahead = loop.run_in_executor(executor, step)
+    async def step() -> bytes | None:
+        async with contextlib.nullcontext() if turn is None else turn:
+            return await in_thread(executor, lambda: next(source, None))
+
+    ahead = asyncio.create_task(step())
     try:
         while (piece := await asyncio.shield(ahead)) is not None:
-            ahead = loop.run_in_executor(executor, step)
+            ahead = asyncio.create_task(step())
             yield piece
     finally:
+        ahead.cancel()
         try:
             await until_ended(ahead)
         finally:

@@ -35,11 +35,15 @@ from projecthub.files.paths import (
     split,
 )
 from projecthub.files.places import HOLD, closing, opened_home, status_of, told
+from projecthub.files.spreading import mark, spread
 from projecthub.files.staging import StagingRun
 
 MAX_THINGS: Final = 1_000_000
 """An archive holds at most so many."""
 _BLOCK_BYTES: Final = 4096
+_NAME_BYTES: Final = 8
+"""What an entry takes in its directory beside its name."""
+_RACES: Final = 8
 _STEP_BYTES: Final = 1024 * 1024
 _THING_COSTS: Final = 8192
 """How much of a step one thing is, whatever its size."""
@@ -105,19 +109,23 @@ class Unpacking:
             staged = run.make_directory()
             with closing(os.open(staged, DIRECTORY | os.O_NOFOLLOW, dir_fd=run.fd)) as self._root_fd:
                 self._own(self._root_fd, _USUAL_DIRECTORY_MODE)
-                try:
-                    worked = 0
-                    for thing in contents_of(fd, form):
-                        for size in self._add(thing):
-                            worked += size
-                            if worked >= _STEP_BYTES:
-                                worked = 0
-                                yield b""
-                finally:
-                    self._forget_parent()
+                yield from self._fill_all(contents_of(fd, form))
                 if _syncfs is not None:
                     _syncfs(self._root_fd)
                 self._settle(run, staged)
+
+    def _fill_all(self, things: Iterator[Packed]) -> Iterator[bytes]:
+        worked = 0
+        try:
+            with spread(self._root_fd):
+                for thing in things:
+                    for size in self._add(thing):
+                        worked += size
+                        if worked >= _STEP_BYTES:
+                            worked = 0
+                            yield b""
+        finally:
+            self._forget_parent()
 
     def _add(self, thing: Packed) -> Iterator[int]:
         """Make one thing; yields how much work was done."""
@@ -128,14 +136,16 @@ class Unpacking:
         if not path:
             if not stat.S_ISDIR(thing.mode):
                 raise InvalidArgument(f"the archive names '{_short(thing.name)}', which is no name of a file")
+            yield _THING_COSTS
             return
         try:
             parent_fd, name = self._open_parent(path)
             if stat.S_ISDIR(thing.mode):
-                self._make_directory(parent_fd, name, thing.mode)
+                self._make_directory(parent_fd, name, thing.mode, apart="/" not in path)
             else:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=parent_fd)  # of two with one name the last one counts
+                self._take(_NAME_BYTES + len(name))
                 yield from self._make_file(parent_fd, name, thing)
         except OSError as error:
             raise _unfit(error, path) from error
@@ -148,6 +158,7 @@ class Unpacking:
         elif stat.S_ISLNK(thing.mode):
             if not thing.link or "\0" in thing.link:
                 raise InvalidArgument(f"the symlink '{_short(thing.name)}' of the archive says nothing")
+            self._take(_BLOCK_BYTES)
             os.symlink(thing.link, name, dir_fd=parent_fd)
             if self._home.uid is not None:
                 os.chown(name, self._home.uid, self._home.uid, dir_fd=parent_fd, follow_symlinks=False)
@@ -160,16 +171,16 @@ class Unpacking:
                     os.utime(fd, ns=(mtime_ns, mtime_ns))
 
     def _fill(self, fd: int, thing: Packed) -> Iterator[int]:
-        written = 0
+        taken = 0  # up to which byte: a few bytes behind a hole take a block of their own
         for at, piece in thing.content:
-            self._take(len(piece))
+            start = max(taken, at - at % _BLOCK_BYTES)
+            taken = max(taken, at + len(piece) + -(at + len(piece)) % _BLOCK_BYTES)
+            self._take(taken - min(start, taken))
             view = memoryview(piece)
             while view:
                 count = os.pwrite(fd, view, at)
                 view, at = view[count:], at + count
-            written += len(piece)
             yield len(piece)
-        self._take(-written % _BLOCK_BYTES)
         os.ftruncate(fd, thing.size)  # a sparse one may end with a hole
         self.done.bytes += thing.size
 
@@ -187,12 +198,14 @@ class Unpacking:
             "archive that comes before; pack it anew"
         )
 
-    def _make_directory(self, parent_fd: int, name: str, mode: int) -> None:
+    def _make_directory(self, parent_fd: int, name: str, mode: int, *, apart: bool) -> None:
         with contextlib.suppress(FileExistsError):
             self._take(_BLOCK_BYTES)
             os.mkdir(name, 0o700, dir_fd=parent_fd)
         with closing(os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)) as fd:
             self._own(fd, mode | 0o700)  # what is to be in it comes later
+            if apart:
+                mark(fd)
 
     def _own(self, fd: int, mode: int) -> None:
         if self._home.uid is not None:
@@ -213,11 +226,11 @@ class Unpacking:
 
     def _make_parents(self, path: str) -> int:
         fd = os.open(".", HOLD, dir_fd=self._root_fd)
-        for name in path.split("/"):
+        for level, name in enumerate(path.split("/")):
             try:
                 if status_of(fd, name) is None:
                     self._things += 1
-                    self._make_directory(fd, name, _USUAL_DIRECTORY_MODE)
+                    self._make_directory(fd, name, _USUAL_DIRECTORY_MODE, apart=not level)
                 inner = os.open(name, HOLD | os.O_NOFOLLOW, dir_fd=fd)
             finally:
                 os.close(fd)
@@ -232,17 +245,27 @@ class Unpacking:
     def _settle(self, run: StagingRun, staged: str) -> None:
         """Give all of it its place."""
         with opened_home(self._home.path) as home_fd:
-            try:
-                target_fd = open_beneath(home_fd, self._path, DIRECTORY, follow=True)
-            except FileNotFoundError:
-                with made_parent(self._home, run, home_fd, self._path) as (parent_fd, name):
-                    rename_to_free(run.fd, staged, parent_fd, name)
-                    sync_directory(parent_fd)
-                self.done.created = True
+            for race in reversed(range(_RACES)):
+                try:
+                    target_fd = open_beneath(home_fd, self._path, DIRECTORY, follow=True)
+                except FileNotFoundError:
+                    try:
+                        self._place(run, staged, home_fd)
+                    except FileExistsError:  # somebody made it meanwhile, or a symlink leads nowhere
+                        if not race:
+                            raise
+                        continue
+                    self.done.created = True
+                    return
+                with closing(target_fd):
+                    _merge(self._root_fd, target_fd, self._path, really=False)
+                    _merge(self._root_fd, target_fd, self._path, really=True)
                 return
-            with closing(target_fd):
-                _merge(self._root_fd, target_fd, self._path, really=False)
-                _merge(self._root_fd, target_fd, self._path, really=True)
+
+    def _place(self, run: StagingRun, staged: str, home_fd: int) -> None:
+        with made_parent(self._home, run, home_fd, self._path) as (parent_fd, name):
+            rename_to_free(run.fd, staged, parent_fd, name)
+            sync_directory(parent_fd)
 
 
 def _merge(staged_fd: int, target_fd: int, shown_path: str, *, really: bool) -> None:
@@ -267,13 +290,21 @@ def _merge(staged_fd: int, target_fd: int, shown_path: str, *, really: bool) -> 
                         raise _crossed(join(shown_path, join(path, entry.name)), is_directory=is_directory)
                     if before is not None and is_directory:
                         below.append(entry.name)
-                    elif really and is_directory:
+                    elif not really:
+                        _require_writable(target)
+                    elif is_directory:
                         rename_to_free(source, entry.name, target, entry.name)
-                    elif really:
+                    else:
                         os.rename(entry.name, entry.name, src_dir_fd=source, dst_dir_fd=target)
             if really:
                 sync_directory(target)
         pending.add(path, below)
+
+
+def _require_writable(directory_fd: int) -> None:
+    """Refuse before anything is moved what would be refused in the middle."""
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory_fd, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _crossed(path: str, *, is_directory: bool) -> Conflict:

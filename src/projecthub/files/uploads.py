@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -47,6 +47,7 @@ class UploadPlan:
         mtime_ns: As `Dress.mtime_ns`.
         sha256: What its checksum has to be, in hex; None: any.
         exclusive: Whether nothing may be replaced.
+        fingerprint: By which whoever sends it finds it again; their own words.
     """
 
     path: str
@@ -55,6 +56,7 @@ class UploadPlan:
     mtime_ns: int | None = None
     sha256: str | None = None
     exclusive: bool = False
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,32 @@ def find(home: Home, upload_id: str) -> Upload:
     except (FileNotFoundError, ValueError, TypeError) as error:  # a record is empty when the machine lost its power
         raise _unknown(upload_id) from error
     return Upload(upload_id, plan, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC) + KEPT)
+
+
+def unfinished(home: Home, path: str | None) -> list[Upload]:
+    """Uploads that are not in their place yet, the one that goes last first.
+
+    Args:
+        home: The home.
+        path: Only those to this path, reduced; None: all.
+    """
+    found = []
+    for upload_id in _ids(home):
+        with contextlib.suppress(NotFound):  # it was just finished
+            upload = find(home, upload_id)
+            if path is None or upload.plan.path == path:
+                found.append(upload)
+    return sorted(found, key=lambda upload: upload.expires_at, reverse=True)
+
+
+def promise(home: Home, upload: Upload, sha256: str) -> Upload:
+    """Have an upload hold to a checksum that is known only now; the answer is as it is from then on."""
+    plan = replace(upload.plan, sha256=sha256)
+    directory = _top(home.path) / upload.id
+    fresh = directory / f"{_RECORD}.new"
+    fresh.write_text(json.dumps(asdict(plan)))
+    fresh.replace(directory / _RECORD)
+    return replace(upload, plan=plan)
 
 
 def pending_bytes(home: Path) -> int:

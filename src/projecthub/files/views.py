@@ -8,6 +8,7 @@ import stat
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import merge
 from itertools import islice
 from typing import Final
 
@@ -16,7 +17,11 @@ from projecthub.files.paths import DIRECTORY, LeavesHomeError, join, open_beneat
 from projecthub.files.places import SEEN_HOME, closing, open_file, outside, told, within_home
 
 MAX_ENTRIES: Final = 1_000_000
-"""Entries of one directory that are listed at most."""
+"""Entries that a directory has at most if it is listed in pages."""
+MAX_LISTED: Final = 250_000
+"""Entries that a directory has at most if it is listed at once."""
+_SORTED_AT_ONCE: Final = 4096
+"""To sort very many names in one go holds up every other thread."""
 PIECE_BYTES: Final = 512 * 1024
 """Bytes that are read at once."""
 MAX_COUNTED: Final = 10_000
@@ -41,6 +46,7 @@ class Entry:
         isdir: Whether it is a directory, or a symlink to one in the home.
         link_target: What a symlink says.
         error: Why it cannot be told what it holds.
+        raw_name: Its name as it is, in which bytes that are no UTF-8 are halves of characters.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Entry:
     isdir: bool
     link_target: str | None = None
     error: str | None = None
+    raw_name: str = ""
 
 
 class _Counter:
@@ -70,40 +77,45 @@ class _Counter:
         return found if found < limit or limit == MAX_COUNTED else None
 
 
-def entries_of(home_fd: int, path: str, *, hidden: bool, after: str = "", limit: int = MAX_ENTRIES) -> list[Entry]:
-    """What a directory holds, in the order of the names.
+def entries_of(
+    home_fd: int, path: str, *, hidden: bool, after: str = "", most: int = MAX_ENTRIES
+) -> Generator[Entry, None, None]:
+    """What a directory holds, in the order of the names as they are.
 
     Args:
-        home_fd: The home.
+        home_fd: The home, which stays open.
         path: The directory.
         hidden: Also names that begin with a dot.
-        after: Only names after this one, as they are shown.
-        limit: So many at most.
+        after: Only names after this one.
+        most: So many entries the directory may have.
 
     Raises:
         NotFound: Nothing is there.
         Conflict: It is no directory.
-        LimitError: It holds more than a million entries.
+        LimitError: It holds more than ``most`` entries.
     """
-    found: list[Entry] = []
     counter = _Counter(MAX_COUNTED_IN_LISTING)
     with told(path), closing(open_beneath(home_fd, path, DIRECTORY, follow=True)) as fd:
-        for _, name in sorted(_names(fd, path, hidden=hidden, after=after)):
-            if len(found) == limit:
-                break
+        names = _names(fd, path, most, hidden=hidden, after=after)
+        stretches = []
+        while stretch := sorted(islice(names, _SORTED_AT_ONCE)):
+            stretches.append(stretch)
+        for name in merge(*stretches):
             with contextlib.suppress(FileNotFoundError):  # gone since its name was read
-                found.append(_entry(home_fd, fd, path, name, counter))
-    return found
+                entry = _entry(home_fd, fd, path, name, counter)
+                yield entry
 
 
-def _names(fd: int, path: str, *, hidden: bool, after: str) -> Iterator[tuple[str, str]]:
-    """The names in a directory, each as it is shown and as it is."""
+def _names(fd: int, path: str, most: int, *, hidden: bool, after: str) -> Iterator[str]:
     with os.scandir(fd) as scan:
         for number, one in enumerate(scan):
-            if number == MAX_ENTRIES:
-                raise LimitError(f"directory '{shown(path)}' has more than {MAX_ENTRIES} entries; list it inside")
-            if (hidden or not one.name.startswith(".")) and (name := shown(one.name)) > after:
-                yield name, one.name
+            if number == most:
+                raise LimitError(
+                    f"directory '{shown(path)}' has more than {most} entries; list it inside, or, up to {MAX_ENTRIES}, "
+                    "in pages, by the route /api/v1/projects/{project_id}/files"
+                )
+            if (hidden or not one.name.startswith(".")) and one.name > after:
+                yield one.name
 
 
 def entry_at(home_fd: int, path: str) -> Entry:
@@ -140,7 +152,8 @@ def _entry(home_fd: int, fd: int, parent: str, name: str, counter: _Counter) -> 
             if is_directory:  # of a symlink that leads nowhere, its own size is told
                 size, error = 0, os.strerror(getattr(failure, "errno", None) or 0)
     kind = "symlink" if is_link else "directory" if is_directory else "file" if stat.S_ISREG(mode) else "other"
-    return Entry(shown(name), size, mtime_of(status), stat.S_IMODE(mode), kind, is_directory, text, error)
+    times = mtime_of(status)
+    return Entry(shown(name), size, times, stat.S_IMODE(mode), kind, is_directory, text, error, name)
 
 
 def read_text(home_fd: int, path: str, max_bytes: int) -> str:

@@ -20,10 +20,12 @@ from projecthub.files.places import opened_home, told
 from projecthub.files.unpacking import Unpacked, Unpacking
 from projecthub.hub.files import gathered
 from projecthub.hub.workplaces import path_in
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
+    from projecthub.files import Home
     from projecthub.files.packing import Form
     from projecthub.hub.principals import Principal
     from projecthub.hub.workplaces import Workplaces
@@ -35,11 +37,13 @@ class OpenDirectory:
     """A directory that is going to be packed.
 
     Attributes:
+        home: The home that it is in.
         fd: The directory; whoever has it closes it.
         name: Its name; of the home: ``home``.
         is_home: Whether it is the home itself.
     """
 
+    home: Home
     fd: int
     name: str
     is_home: bool
@@ -73,7 +77,7 @@ class Archives:
                     if form == "zip":
                         packing.require_few(fd)
                     is_home = same(os.fstat(fd), os.fstat(home_fd))
-                    return OpenDirectory(fd, shown(split(inner)[1]) or "home", is_home)
+                    return OpenDirectory(home, fd, shown(split(inner)[1]) or "home", is_home)
                 except BaseException:
                     os.close(fd)
                     raise
@@ -82,7 +86,9 @@ class Archives:
 
     async def content(self, directory: OpenDirectory, form: Form) -> AsyncGenerator[bytes, None]:
         """The bytes of an archive, as they are asked for. To be closed before the directory is."""
-        pieces = self._workplaces.pieces(packing.packed(directory.fd, form, whole_home=directory.is_home))
+        pieces = self._workplaces.pieces(
+            directory.home, packing.packed(directory.fd, form, whole_home=directory.is_home)
+        )
         async with contextlib.aclosing(pieces):
             async for piece in pieces:
                 if piece:
@@ -112,6 +118,7 @@ class Archives:
             length: How many they are, if known.
 
         Raises:
+            PermissionDenied, Conflict: The caller is not on the project any more, or it was deleted meanwhile.
             HubError: See `Unpacking.steps <projecthub.files.unpacking.Unpacking.steps>`; nothing was changed.
         """
         home = await self._workplaces.home(caller, project)
@@ -123,9 +130,12 @@ class Archives:
                 async for piece in gathered(chunks):
                     allowance.take(len(piece))
                     await run(home, functools.partial(staged.write, piece))
-                allowance.taken = 0  # the archive goes; what is in it comes into its room
+                await self._workplaces.require_access(caller, project, Ability.WRITE)  # it may have come for hours
+                allowance.begin_again()  # the archive goes; what is in it comes into its room
                 unpacking = Unpacking(home, inner, allowance.take)
-                async with contextlib.aclosing(self._workplaces.pieces(unpacking.steps(staged.fd, form))) as steps:
+                async with contextlib.aclosing(
+                    self._workplaces.pieces(home, unpacking.steps(staged.fd, form))
+                ) as steps:
                     async for _ in steps:
                         pass
             finally:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from projecthub.errors import HubError, InvalidArgument, NotFound
 from projecthub.files import CopyOptions
+from projecthub.files.paths import shown
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 from projecthub.wire import shapes
 from projecthub.wire.methods import Ability
@@ -66,9 +67,9 @@ class Copies:
         event = {
             "event": "path_copied",
             "src_project_id": source,
-            "src_path": request.src_path,
+            "src_path": shown(request.src_path),
             "target_project_id": target,
-            "target_path": target_path,
+            "target_path": shown(target_path),
         }
         try:
             summary = await self._homes.copy(

@@ -23,7 +23,7 @@ from projecthub.files.places import open_file, opened_home, opened_parent, statu
 from projecthub.hub.workplaces import path_in, require_few
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
     from projecthub.files import Allowance, Home
     from projecthub.hub.principals import Principal
@@ -122,16 +122,23 @@ class Files:
         caller: Principal,
         project: Project,
         path: str,
+        made: Callable[[Iterator[views.Entry]], T],
         *,
         hidden: bool,
         after: str = "",
-        limit: int = views.MAX_ENTRIES,
-    ) -> list[views.Entry]:
-        """What a directory holds. See `views.entries_of`."""
+        most: int = views.MAX_ENTRIES,
+    ) -> T:
+        """What is made of what a directory holds, where that is looked at: beside the event loop.
+
+        See `views.entries_of`.
+        """
         home = await self._workplaces.home(caller, project)
-        return await self._look(
-            home, path, lambda fd, inner: views.entries_of(fd, inner, hidden=hidden, after=after, limit=limit)
-        )
+
+        def work(home_fd: int, inner: str) -> T:
+            with contextlib.closing(views.entries_of(home_fd, inner, hidden=hidden, after=after, most=most)) as entries:
+                return made(entries)
+
+        return await self._look(home, path, work)
 
     async def stat(self, caller: Principal, project: Project, path: str) -> views.Entry:
         """What is at a path. See `views.entry_at`."""
@@ -183,7 +190,7 @@ class Files:
 
     def content(self, file: OpenFile, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes of a file from ``start`` up to ``stop``. To be closed before the file is."""
-        return self._workplaces.pieces(views.content(file.fd, start, stop))
+        return self._workplaces.pieces(file.home, views.content(file.fd, start, stop))
 
     async def sha256(self, file: OpenFile) -> bytes | None:
         """The checksum of a file as it was opened, which stays open; None: it has more than `MAX_SUMMED_BYTES`."""
@@ -305,7 +312,7 @@ class Files:
         Raises:
             InvalidArgument: It leads out of the home.
         """
-        return shown(path_in(await self._workplaces.homes.opened(project), path))
+        return path_in(await self._workplaces.homes.opened(project), path)
 
     async def _look(self, home: Home, path: str, work: Callable[[int, str], T]) -> T:
         inner = path_in(home, path)

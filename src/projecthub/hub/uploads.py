@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound
-from projecthub.files import uploads
+from projecthub.files import staging, uploads
 from projecthub.files.changes import write_all
 from projecthub.files.paths import shown
 from projecthub.hub.files import Precondition, gathered
@@ -76,12 +77,33 @@ class Uploads:
                     raise
         return upload
 
+    async def unfinished(self, caller: Principal, project: Project, path: str | None) -> list[Upload]:
+        """Uploads that go on, to one path or all. See `uploads.unfinished`."""
+        home = await self._workplaces.home(caller, project)
+        inner = None if path is None else path_in(home, path)
+        return await self._workplaces.run(home, lambda: uploads.unfinished(home, inner))
+
     async def add(
-        self, caller: Principal, project: Project, upload_id: str, offset: int, chunks: AsyncIterator[bytes]
+        self,
+        caller: Principal,
+        project: Project,
+        upload_id: str,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        *,
+        sha256: str | None = None,
     ) -> tuple[int, Upload]:
         """Add bytes at the end. When it is complete the file gets its place.
 
         What came before the sender left stays.
+
+        Args:
+            caller: Who.
+            project: Where.
+            upload_id: To what.
+            offset: Where it ends.
+            chunks: The bytes.
+            sha256: What the checksum of the whole has to be, in hex; None: what was said before, or any.
 
         Returns:
             How many bytes are there now, and the upload as it was before.
@@ -103,6 +125,8 @@ class Uploads:
             write_all(fd, piece)
 
         try:
+            if sha256 is not None:
+                upload = await run(home, functools.partial(uploads.promise, home, upload, sha256))
             allowance = await self._workplaces.homes.reserve(project, upload.plan.length - offset, beside=True)
             with contextlib.closing(allowance):
                 async for piece in gathered(chunks):
@@ -128,7 +152,7 @@ class Uploads:
     async def sweep(self) -> None:
         """Finish uploads of which all is there, and forget those to which nothing was added for long.
 
-        In the next few hundred homes.
+        Remove what killed hubs have left in staging directories, too. In the next few hundred homes.
         """
         homes, now = self._workplaces.homes, self._workplaces.clock.now()
 
@@ -139,6 +163,7 @@ class Uploads:
                     home = homes.found(project_id)
                     uploads.finish_complete(home, lambda upload: _condition(upload).check)
                     uploads.expire(home, now)
+                    staging.sweep(home.staging)
                 except (HubError, OSError) as error:
                     _log.warning("uploads.not_swept", project_id=project_id, error=str(error))
             self._swept = ids[-1] if len(ids) == _HOMES_A_SWEEP else ""

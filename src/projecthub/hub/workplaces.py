@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
     from projecthub.store.records import Project
+    from projecthub.wire.methods import Ability
 
 T = TypeVar("T")
 
@@ -56,6 +57,15 @@ class Workplaces:
         await self._calls.touch(caller, project)
         return await self.homes.opened(project)
 
+    async def require_access(self, caller: Principal, project: Project, needs: Ability) -> None:
+        """See that somebody who has sent for long may still do what they are about to do.
+
+        Raises:
+            PermissionDenied: The caller is not on the project any more, or has lost the role for it.
+            Conflict: The project is deleted.
+        """
+        await self._calls.access(caller, project.project_id, needs)
+
     async def run(self, home: Home | None, work: Callable[[], T]) -> T:
         """Do blocking work.
 
@@ -77,9 +87,9 @@ class Workplaces:
     def _turn(self, home: Home) -> asyncio.Semaphore:
         return self._turns.setdefault(home.path, asyncio.Semaphore(_THREADS_A_HOME))
 
-    def pieces(self, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
-        """What a blocking generator yields."""
-        return pieces(self._threads, source)
+    def pieces(self, home: Home, source: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
+        """What a blocking generator yields that works in a home, each piece in a turn of that."""
+        return pieces(self._threads, source, self._turn(home))
 
     async def note(self, caller: Principal, project: Project, event: dict[str, Any]) -> None:
         """Write into the project's log what was done. What makes room counts without it: so a full disk ends."""

@@ -852,7 +852,8 @@ class FileEntry(TypedDict):
 class FileInfo(TypedDict):
     """One thing in a home, as the native routes tell it: `kind` is file, directory, symlink or other; bytes of a file.
 
-    `bytes` of a directory is the number of its entries; `modified_at` an ISO time.
+    `bytes` of a directory is the number of its entries; `modified_at` an ISO time. `encoded_name`, of a name that is no
+    UTF-8, are its bytes, percent-encoded.
     """
 
     name: str
@@ -863,6 +864,7 @@ class FileInfo(TypedDict):
     is_directory: bool
     link_target: str | None
     error: str | None
+    encoded_name: str | None
 
 
 class WrittenFile(TypedDict):

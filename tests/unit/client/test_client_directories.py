@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from projecthub.client.directories import unpack
+from projecthub.client.directories import DirectoryPacking, unpack
 from projecthub.errors import ProtocolError
 
 
@@ -74,3 +74,28 @@ def test_what_the_hub_could_not_read_is_told(tmp_path: Path) -> None:
 def test_damage(tmp_path: Path) -> None:
     with pytest.raises(ProtocolError, match="damaged"):
         unpack(io.BytesIO(b"no tar" * 200), tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"damage" * 200])
+def test_what_ends_too_early(tmp_path: Path, damage: bytes) -> None:
+    whole = archive(("a", tarfile.REGTYPE, ""), ("b", tarfile.REGTYPE, "")).getvalue()
+    with pytest.raises(ProtocolError, match="ends too early"):
+        unpack(io.BytesIO(whole[:512] + damage), tmp_path)
+
+
+def test_directories_of_one_alone_stay_so(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("private")
+    info.type, info.mode = tarfile.DIRTYPE, 0o700
+    unpack(io.BytesIO(info.tobuf() + bytes(1024)), tmp_path)
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_deep_tree_is_packed(tmp_path: Path) -> None:
+    inner = tmp_path / "top"
+    for _ in range(1500):
+        inner /= "d"
+        inner.mkdir(parents=True)
+    (inner / "f").write_text("x")
+    packed = io.BytesIO(b"".join(DirectoryPacking(tmp_path / "top").pieces()))
+    with tarfile.open(fileobj=packed) as tar:
+        assert tar.getnames()[-1].endswith("d/d/f")

@@ -65,3 +65,41 @@ async def test_a_source_is_closed_when_its_reader_has_gone() -> None:
             await asyncio.sleep(0)
         await cancelled_again_and_again(task, release)
         assert closed.is_set()
+
+
+async def test_pieces_are_made_in_turns() -> None:
+    turn, at_once, most = asyncio.Semaphore(2), 0, 0
+
+    def source() -> Generator[bytes, None, None]:
+        nonlocal at_once, most
+        for _ in range(20):
+            at_once += 1
+            most = max(most, at_once)
+            threading.Event().wait(0.001)
+            at_once -= 1
+            yield b"x"
+
+    async def take() -> int:
+        return len([piece async for piece in pieces(executor, source(), turn)])
+
+    with ThreadPoolExecutor(8) as executor:
+        assert await asyncio.gather(*(take() for _ in range(8))) == [20] * 8
+    assert most <= 2
+
+
+async def test_pieces_that_wait_for_their_turn_are_given_up() -> None:
+    closed, turn = threading.Event(), asyncio.Semaphore(1)
+
+    def source() -> Generator[bytes, None, None]:
+        try:
+            yield b"x"
+            yield b"y"
+        finally:
+            closed.set()
+
+    with ThreadPoolExecutor(1) as executor:
+        some = pieces(executor, source(), turn)
+        assert await anext(some) == b"x"
+        async with turn:
+            await asyncio.wait_for(some.aclose(), 5)
+        assert closed.is_set()

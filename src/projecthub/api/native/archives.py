@@ -12,8 +12,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from projecthub.api.native.callers import Reader, Writer
+from projecthub.api.native.paths import ADirectory
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.files.packing import Form
+from projecthub.files.paths import shown
 from projecthub.hub.archives import Archives, OpenDirectory
 
 _TYPES: Final[dict[Form, str]] = {
@@ -25,10 +27,6 @@ _TYPES: Final[dict[Form, str]] = {
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _ARCHIVE: Final = {200: {"description": "The archive.", "content": dict.fromkeys(_TYPES.values(), _BINARY)}}
 
-ADirectory = Annotated[
-    str,
-    Query(description="A directory: relative to the project's home, or absolute below /home/user; empty: the home."),
-]
 AForm = Annotated[Form, Query(alias="format", description="What kind of archive.")]
 
 
@@ -80,12 +78,12 @@ class _ArchiveResponse(StreamingResponse):
             os.close(self._directory.fd)
 
 
-async def _get(member: Reader, path: ADirectory = "", form: AForm = "tar.zst") -> Response:
+async def _get(member: Reader, path: ADirectory, form: AForm = "tar.zst") -> Response:
     archives = member.services.archives
     return _ArchiveResponse(archives, await archives.open(member.caller, member.project, path, form), form)
 
 
-async def _put(request: Request, member: Writer, form: AForm, path: ADirectory = "") -> Response:
+async def _put(request: Request, member: Writer, form: AForm, path: ADirectory) -> Response:
     length = request.headers.get("content-length", "")
     done = await member.services.archives.unpack(
         member.caller,
@@ -95,5 +93,5 @@ async def _put(request: Request, member: Writer, form: AForm, path: ADirectory =
         request.stream(),
         length=int(length) if length.isdigit() else None,
     )
-    body = UnpackedArchive(path=path, files=done.files, bytes=done.bytes)
+    body = UnpackedArchive(path=shown(path), files=done.files, bytes=done.bytes)
     return JSONResponse(body.model_dump(), 201 if done.created else 200)

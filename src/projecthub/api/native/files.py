@@ -1,26 +1,29 @@
 """Files of a project: contents of any size, directories, moves and copies. No project has to run for that."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from projecthub.api.native import downloads
 from projecthub.api.native.callers import Reader, Writer
+from projecthub.api.native.paths import ADirectory, APath, from_token, in_body, to_token
 from projecthub.api.native.routes import make_router as router_of
+from projecthub.api.replies import encoded_list
 from projecthub.errors import Conflict, InvalidArgument
 from projecthub.files.changes import Dress
+from projecthub.files.paths import encoded, shown
 from projecthub.files.views import Entry
 from projecthub.hub.files import Precondition, Written
 from projecthub.wire import shapes
 
-APath = Annotated[
-    str, Query(description="A path relative to the project's home, or an absolute one below /home/user.", min_length=1)
-]
 _BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
@@ -35,6 +38,7 @@ class FileInfo(BaseModel):
     is_directory: bool = Field(description="Whether it is a directory, or a symlink to one in the home.")
     link_target: str | None = Field(None, description="What a symlink says.")
     error: str | None = Field(None, description="Why it cannot be told what it holds.")
+    encoded_name: str | None = Field(None, description="Of a name that is no UTF-8: its bytes, percent-encoded.")
 
 
 class FilePage(BaseModel):
@@ -52,17 +56,23 @@ class WrittenFile(BaseModel):
     etag: str = Field(description="Names this state of it.")
 
 
+_ENCODED = "Whether paths are percent-encoded here as in a URL: for names that are no UTF-8."
+
+
 class Paths(BaseModel):
     """From where to where."""
 
     src: str = Field(description="What is moved or copied.", min_length=1)
     dest: str = Field(description="Its new path; for a copied file also the directory it lands in.", min_length=1)
 
+    encoded: bool = Field(False, description=_ENCODED, strict=True)
 
-class ADirectory(BaseModel):
+
+class NewDirectory(BaseModel):
     """A directory to make."""
 
     path: str = Field(description="Its path; missing directories above it are made too.", min_length=1)
+    encoded: bool = Field(False, description=_ENCODED, strict=True)
 
 
 class Done(BaseModel):
@@ -87,7 +97,7 @@ class Copied(BaseModel):
 def make_router() -> APIRouter:
     """The routes of files."""
     router = router_of("files")
-    router.get("/files", summary="List a directory")(_list)
+    router.get("/files", summary="List a directory", response_model=FilePage)(_list)
     router.delete("/files", summary="Delete a file or directory")(_delete)
     router.get("/files/stat", summary="Look at one path")(_stat)
     content = {200: _BINARY, 206: _BINARY}
@@ -113,17 +123,27 @@ def make_router() -> APIRouter:
 
 async def _list(
     member: Reader,
-    path: Annotated[str, Query(description="The directory; empty: the home.")] = "",
+    path: ADirectory,
     hidden: Annotated[bool, Query(description="Also names that begin with a dot.")] = False,
     limit: Annotated[int, Query(ge=1, le=10_000, description="How many at most.")] = 1000,
-    after: Annotated[str, Query(description="Only names after this one.")] = "",
-) -> FilePage:
-    page = await member.services.files.listing(
-        member.caller, member.project, path, hidden=hidden, after=after, limit=limit + 1
-    )
-    return FilePage(
-        entries=[_info(entry) for entry in page[:limit]], next=page[limit - 1].name if len(page) > limit else None
-    )
+    after: Annotated[str, Query(description="Only names after this one: `next` of the page before.")] = "",
+) -> Response:
+    def made(entries: Iterator[Entry]) -> bytes:
+        last = ""
+
+        def shape(entry: Entry) -> FileInfo:
+            nonlocal last
+            last = entry.raw_name
+            return _info(entry)
+
+        body = encoded_list(islice(entries, limit), shape)
+        following = to_token(last) if next(entries, None) is not None else None
+        return b'{"entries":%b,"next":%b}' % (body, to_json(following))
+
+    name = from_token(after)
+    files = member.services.files
+    body = await files.listing(member.caller, member.project, path, made, hidden=hidden, after=name)
+    return Response(body, media_type="application/json")
 
 
 async def _stat(member: Reader, path: APath) -> FileInfo:
@@ -140,13 +160,14 @@ def _info(entry: Entry) -> FileInfo:
         is_directory=entry.isdir,
         link_target=entry.link_target,
         error=entry.error,
+        encoded_name=encoded(entry.raw_name),
     )
 
 
 async def _get(request: Request, member: Reader, path: APath) -> Response:
     files = member.services.files
     file = await files.open(member.caller, member.project, path)
-    return await downloads.answer(request, files, file, path.rstrip("/").rpartition("/")[2])
+    return await downloads.answer(request, files, file, shown(path.rstrip("/").rpartition("/")[2]))
 
 
 async def _put(
@@ -198,17 +219,20 @@ async def _delete(
 
 
 async def _move(member: Writer, paths: Paths) -> Done:
-    await member.services.files.rename(member.caller, member.project, paths.src, paths.dest)
+    src, dest = (in_body(path, encoded=paths.encoded) for path in (paths.src, paths.dest))
+    await member.services.files.rename(member.caller, member.project, src, dest)
     return Done(path=paths.dest)
 
 
 async def _copy(member: Writer, paths: Paths) -> Copied:
-    src, dest = [await member.services.files.inner_path(member.project, path) for path in (paths.src, paths.dest)]
+    given = (in_body(path, encoded=paths.encoded) for path in (paths.src, paths.dest))
+    src, dest = [await member.services.files.inner_path(member.project, path) for path in given]
     request = shapes.CopyPath(src_project_id=member.project_id, src_path=src, target_path=dest)
     summary = await member.services.copies.copy(member.caller, request)
     return Copied(files=summary["files"], bytes=summary["bytes"])
 
 
-async def _make_directory(member: Writer, directory: ADirectory) -> Response:
-    made = await member.services.files.make_directory(member.caller, member.project, directory.path)
+async def _make_directory(member: Writer, directory: NewDirectory) -> Response:
+    path = in_body(directory.path, encoded=directory.encoded)
+    made = await member.services.files.make_directory(member.caller, member.project, path)
     return JSONResponse({"path": directory.path}, 201 if made else 200)

@@ -12,6 +12,7 @@ import httpx2
 from projecthub.client import replies
 from projecthub.client.embedding import EmbeddedTransport
 from projecthub.client.http import client_options
+from projecthub.client.names import in_query
 from projecthub.client.requests import USUAL_WAIT_S, Request
 from projecthub.client.retries import pauses_s
 from projecthub.client.settings import Target
@@ -140,8 +141,7 @@ class Connection:
         try:
             with self._client.stream(
                 method,
-                f"{self.target.host}/api/v1/{path}",
-                params={name: value for name, value in (params or {}).items() if value is not None},
+                f"{self.target.host}/api/v1/{path}{in_query(params or {})}",
                 headers={"authorization": f"Bearer {self.target.api_key}", **(headers or {})},
                 content=content,
                 json=json,

@@ -1,7 +1,6 @@
 # Written by tools/unasync.py from client/_async; change it there.
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import time
@@ -10,16 +9,20 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from projecthub.client._sync.connection import Connection
 from projecthub.client.directories import DirectoryPacking, Transferred, receiving, unpack
+from projecthub.client.names import in_body, named
+from projecthub.client.parts import Part, Passing, Receiver
 from projecthub.client.retries import pauses_s
 from projecthub.client.transfers import (
     PIECE_BYTES,
     SMALL_BYTES,
     Local,
     Progress,
+    SummedFile,
+    fingerprint,
     metadata,
     reading,
     remaining,
-    writing,
+    to_digest,
 )
 from projecthub.errors import Conflict, NotFound, ProtocolError, TransportError
 from projecthub.wire import shapes
@@ -78,6 +81,8 @@ class ProjectTrash:
 class ProjectFiles:
     """The files of a project, whether it runs or not. Paths are relative to its home.
 
+    Names may be any bytes: what is no UTF-8 in them is half of a character, as in names that Python's ``os`` gives.
+
     Files on this machine are read and written in the calling thread, in pieces of 1 MiB.
 
     Attributes:
@@ -102,7 +107,7 @@ class ProjectFiles:
         while True:
             params = {"path": path, "hidden": str(hidden).lower(), "limit": 10_000, "after": after}
             page = self._json("GET", "files", params=params)
-            found += page["entries"]
+            found += [named(entry) for entry in page["entries"]]
             if page["next"] is None:
                 return found
             after = page["next"]
@@ -114,7 +119,7 @@ class ProjectFiles:
             NotFound: Nothing is there.
         """
         reply: shapes.FileInfo = self._json("GET", "files/stat", params={"path": path})
-        return reply
+        return named(reply)
 
     def read_bytes(self, path: str) -> bytes:
         """The content of a file.
@@ -149,6 +154,9 @@ class ProjectFiles:
     def upload(self, source: Local, path: str, *, mode: int | None = None, progress: Progress | None = None) -> int:
         """Write a file of any size whole, or not at all. Goes on where it was when the connection is lost.
 
+        What is sent of a file of this machine is found again within 24 hours, by any process that uploads the same
+        file, unchanged, to the same path. Its checksum is compared at the end.
+
         Args:
             source: A path on this machine, bytes, or an open binary file. A file that cannot seek is sent in one go.
             path: Where in the project.
@@ -161,35 +169,52 @@ class ProjectFiles:
         Raises:
             LimitError: It would not fit.
             TransportError: The connection was lost again and again.
+            ProtocolError: The file on this machine was cut short meanwhile.
         """
         with reading(source) as file:
             length = remaining(file)
             if length is None or length <= SMALL_BYTES:
                 params = {"path": path, "mode": mode}
-                content = _parts(file, length, 0, progress)
+                content = _pieces_of(file, length, progress)
                 written = self._json("PUT", "files/content", params=params, content=content)
                 return int(written["bytes"])
-            octal = None if mode is None else f"{mode:o}"
-            headers = {"upload-length": str(length), "upload-metadata": metadata({"path": path, "mode": octal})}
-            with self._connection.native("POST", self._place("uploads"), headers=_TUS | headers) as begun:
-                upload_id = begun.headers["location"].rpartition("/")[2]
-            self._send_parts(file, length, self._place(f"uploads/{upload_id}"), progress)
-            return length
+            summed, mark = SummedFile(file, length), fingerprint(source, mode)
+            if mark is not None and (upload_id := self._unfinished(path, length, mark)) is not None:
+                try:
+                    return self._send(summed, upload_id, progress, goes_on=True)
+                except (Conflict, NotFound):  # another process is about it, or it is over
+                    pass
+            upload_id = self._begin_upload(path, length, mode, mark)
+            return self._send(summed, upload_id, progress, goes_on=False)
 
-    def _send_parts(self, file: IO[bytes], length: int, place: str, progress: Progress | None) -> None:
-        start, at = file.tell(), 0
+    def _unfinished(self, path: str, length: int, mark: str) -> str | None:
+        """An upload of the same state of the same file that was ended before its time."""
+        reply = self._json("GET", "uploads", params={"path": path})
+        for upload in reply["uploads"]:
+            if upload["fingerprint"] == mark and upload["length"] == length:
+                return str(upload["id"])
+        return None
+
+    def _begin_upload(self, path: str, length: int, mode: int | None, mark: str | None) -> str:
+        octal = None if mode is None else f"{mode:o}"
+        values = {"path": path, "mode": octal, "fingerprint": mark}
+        headers = {"upload-length": str(length), "upload-metadata": metadata(values)}
+        with self._connection.native("POST", self._place("uploads"), headers=_TUS | headers) as begun:
+            return str(begun.headers["location"].rpartition("/")[2])
+
+    def _send(self, file: SummedFile, upload_id: str, progress: Progress | None, *, goes_on: bool) -> int:
+        """Send what is not there yet; the last piece with the checksum of the whole."""
+        at, asks = 0, goes_on
         lost: TransportError | Conflict | None = None
-        pauses = pauses_s(_RESUMES)
+        place, pauses = self._place(f"uploads/{upload_id}"), pauses_s(_RESUMES)
         while True:
             try:
-                if lost is not None:
+                if asks:
                     with self._connection.native("HEAD", place, headers=_TUS) as told:
                         at = int(told.headers["upload-offset"])
-                file.seek(start + at)
-                headers = {**_TUS, "upload-offset": str(at), "content-type": "application/offset+octet-stream"}
-                parts = _parts(file, length, at, progress)
-                with self._connection.native("PATCH", place, headers=headers, content=parts):
-                    return
+                while at < file.length:
+                    at = self._send_part(file, place, at, progress)
+                return file.length
             except NotFound:
                 if lost is not None:  # it was refused for good; what was said then tells why
                     raise lost from None
@@ -197,8 +222,23 @@ class ProjectFiles:
             except (TransportError, Conflict) as error:  # a hub may not know yet that the connection is gone
                 if not pauses:
                     raise
-                lost = error
+                lost, asks = error, True
             time.sleep(pauses.pop(0))
+
+    def _send_part(self, file: SummedFile, place: str, at: int, progress: Progress | None) -> int:
+        last = max(0, file.length - PIECE_BYTES)
+        stop = last if at < last else file.length
+        headers = {**_TUS, "upload-offset": str(at), "content-type": "application/offset+octet-stream"}
+        if stop == file.length:
+            headers["repr-digest"] = file.digest()
+        parts = _parts(file, at, stop, progress)
+        with self._connection.native("PATCH", place, headers=headers, content=parts, wait_s=_UNPACKING_S) as answer:
+            reached = int(answer.headers["upload-offset"])
+        if reached != stop:
+            raise ProtocolError(
+                f"only {reached} of {file.length} bytes could be read: the file was cut short meanwhile"
+            )
+        return reached
 
     def download(
         self,
@@ -210,10 +250,14 @@ class ProjectFiles:
     ) -> int:
         """Read a file of any size. Goes on where it was when the connection is lost.
 
+        A target that is a path has a part beside it until all is there, named ``.NAME.part-...``. What a download that
+        was ended has left of it is used by the next one, if the file in the project is as it was; then its checksum is
+        compared in any case.
+
         Args:
             path: Where in the project.
             target: A path on this machine, which gets its content when all of it is there; or an open binary file.
-            verify: Have the hub compute the checksum first, and compare.
+            verify: Have the hub compute the checksum first, and compare; for files of up to 4 GiB.
             progress: Called after each piece.
 
         Returns:
@@ -224,34 +268,50 @@ class ProjectFiles:
             ProtocolError: The file changed meanwhile, or its checksum is another.
             TransportError: The connection was lost again and again.
         """
-        with writing(target) as file:
-            at, etag, digest, hasher = 0, "", "", hashlib.sha256()
-            pauses = pauses_s(_RESUMES)
-            place = self._place("files/content")
-            while True:
-                headers = {"range": f"bytes={at}-", "if-range": etag} if at else {}
-                if verify and not at:
-                    headers["want-repr-digest"] = "sha-256=1"
-                try:
-                    with self._connection.native("GET", place, params={"path": path}, headers=headers) as answer:
-                        if at and (answer.status_code != 206 or answer.headers["etag"] != etag):
-                            raise ProtocolError(f"'{path}' changed while it was downloaded; download it again")
-                        etag, digest = answer.headers["etag"], answer.headers.get("repr-digest", digest)
-                        length = at + int(answer.headers["content-length"])
-                        for piece in answer.iter_bytes():
-                            file.write(piece)
-                            hasher.update(piece)
-                            at += len(piece)
-                            if progress is not None:
-                                progress(at, length)
-                    break
-                except TransportError:
-                    if not pauses:
-                        raise
-                time.sleep(pauses.pop(0))
-            if verify and digest != _digest(hasher.digest()):
-                raise ProtocolError(f"'{path}' has another checksum than the hub told; download it again")
-            return at
+        if not isinstance(target, str | os.PathLike):
+            return self._receive(path, Passing(target), verify, progress)
+        source = f"{self._connection.target.host}\n{self._project._own_id()}\n{path}"
+        with Part(target, source) as part:
+            if part.is_waiting():
+                self._take_up(path, part)
+            return self._receive(path, part, verify, progress)
+
+    def _take_up(self, path: str, part: Part) -> None:
+        """Find out whether what is there of a download that was ended is of the file as it is now."""
+        with self._connection.native("HEAD", self._place("files/content"), params={"path": path}) as told:
+            part.take_up(told.headers["etag"])
+            if part.at >= int(told.headers["content-length"]):  # all of it, or more: there is no rest to ask for
+                part.begin_anew()
+
+    def _receive(self, path: str, into: Receiver, verify: bool, progress: Progress | None) -> int:
+        digest: str | None = None
+        asks, pauses = verify or into.at > 0, pauses_s(_RESUMES)
+        place = self._place("files/content")
+        while True:
+            headers = {"range": f"bytes={into.at}-", "if-range": into.etag} if into.at else {}
+            if asks:
+                headers["want-repr-digest"] = "sha-256=1"
+            try:
+                with self._connection.native("GET", place, params={"path": path}, headers=headers) as answer:
+                    if into.at and (answer.status_code != 206 or answer.headers["etag"] != into.etag):
+                        raise ProtocolError(f"'{path}' changed while it was downloaded; download it again")
+                    into.begin(answer.headers["etag"])
+                    digest, asks = answer.headers.get("repr-digest", digest), False
+                    length = into.at + int(answer.headers["content-length"])
+                    for piece in answer.iter_bytes():
+                        into.write(piece)
+                        if progress is not None:
+                            progress(into.at, length)
+                break
+            except TransportError:
+                if not pauses:
+                    raise
+            time.sleep(pauses.pop(0))
+        if verify and digest is None:
+            raise ProtocolError(f"'{path}' is so large that the hub tells no checksum of it; download without verify")
+        if digest is not None and digest != into.digest():
+            raise ProtocolError(f"'{path}' has another checksum than the hub told; download it again")
+        return into.at
 
     def upload_dir(self, source: str | os.PathLike[str], path: str, *, progress: Progress | None = None) -> Transferred:
         """Upload a directory with all that is in it, by one archive, whole or not at all.
@@ -325,7 +385,7 @@ class ProjectFiles:
             NotFound: It is not there.
             Conflict: Something has that path.
         """
-        self._json("POST", "files/move", json={"src": src, "dest": dest})
+        self._json("POST", "files/move", json=in_body(src=src, dest=dest))
 
     def rename(self, src: str, dest: str) -> None:
         """The same as `move`."""
@@ -333,7 +393,7 @@ class ProjectFiles:
 
     def copy(self, src: str, dest: str) -> None:
         """Copy a file, or what is in a directory, within the project."""
-        self._json("POST", "files/copy", json={"src": src, "dest": dest})
+        self._json("POST", "files/copy", json=in_body(src=src, dest=dest))
 
     def mkdir(self, path: str) -> None:
         """Make a directory, and those above it; one that is there is fine.
@@ -341,7 +401,7 @@ class ProjectFiles:
         Raises:
             Conflict: Something else is there.
         """
-        self._json("POST", "files/directories", json={"path": path})
+        self._json("POST", "files/directories", json=in_body(path=path))
 
     def _place(self, path: str) -> str:
         return f"projects/{self._project._own_id()}/{path}"
@@ -352,12 +412,21 @@ class ProjectFiles:
             return response.json()
 
 
-def _parts(file: IO[bytes], length: int | None, at: int, progress: Progress | None) -> Iterator[bytes]:
+def _pieces_of(file: IO[bytes], length: int | None, progress: Progress | None) -> Iterator[bytes]:
+    at = 0
     while piece := file.read(PIECE_BYTES):
         yield piece
         at += len(piece)
         if progress is not None:
             progress(at, length)
+
+
+def _parts(file: SummedFile, at: int, stop: int, progress: Progress | None) -> Iterator[bytes]:
+    for piece in file.pieces(at, stop):
+        yield piece
+        at += len(piece)
+        if progress is not None:
+            progress(at, file.length)
 
 
 def _pieces(packing: DirectoryPacking, progress: Progress | None) -> Iterator[bytes]:
@@ -368,8 +437,4 @@ def _pieces(packing: DirectoryPacking, progress: Progress | None) -> Iterator[by
 
 
 def _digest_of(content: bytes) -> dict[str, str]:
-    return {"repr-digest": _digest(hashlib.sha256(content).digest())}
-
-
-def _digest(sha256: bytes) -> str:
-    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
+    return {"repr-digest": to_digest(hashlib.sha256(content).digest())}
