@@ -138,7 +138,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         licenses = Licenses(store, clock)
         messages, sessions = Messages(store, clock), Sessions(store, clock, keys, passwords)
         sign_in = SignIn(store, clock, keys, sessions, passwords)
-        site = Site(name=settings.site_name, url=settings.site_url, help_email=settings.help_email, version=__version__)
+        site = Site(
+            name=settings.site_name, url=settings.public_url, help_email=settings.help_email, version=__version__
+        )
         workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
         services = Services(

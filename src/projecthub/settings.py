@@ -58,9 +58,9 @@ class Settings(BaseSettings):
         int, Field(ge=0, description="Seconds without use after which a project is stopped; 0: never.")
     ] = 1800
     site_name: Annotated[str, Field(description="What people call the hub.")] = "projecthub"
-    site_url: Annotated[
+    public_url: Annotated[
         str | None,
-        Field(description="Where people reach the hub, such as https://hub.example.org; default: where it listens."),
+        Field(description="Where people reach the hub, such as https://hub.example.org; for links to it."),
     ] = None
     help_email: Annotated[str | None, Field(description="Whom people may ask for help.")] = None
     metrics: Annotated[
@@ -83,12 +83,12 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is no address and port; give one such as 127.0.0.1:8000 or [::1]:8000")
         return value
 
-    @field_validator("site_url")
+    @field_validator("public_url")
     @classmethod
-    def _is_web_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https?://[^\s?#]+", value):
-            raise ValueError(f"{value!r} is no web address; give one such as https://hub.example.org")
-        return value
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+            raise ValueError(f"{value!r} is no address of a hub; give one such as https://hub.example.org")
+        return None if value is None else value.rstrip("/")
 
     @field_validator("admin_key")
     @classmethod

@@ -103,10 +103,10 @@ def serve(
         str | None,
         typer.Option(envvar="PROJECTHUB_SITE_NAME", help="What people call the hub.", show_default="projecthub"),
     ] = None,
-    site_url: Annotated[
+    public_url: Annotated[
         str | None,
         typer.Option(
-            envvar="PROJECTHUB_SITE_URL",
+            envvar="PROJECTHUB_PUBLIC_URL",
             help="Where people reach the hub, such as https://hub.example.org: links to it begin so.",
             show_default="where it listens",
         ),
@@ -155,7 +155,7 @@ def serve(
         "disk_mb": disk_mb,
         "idle_timeout_s": idle_timeout_s,
         "site_name": site_name,
-        "site_url": site_url,
+        "public_url": public_url,
         "help_email": help_email,
         "metrics": metrics,
         "log_level": log_level,

@@ -37,7 +37,7 @@ class Site:
     @property
     def url(self) -> str:
         """The hub's address, without a slash at its end: what links to it begin with."""
-        return (self._given_url or self._address).rstrip("/")
+        return self._given_url or self._address
 
     def customize(self, fields: Sequence[str] | None) -> dict[str, Any]:
         """The public settings; those of ``fields`` that there are, or all."""

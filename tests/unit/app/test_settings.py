@@ -54,6 +54,13 @@ def test_flags_win_over_the_environment_and_that_over_the_file(config: Path, mon
     assert Settings().port == 1111
 
 
+@pytest.mark.parametrize("url", ["hub.example.org", "https://", "https://hub.example.org?x", "ftp://x", "https://a b"])
+def test_what_is_no_address_of_a_hub(url: str) -> None:
+    with pytest.raises(ValidationError, match="no address of a hub"):
+        Settings(public_url=url)
+    assert Settings(public_url="https://hub.example.org/hub/").public_url == "https://hub.example.org/hub"
+
+
 def test_a_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PROJECTHUB_CONFIG", str(tmp_path / "none.toml"))
     with pytest.raises(FileNotFoundError, match=r"none\.toml is not there"):
