@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from projecthub import __version__
 from projecthub.api import Services, make_app
 from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.local.probe import best_isolation
@@ -40,6 +41,8 @@ from projecthub.hub.keys import Keys, digest
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.mail import Mail
+from projecthub.hub.messages import Messages
+from projecthub.hub.organizations import Organizations
 from projecthub.hub.passwords import Passwords
 from projecthub.hub.project_quotas import ProjectQuotas
 from projecthub.hub.projects import Projects
@@ -49,6 +52,8 @@ from projecthub.hub.readiness import Readiness
 from projecthub.hub.rosters import Rosters
 from projecthub.hub.sessions import Sessions
 from projecthub.hub.shares import Shares
+from projecthub.hub.sign_in import SignIn
+from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.tables import Tools
 from projecthub.hub.trash import Trash
@@ -79,6 +84,7 @@ class RunningHub:
         network: What projects reach unless they are given more.
         admin_key: The first admin's key, if this data directory knows it.
         admin_key_is_new: Whether it was made just now.
+        site: What it tells of itself; whoever serves it says where.
         stop_projects: Whether closing the hub stops all projects; otherwise they run on and are found again.
     """
 
@@ -87,6 +93,7 @@ class RunningHub:
     network: Network
     admin_key: str | None
     admin_key_is_new: bool
+    site: Site
     stop_projects: bool = False
 
 
@@ -132,10 +139,15 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         passwords = Passwords()
         stack.callback(passwords.close)
         licenses = Licenses(store, clock)
+        messages, sessions = Messages(store, clock), Sessions(store, clock, keys, passwords)
+        sign_in = SignIn(store, clock, keys, sessions, passwords)
+        site = Site(
+            name=settings.site_name, url=settings.public_url, help_email=settings.help_email, version=__version__
+        )
         workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
         mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
-        invitations = Invitations(clock, keys, mail, lambda: site_url(settings))
+        invitations = Invitations(clock, keys, mail, lambda: site.url)
         services = Services(
             clock=clock,
             keys=keys,
@@ -143,7 +155,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             accounts=accounts,
             account_deletions=AccountDeletions(store, clock, keys, projects),
             rosters=Rosters(accounts, keys),
-            sessions=Sessions(store, clock, keys, passwords),
+            sessions=sessions,
             creation=creation,
             projects=projects,
             collaborators=Collaborators(clock, keys),
@@ -160,6 +172,10 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             jupyter_sessions=JupyterSessions(calls),
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
+            organizations=Organizations(store, clock, keys, accounts, creation, passwords, messages, sign_in, site),
+            messages=messages,
+            sign_in=sign_in,
+            site=site,
             figures=Figures(store, clock),
             readiness=Readiness(store, engine),
         )
@@ -167,12 +183,12 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         app, background = make_app(services, settings.metrics)
         help = "Wishes of projects that are under way or wait for their turn."
         services.figures.queue("wishes_waiting", help, lambda: lifecycle.waiting)
-        hub = RunningHub(app, isolation, Network.HOST, admin_key, is_new, stop_projects)
+        hub = RunningHub(app, isolation, Network.HOST, admin_key, is_new, site, stop_projects)
         await creation.open()
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep)
+        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep)
         housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
         housekeeping.open()
         stack.callback(jobs.close)
@@ -245,16 +261,6 @@ def smtp_server(settings: Settings) -> SmtpServer | None:
         user=settings.smtp_user,
         password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
     )
-
-
-def site_url(settings: Settings) -> str:
-    """Where people reach the hub: as the operator says, or else where it listens."""
-    if settings.public_url is not None:
-        return settings.public_url
-    try:
-        return (settings.data_dir / URL_FILE).read_text().strip()
-    except OSError:  # not served yet, or embedded
-        return f"http://{settings.bind}"
 
 
 def _network(quotas: Quotas, engine: LocalEngine) -> Network:

@@ -66,6 +66,7 @@ class EmbeddedHub:
             hub = await stack.enter_async_context(open_hub(settings, stop_projects=True))
             if hub.admin_key is None:
                 raise FileNotFoundError("the data directory holds a hub but no admin-key file; put the key there")
+            hub.site.listens_at(URL)
             self.app = hub.app
             self.admin_key = hub.admin_key
             self._stack = stack.pop_all()

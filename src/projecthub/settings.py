@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     ] = 1800
     public_url: Annotated[
         str | None,
-        Field(description="Where people reach the hub, such as https://hub.example.org; for links in mail."),
+        Field(description="Where people reach the hub, such as https://hub.example.org; for links to it."),
     ] = None
     smtp_host: Annotated[
         str | None, Field(description="The mail server that invitations are sent by; default: no mail is sent.")
@@ -80,6 +80,8 @@ class Settings(BaseSettings):
         str | None, Field(description="Where mail comes from, such as 'projecthub <hub@example.org>'.")
     ] = None
     mails_a_day: Annotated[int, Field(ge=0, description="Mails that one account may cause in 24 hours.")] = 100
+    site_name: Annotated[str, Field(description="What people call the hub.")] = "projecthub"
+    help_email: Annotated[str | None, Field(description="Whom people may ask for help.")] = None
     metrics: Annotated[
         Literal["loopback", "admins", "everybody"],
         Field(

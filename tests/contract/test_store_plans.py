@@ -21,6 +21,7 @@ from projecthub.store.records import Condition, Selection, State
 ID = "00000000-0000-4000-8000-000000000000"
 COLUMNS = ("project_id", "title", "last_edited_at", "state", "users", "last_active")
 LOG = Selection(columns=("id", "logged_at", "event"), limit=750)
+MESSAGES = Selection(columns=("id", "subject", "read"), order_by=(("id", True),), limit=500)
 RECENT = Selection(columns=COLUMNS, order_by=(("last_edited_at", True),), limit=300)
 
 HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
@@ -93,6 +94,25 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "mails.later": lambda tx: tx.mails.later(1, at=NOW, error="later"),
     "mails.done": lambda tx: tx.mails.done(1),
     "mails.prune": lambda tx: tx.mails.prune(NOW),
+    "accounts.by_name": lambda tx: tx.accounts.by_name("ada"),
+    "messages.list received": lambda tx: tx.messages.list(ID, "received", limit=100),
+    "messages.list new": lambda tx: tx.messages.list(ID, "new", limit=100),
+    "messages.list starred": lambda tx: tx.messages.list(ID, "starred", limit=100, offset=100, since=NOW),
+    "messages.select": lambda tx: tx.messages.select(MESSAGES, ID),
+    "messages.count_unread": lambda tx: tx.messages.count_unread(ID),
+    "messages.thread_of": lambda tx: tx.messages.thread_of(ID, 1),
+    "messages.mark": lambda tx: tx.messages.mark(ID, 1, {"read": True}),
+    "organizations.get": lambda tx: tx.organizations.get("acme"),
+    "organizations.of_account": lambda tx: tx.organizations.of_account(ID),
+    "organizations.admins": lambda tx: tx.organizations.admins(ID),
+    "organizations.members": lambda tx: tx.organizations.members(ID),
+    "organizations.remove": lambda tx: tx.organizations.remove(ID, ID),
+    "sign_in_tokens.find": lambda tx: tx.sign_in_tokens.find("f" * 64),
+    "sign_in_tokens.count_keys": lambda tx: tx.sign_in_tokens.count_keys("f" * 64, NOW),
+    "sign_in_tokens.end": lambda tx: tx.sign_in_tokens.end("f" * 64),
+    "sign_in_tokens.end_of": lambda tx: tx.sign_in_tokens.end_of(ID),
+    "sign_in_tokens.end_made_by": lambda tx: tx.sign_in_tokens.end_made_by(ID),
+    "sign_in_tokens.end_expired": lambda tx: tx.sign_in_tokens.end_expired(NOW),
     "idempotency.get": lambda tx: tx.idempotency.get(ID, "key"),
     "idempotency.prune": lambda tx: tx.idempotency.prune(NOW),
 }

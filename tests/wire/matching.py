@@ -27,8 +27,8 @@ PATTERNS: Mapping[str, str] = {
     "digits": r"\d+",
 }
 
-# Nothing of these may stand in an answer: they show how the server is made, or that it failed. What a project sees as its
-# own home may, and what lies outside of it by the wire's name for that.
+# Nothing of these may stand in an answer: they show how the server is made, or that it failed. What a project sees as
+# its own home may, and what lies outside of it by the wire's name for that.
 LEAKS = re.compile(
     r"Traceback|object at 0x|site-packages|(?<!/\.smc)/root/|/home/(?!user/)[a-z]+/|\.py\b|sqlalchemy|pydantic|"
     r"TypeError|KeyError|ValueError|undefined \(reading|NoneType|the hub made a mistake|"

@@ -116,6 +116,115 @@ def test_a_bad_key(hub_process: HubProcess) -> None:
         hub.system.ping()
 
 
+# -- messages and organizations --------------------------------------------------------------------
+
+
+def test_messages(ada: Person, grace: Person) -> None:
+    message_id = ada.hub.messages.send("Results", "*in*", [grace.account_id])
+    reply_id = grace.hub.messages.send("Thanks", "!", ["ada@example.org"], reply_id=message_id)
+    assert isinstance(message_id, int)
+    [received] = [message for message in grace.hub.messages.get() if message["id"] == message_id]
+    assert (received["from_id"], received["to_ids"]) == (ada.account_id, [grace.account_id])
+    assert (received["subject"], received["body"], received["thread_id"]) == ("Results", "*in*", None)
+    [answer] = ada.hub.messages.get(limit=1, offset=0, type="new")
+    assert (answer["id"], answer["thread_id"], answer["read"]) == (reply_id, message_id, False)
+    assert ada.hub.db.query({"messages": {"id": reply_id, "read": True, "starred": True}}) == {}
+    assert ada.hub.messages.get(type="new") == []
+    assert [message["id"] for message in ada.hub.messages.get(type="starred")] == [reply_id]
+    assert [message["id"] for message in ada.hub.messages.get(type="sent")] == [message_id]
+    assert ada.hub.messages.send("Nobody", "", ["nobody-has-this@example.org"]) is None
+    with pytest.raises(RuntimeError, match="Error: invalid account_id -- x"):
+        ada.hub.messages.send("Nobody", "", ["x"])
+    with pytest.raises(RuntimeError, match="Error: limit must be at most 500"):
+        ada.hub.messages.get(limit=501)
+
+
+def test_organizations(hub_process: HubProcess, ada: Person) -> None:
+    root, lise = Hub(api_key=hub_process.admin_key, host=hub_process.url).org, Person(hub_process, "lise")
+    name = "physics"
+    assert UUID.fullmatch(str(root.create(name)))
+    for taken in (name, "PHYSICS"):
+        with pytest.raises(RuntimeError, match=f"Error: name {taken} is already used by some account or organization"):
+            root.create(taken)
+    root.add_admin(name, "lise@example.org")
+    lise.hub.org.set(name, title="Physics", link="https://physics.example")
+    assert lise.hub.org.get(name) == {
+        "name": name,
+        "title": "Physics",
+        "description": None,
+        "link": "https://physics.example",
+        "email_address": None,
+        "admin_account_ids": [lise.account_id],
+    }
+    assert {"name": name, "title": "Physics", "admin_account_ids": [lise.account_id]} in root.get_all()
+    otto = lise.hub.org.create_user(name, "otto@example.org", firstName="Otto", lastName="H")
+    root.add_user(name, ada.account_id)
+    assert {user["account_id"] for user in lise.hub.org.get_users(name)} == {lise.account_id, ada.account_id, otto}
+    lise.hub.org.message(name, "Seminar", "Today.")
+    assert [message["subject"] for message in ada.hub.messages.get(type="new")] == ["Seminar"]
+    assert lise.hub.org.remove_user(name, "ada@example.org") is None
+    with pytest.raises(RuntimeError, match="Error: admin cannot be removed from org"):
+        lise.hub.org.remove_user(name, lise.account_id)
+    root.remove_admin(name, lise.account_id)
+    for refused in (lise.hub.org, ada.hub.org):
+        with pytest.raises(RuntimeError, match="Error: user must be an admin of the organization or site-admin"):
+            refused.get_users(name)
+        with pytest.raises(RuntimeError, match="Error: must be a site admin"):
+            refused.get_all()
+        with pytest.raises(RuntimeError, match="Error: only admins may create organizations"):
+            refused.create("chemistry")
+
+
+def test_a_token_signs_in(hub_process: HubProcess) -> None:
+    root = Hub(api_key=hub_process.admin_key, host=hub_process.url).org
+    root.create("chemistry")
+    account_id = root.create_user("chemistry", "marie@example.org")
+    made = root.create_token("marie@example.org")
+    assert made["url"] == f"{hub_process.url}/auth/impersonate?auth_token={made['token']}"
+    with pytest.raises(RuntimeError, match=re.escape(NOT_AN_ACCOUNT)):
+        Hub(api_key=made["token"], host=hub_process.url).system.test()
+    assert httpx.head(made["url"]).status_code == 200
+    for answer in (httpx.get(made["url"]), httpx.post(made["url"])):
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-store"
+        signed_in = answer.json()
+        assert signed_in["account_id"] == account_id
+        marie = Hub(api_key=signed_in["api_key"], host=hub_process.url)
+        assert marie.system.test()["account_id"] == account_id
+        assert [row["title"] for row in marie.projects.get(fields=["title"])] == ["My First Project"]
+    root.expire_token(made["token"])
+    path = f"{hub_process.url}/auth/impersonate"
+    for url in (made["url"], path, f"{path}?auth_token=%00"):
+        refused = httpx.get(url)
+        assert refused.status_code == 401
+        assert refused.json()["code"] == "not_signed_in"
+    with pytest.raises(RuntimeError, match=re.escape(NOT_AN_ACCOUNT)):
+        marie.system.test()
+
+
+def test_a_link_sets_a_password(hub_process: HubProcess, grace: Person) -> None:
+    root = Hub(api_key=hub_process.admin_key, host=hub_process.url)
+    link = hub_process.url + root.call("system.adminResetPasswordLink", [{"user_account_id": grace.account_id}])
+    assert httpx.get(link).status_code == 405
+    assert httpx.post(link, json={}).status_code == 400
+    assert httpx.post(link, content=b"{", headers={"content-type": "application/json"}).status_code == 400
+    answer = httpx.post(link, json={"password": "correct horse"})
+    assert (answer.status_code, answer.json()["account_id"]) == (200, grace.account_id)
+    assert httpx.post(link, json={"password": "battery staple"}).status_code == 401
+    token = grace.hub.call(
+        "system.generateUserAuthToken", [{"user_account_id": grace.account_id, "password": "correct horse"}]
+    )
+    assert httpx.get(f"{hub_process.url}/auth/impersonate", params={"auth_token": token}).status_code == 200
+    with pytest.raises(RuntimeError, match="Error: incorrect password"):
+        grace.hub.call("system.generateUserAuthToken", [{"user_account_id": grace.account_id, "password": "x"}])
+
+
+def test_customize(ada: Person) -> None:
+    assert ada.hub.call("system.getCustomize", [["siteName", "x"]]) == {"siteName": "projecthub"}
+    assert ada.hub.call("system.getCustomize", [])["siteURL"] == ada.host
+    assert ada.hub.call("system.revokeUserAuthToken", ["unknown"]) is None
+
+
 # -- projects --------------------------------------------------------------------------------------
 
 

@@ -9,15 +9,18 @@ from typing import Any
 
 import cocalc_api
 import cocalc_api.hub
+import cocalc_api.org
 import cocalc_api.project
 import pytest
 
 from projecthub.api.handlers import HANDLERS
 from projecthub.api.project_handlers import PROJECT_HANDLERS
 from projecthub.client._async import database as async_database
+from projecthub.client._async import messages as async_messages
+from projecthub.client._async import organizations as async_organizations
 from projecthub.client._async import projects as async_projects
 from projecthub.client._async import system as async_system
-from projecthub.client._sync import database, projects, system
+from projecthub.client._sync import database, messages, organizations, projects, system
 from projecthub.wire.errors import CODE_HEADER
 from projecthub.wire.methods import METHODS, Endpoint, Form
 from tests.hubs import HubProcess
@@ -149,6 +152,10 @@ def test_operations_are_methods_of_the_wire(operation: str) -> None:
         (async_system.AsyncHubSystem, cocalc_api.hub.System),
         (database.Database, cocalc_api.hub.Database),
         (async_database.AsyncDatabase, cocalc_api.hub.Database),
+        (messages.Messages, cocalc_api.hub.Messages),
+        (async_messages.AsyncMessages, cocalc_api.hub.Messages),
+        (organizations.Organizations, cocalc_api.org.Organizations),
+        (async_organizations.AsyncOrganizations, cocalc_api.org.Organizations),
     ],
 )
 def test_clients_have_the_other_methods_too(ours: Any, theirs: Any) -> None:

@@ -14,6 +14,7 @@ from projecthub.api.health import FiguresFor, health_routes
 from projecthub.api.invitations import invitation_routes
 from projecthub.api.native import PREFIX, archives, files, jobs, jupyter, make_native_app, trash, uploads
 from projecthub.api.request_ids import RequestIds
+from projecthub.api.sign_in import sign_in_routes
 from projecthub.wire.methods import Endpoint
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
             *(Route(f"{endpoint}/", _without_slash, methods=_ANY_METHOD) for endpoint in Endpoint),
             *invitation_routes(),
             *health_routes(services.readiness, services.figures, services.keys, figures_for),
+            *sign_in_routes(services.sign_in),
         ],
         exception_handlers={404: _not_found},
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from projecthub.api import organization_handlers as organizations
 from projecthub.api.account_handlers import ACCOUNT_HANDLERS
 from projecthub.errors import InvalidArgument
 from projecthub.wire import shapes
@@ -17,6 +18,7 @@ from projecthub.wire.units import to_ms
 if TYPE_CHECKING:
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
+    from projecthub.wire import messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,18 @@ async def _manage_api_keys(call: Call, request: shapes.ManageApiKeys) -> list[sh
     raise InvalidArgument(
         f"action '{request.action[:100]}' of system.manageApiKeys is unknown; give get, create, edit or delete"
     )
+
+
+async def _get_customize(call: Call, request: shapes.Customize) -> dict[str, Any]:
+    return call.services.site.customize(request.fields)
+
+
+async def _send_message(call: Call, request: messages.SendMessage) -> int | None:
+    return await call.services.messages.send(call.caller, request)
+
+
+async def _get_messages(call: Call, request: messages.GetMessages) -> list[messages.Message]:
+    return await call.services.messages.page(call.caller, request)
 
 
 async def _user_query(call: Call, request: shapes.UserQuery) -> dict[str, Any] | list[Any]:
@@ -194,6 +208,10 @@ HANDLERS: Final[dict[str, Handler]] = {
     "system.getNames": _get_names,
     "system.userSearch": _user_search,
     "system.manageApiKeys": _manage_api_keys,
+    "system.getCustomize": _get_customize,
+    "system.generateUserAuthToken": organizations.generate_user_auth_token,
+    "system.adminResetPasswordLink": organizations.admin_reset_password_link,
+    "system.revokeUserAuthToken": organizations.revoke_user_auth_token,
     "db.userQuery": _user_query,
     "projects.createProject": _create_project,
     "projects.copyPathBetweenProjects": _copy,
@@ -223,5 +241,20 @@ HANDLERS: Final[dict[str, Handler]] = {
     **ACCOUNT_HANDLERS,
     "jupyter.kernels": _jupyter_kernels,
     "jupyter.execute": _jupyter_execute,
+    "messages.send": _send_message,
+    "messages.get": _get_messages,
+    "org.getAll": organizations.get_all,
+    "org.create": organizations.create,
+    "org.get": organizations.get,
+    "org.set": organizations.set,
+    "org.addAdmin": organizations.add_admin,
+    "org.addUser": organizations.add_user,
+    "org.createUser": organizations.create_user,
+    "org.getUsers": organizations.get_users,
+    "org.removeUser": organizations.remove_user,
+    "org.removeAdmin": organizations.remove_admin,
+    "org.createToken": organizations.create_token,
+    "org.expireToken": organizations.expire_token,
+    "org.message": organizations.message,
 }
 """Every method of the hub endpoint."""

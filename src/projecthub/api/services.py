@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from projecthub.hub.jupyter_sessions import JupyterSessions
     from projecthub.hub.keys import Keys
     from projecthub.hub.licenses import Licenses
+    from projecthub.hub.messages import Messages
+    from projecthub.hub.organizations import Organizations
     from projecthub.hub.project_quotas import ProjectQuotas
     from projecthub.hub.projects import Projects
     from projecthub.hub.queries import Queries
     from projecthub.hub.readiness import Readiness
     from projecthub.hub.rosters import Rosters
     from projecthub.hub.sessions import Sessions
+    from projecthub.hub.sign_in import SignIn
+    from projecthub.hub.site import Site
     from projecthub.hub.trash import Trash
     from projecthub.hub.uploads import Uploads
 
@@ -60,5 +64,9 @@ class Services:
     uploads: Uploads
     jupyter: Jupyter
     jupyter_sessions: JupyterSessions
+    organizations: Organizations
+    messages: Messages
+    sign_in: SignIn
+    site: Site
     figures: Figures
     readiness: Readiness

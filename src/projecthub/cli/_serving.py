@@ -142,6 +142,7 @@ def _handle_signals(server: uvicorn.Server, hub: RunningHub) -> None:
 def _announce(settings: Settings, hub: RunningHub, listener: socket.socket) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
+    hub.site.listens_at(url)
     key_file = settings.data_dir / ADMIN_KEY_FILE
     # Where clients on this machine find the hub, whatever its port; the key lies beside it.
     (settings.data_dir / URL_FILE).write_text(url.replace("//0.0.0.0:", "//127.0.0.1:").replace("[::]", "[::1]") + "\n")

@@ -33,6 +33,8 @@ from projecthub.cli.jupyter import jupyter
 from projecthub.cli.keys import keys
 from projecthub.cli.licenses import licenses
 from projecthub.cli.lifecycle import delete, restart, start, stop, touch, undelete
+from projecthub.cli.messages import messages
+from projecthub.cli.organizations import organizations
 from projecthub.cli.project_quotas import add_license, remove_license, set_quotas
 from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
@@ -144,6 +146,8 @@ app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
+app.add_typer(organizations, name="org")
+app.add_typer(messages, name="messages")
 app.add_typer(jobs, name="jobs")
 app.add_typer(jupyter, name="jupyter")
 app.command()(exec)

@@ -99,6 +99,21 @@ def serve(
             show_default="1800",
         ),
     ] = None,
+    site_name: Annotated[
+        str | None,
+        typer.Option(envvar="PROJECTHUB_SITE_NAME", help="What people call the hub.", show_default="projecthub"),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROJECTHUB_PUBLIC_URL",
+            help="Where people reach the hub, such as https://hub.example.org: links to it begin so.",
+            show_default="where it listens",
+        ),
+    ] = None,
+    help_email: Annotated[
+        str | None, typer.Option(envvar="PROJECTHUB_HELP_EMAIL", help="Whom people may ask for help.")
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +154,9 @@ def serve(
         "processes": processes,
         "disk_mb": disk_mb,
         "idle_timeout_s": idle_timeout_s,
+        "site_name": site_name,
+        "public_url": public_url,
+        "help_email": help_email,
         "metrics": metrics,
         "log_level": log_level,
         "log_format": log_format,

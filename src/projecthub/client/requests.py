@@ -24,6 +24,17 @@ REPEATABLE: Final = frozenset(
         (Endpoint.HUB, "system.test"),
         (Endpoint.HUB, "system.getNames"),
         (Endpoint.HUB, "system.userSearch"),
+        (Endpoint.HUB, "system.getCustomize"),
+        (Endpoint.HUB, "system.revokeUserAuthToken"),
+        (Endpoint.HUB, "messages.get"),
+        (Endpoint.HUB, "org.getAll"),
+        (Endpoint.HUB, "org.get"),
+        (Endpoint.HUB, "org.set"),
+        (Endpoint.HUB, "org.addAdmin"),
+        (Endpoint.HUB, "org.addUser"),
+        (Endpoint.HUB, "org.getUsers"),
+        (Endpoint.HUB, "org.removeAdmin"),
+        (Endpoint.HUB, "org.expireToken"),
         (Endpoint.HUB, "projects.createProject"),  # carries an idempotency key
         (Endpoint.HUB, "projects.addCollaborator"),
         (Endpoint.HUB, "projects.removeCollaborator"),
@@ -103,7 +114,7 @@ def of_method(
         InvalidArgument: An argument is not JSON, or the bound is not a positive number.
     """
     given = {f.name: value for f in dataclasses.fields(arguments) if (value := getattr(arguments, f.name)) is not None}
-    first = next(iter(given.values())) if method.form is Form.LIST else given
+    first = next(iter(given.values()), None) if method.form is Form.LIST else given
     request = raw(
         method.endpoint,
         method.name,

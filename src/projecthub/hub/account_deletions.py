@@ -119,6 +119,9 @@ class AccountDeletions:
         }
         for project_id in await tx.departures.leave_all(account.account_id):
             await tx.log.append(project_id, caller.account_id, event, at=now)
+        await tx.organizations.leave(account.account_id)
+        await tx.sign_in_tokens.end_of(account.account_id)
+        await tx.sign_in_tokens.end_made_by(account.account_id)
         await tx.keys.delete_all_of(account.account_id)
         gone = {"deleted_at": now, "name": None, "password_hash": None, "is_admin": False}
         await tx.accounts.update(account.account_id, gone)

@@ -112,6 +112,10 @@ class Accounts:
             changed = {name: value for name, value in changes.items() if getattr(account, name) != value}
             if changed.get("is_admin") is False or changed.get("banned"):
                 await keeps_an_admin(tx, {account.account_id})
+            if {"is_admin", "banned"} & changed.keys():
+                # A token says who may be whom, and these change that.
+                await tx.sign_in_tokens.end_of(account.account_id)
+                await tx.sign_in_tokens.end_made_by(account.account_id)
             if changed:
                 await tx.accounts.update(account.account_id, changed)
         return _shape(replace(account, **changed))

@@ -172,6 +172,23 @@ class Sessions:
         for key, rate in taken:
             self._buckets.give_back(key, rate)
 
+    async def is_password(self, account_id: AccountId, password: str, address: str | None) -> bool:
+        """Whether this is the password of an account that is enabled. Attempts are bound as those to sign in are.
+
+        Raises:
+            RateLimited: There were too many wrong ones.
+        """
+        taken = self._take(account_id, network_of(address))
+        async with self._store.read() as tx:
+            account = await tx.accounts.get(account_id)
+            is_here = account is not None and not account.banned and account.deleted_at is None
+            stored = await tx.accounts.password_hash(account_id) if is_here else None
+        if not await self._passwords.matches(password, stored) or stored is None:
+            return False
+        for key, rate in taken:
+            self._buckets.give_back(key, rate)
+        return True
+
     def _take(self, account: str, network: str | None) -> Sequence[tuple[object, Rate]]:
         """Count an attempt before it is made, so that many at once count too; a right one is taken back.
 

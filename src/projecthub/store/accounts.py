@@ -47,7 +47,7 @@ _HERE: Final = accounts.c.deleted_at.is_(None)
 _INSERT: Final = upserting(accounts).on_conflict_do_nothing().returning(accounts.c.account_id)
 _GET: Final = select(*_RECORD).where(accounts.c.account_id == bindparam("of_account"))
 _BY_EMAIL: Final = select(*_RECORD).where(_lower_email == bindparam("email"), _HERE)
-_NAME_TAKEN: Final = select(accounts.c.account_id).where(_lower_name == bindparam("name_"))
+_BY_NAME: Final = select(*_RECORD).where(_lower_name == bindparam("name_"))
 _GET_MANY: Final = select(*_RECORD).where(accounts.c.account_id.in_(bindparam("ids", expanding=True)))
 _EXISTING: Final = select(accounts.c.account_id).where(
     accounts.c.account_id.in_(bindparam("ids", expanding=True)), _HERE
@@ -89,8 +89,7 @@ class Accounts:
             raise Conflict(
                 f"There is an account with the e-mail address '{account.email_address}' already; choose another"
             )
-        name = {"name_": ascii_lower(account.name or "")}
-        if account.name is not None and (await self._connection.execute(_NAME_TAKEN, name)).first() is not None:
+        if account.name is not None and await self.by_name(account.name) is not None:
             raise Conflict(f"There is an account with the name '{account.name}' already; choose another")
         raise Conflict(f"There is an account with id '{account.account_id}' already; choose another id")
 
@@ -102,6 +101,10 @@ class Accounts:
     async def by_email(self, email: str) -> Account | None:
         """The account with an e-mail address, unless it is deleted."""
         return _account((await self._connection.execute(_BY_EMAIL, {"email": ascii_lower(email)})).first())
+
+    async def by_name(self, name: str) -> Account | None:
+        """The account with a name, deleted ones included."""
+        return _account((await self._connection.execute(_BY_NAME, {"name_": ascii_lower(name)})).first())
 
     async def by_emails(self, emails: Sequence[str]) -> dict[str, Account]:
         """The accounts with these e-mail addresses, by address in lower case; those without one are left out."""

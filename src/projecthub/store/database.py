@@ -28,9 +28,12 @@ from projecthub.store.keys import Keys
 from projecthub.store.licenses import Licenses
 from projecthub.store.log import Log
 from projecthub.store.mails import Mails
+from projecthub.store.messages import Messages
 from projecthub.store.open_jobs import OpenJobs
+from projecthub.store.organizations import Organizations
 from projecthub.store.projects import Projects
 from projecthub.store.shares import Shares
+from projecthub.store.sign_in_tokens import SignInTokens
 
 _TURN_S: Final = 10.0
 """How long a write waits for those before it. Each takes a millisecond, unless another program holds the store."""
@@ -58,9 +61,12 @@ class Transaction:
         "licenses",
         "log",
         "mails",
+        "messages",
         "open_jobs",
+        "organizations",
         "projects",
         "shares",
+        "sign_in_tokens",
     )
 
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
@@ -74,9 +80,12 @@ class Transaction:
         self.licenses = Licenses(connection)
         self.log = Log(connection)
         self.mails = Mails(connection)
+        self.messages = Messages(connection)
         self.open_jobs = OpenJobs(connection)
+        self.organizations = Organizations(connection)
         self.projects = Projects(connection)
         self.shares = Shares(connection)
+        self.sign_in_tokens = SignInTokens(connection)
 
 
 class Store:

@@ -229,6 +229,62 @@ class Mail:
     attempts: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInToken:
+    """A token that signs an account in; the token itself is never stored.
+
+    Attributes:
+        hash: SHA-256 of the token in hex.
+        account_id: Whom it signs in.
+        created_by: Who made it.
+        purpose: What it is good for.
+        created_at: When it was made.
+        expires_at: Until when it is good, exclusive.
+        good: Whether the account and its maker are neither deleted nor banned, and the maker is a site admin if the
+            account is one now.
+    """
+
+    hash: str
+    account_id: AccountId
+    created_by: AccountId
+    purpose: str
+    created_at: datetime
+    expires_at: datetime
+    good: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """An institution, or a part of one, whose admins look after its members' accounts.
+
+    Attributes:
+        organization_id: A lower-case uuid.
+        name: Unique among organizations and accounts regardless of case; never changes.
+        title: For people.
+        description: For people.
+        link: Its web site.
+        email_address: Where it is reached; of no account.
+        created_at: When it was made.
+    """
+
+    organization_id: str
+    name: str
+    title: str | None
+    description: str | None
+    link: str | None
+    email_address: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affiliation:
+    """To which organization an account belongs, and as what."""
+
+    organization_id: str
+    name: str
+    is_admin: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One comparison of a column with a value; ``op`` is one of the wire contract 3.3's operators."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -63,7 +64,24 @@ _KINDS: Final[tuple[tuple[type[TypeEngine[Any]], type, str], ...]] = (
 )
 
 
-def column_of(table: Table, name: str) -> Column[Any]:
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns of several tables, to be asked for like those of one.
+
+    Attributes:
+        name: For refusals.
+        columns: By names that no other of them has.
+        key: Names of those that break ties.
+        source: The tables, joined.
+    """
+
+    name: str
+    columns: Mapping[str, Column[Any]]
+    key: tuple[str, ...]
+    source: FromClause
+
+
+def column_of(table: Table | Columns, name: str) -> Column[Any]:
     """A column by its name.
 
     Raises:
@@ -92,7 +110,7 @@ def checked_changes(table: Table, changes: Mapping[str, Any], *, fixed: Sequence
     return dict(changes)
 
 
-def clauses_of(table: Table, conditions: Sequence[Condition]) -> list[ColumnElement[bool]]:
+def clauses_of(table: Table | Columns, conditions: Sequence[Condition]) -> list[ColumnElement[bool]]:
     """SQL of conditions that must all hold. As in SQL, a null fulfils ``IS`` and ``IS NOT`` only.
 
     Raises:
@@ -103,7 +121,7 @@ def clauses_of(table: Table, conditions: Sequence[Condition]) -> list[ColumnElem
     return [_clause(column_of(table, condition.column), condition.op, condition.value) for condition in conditions]
 
 
-def order_of(table: Table, order_by: Sequence[tuple[str, bool]]) -> list[UnaryExpression[Any]]:
+def order_of(table: Table | Columns, order_by: Sequence[tuple[str, bool]]) -> list[UnaryExpression[Any]]:
     """SQL of an order: texts by code points, nulls last, or, descending, first. The primary key breaks ties.
 
     Raises:
@@ -111,14 +129,14 @@ def order_of(table: Table, order_by: Sequence[tuple[str, bool]]) -> list[UnaryEx
     """
     if not order_by:
         return []
-    ties = [(column.name, False) for column in table.primary_key]
+    key = table.key if isinstance(table, Columns) else [column.name for column in table.primary_key]
     order: dict[str, UnaryExpression[Any]] = {}
-    for name, descending in (*order_by, *ties):
+    for name, descending in (*order_by, *((name, False) for name in key)):
         column = column_of(table, name)
         if isinstance(column.type, JSON):
             raise InvalidArgument(f"Rows cannot be ordered by column '{name}', which holds objects")
-        key = _comparable(column)
-        term = key.desc() if descending else key.asc()
+        comparable = _comparable(column)
+        term = comparable.desc() if descending else comparable.asc()
         if column.nullable:
             term = term.nulls_first() if descending else term.nulls_last()
         order.setdefault(name, term)
@@ -127,7 +145,7 @@ def order_of(table: Table, order_by: Sequence[tuple[str, bool]]) -> list[UnaryEx
 
 async def rows_of(
     connection: AsyncConnection,
-    table: Table,
+    table: Table | Columns,
     selection: Selection,
     *where: ColumnElement[bool],
     source: FromClause | None = None,
@@ -140,16 +158,18 @@ async def rows_of(
         table: Whose columns are meant.
         selection: Columns, conditions, order and limit.
         *where: What must hold beside the conditions.
-        source: A join that the table is part of; None: the table alone.
+        source: A join that the table is part of; None: the table alone, or what its columns come from.
         order_by: The order, if the selection has none.
 
     Raises:
         InvalidArgument: The selection names what is not there, or compares what cannot be compared.
     """
     names = tuple(dict.fromkeys(selection.columns))
+    if source is None:
+        source = table.source if isinstance(table, Columns) else table
     statement = (
         select(*(column_of(table, name) for name in names))
-        .select_from(table if source is None else source)
+        .select_from(source)
         .where(*where, *clauses_of(table, selection.conditions))
         .order_by(*order_of(table, selection.order_by or order_by))
         .limit(checked_limit(selection.limit))

@@ -298,7 +298,7 @@ counters = Table(
     Column("name", KEY, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""Numbers that only grow. One row: ``unix_slot``, the last one allotted."""
+"""Numbers that only grow: ``unix_slot``, the last one allotted; ``names``, whose row is the lock on all names."""
 
 project_invite_tokens = Table(
     "project_invite_tokens",
@@ -382,3 +382,96 @@ name_parts = Table(
 SEEN_AT: ColumnElement[int] = func.coalesce(accounts.c.last_active_at, accounts.c.created_at)
 """When somebody was seen last; nobody is before his account is made."""
 Index("ix_accounts_seen_at", SEEN_AT, accounts.c.account_id)
+
+# -- organizations, messages, sign-in tokens ---------------------------------------------------------
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("organization_id", KEY, primary_key=True),
+    Column("name", KEY, nullable=False),
+    Column("title", Text),
+    Column("description", Text),
+    Column("link", Text),
+    Column("email_address", Text),
+    Column("created_at", Moment, nullable=False),
+)
+Index("ix_organizations_name", func.lower(organizations.c.name), unique=True)
+
+organization_members = Table(
+    "organization_members",
+    metadata,
+    _reference("account_id", "accounts.account_id", primary_key=True),
+    _reference("organization_id", "organizations.organization_id", nullable=False),
+    _flag("is_admin"),
+    Column("added_at", Moment, nullable=False),
+    Index("ix_organization_members_organization_id", "organization_id", "account_id"),
+    sqlite_with_rowid=False,
+)
+"""The account alone is the key: nobody is in two organizations."""
+Index(
+    "ix_organization_members_admins",
+    organization_members.c.organization_id,
+    sqlite_where=text("is_admin = 1"),
+    postgresql_where=organization_members.c.is_admin,
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    _reference("from_id", "accounts.account_id", nullable=False),
+    Column("to_ids", VALUE),
+    Column("organization", KEY),
+    Column("thread_id", BigInteger),
+    Column("subject", Text, nullable=False),
+    Column("sent_at", Moment, nullable=False),
+    Column("body", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What was written, once. ``to_ids`` is null if it went to all members of ``organization``, a name."""
+
+message_copies = Table(
+    "message_copies",
+    metadata,
+    _reference("account_id", "accounts.account_id", primary_key=True),
+    Column("message_id", BigInteger, ForeignKey("messages.id"), primary_key=True),
+    _flag("is_recipient"),
+    _flag("is_sender"),
+    _flag("read"),
+    _flag("saved"),
+    _flag("starred"),
+    _flag("liked"),
+    _flag("deleted"),
+    sqlite_with_rowid=False,
+)
+"""A message as one account has it, its sender included: their own flags, side by side with their other messages."""
+_unread = message_copies.c.is_recipient & ~message_copies.c.read & ~message_copies.c.saved & ~message_copies.c.deleted
+Index(
+    "ix_message_copies_unread",
+    message_copies.c.account_id,
+    message_copies.c.message_id,
+    sqlite_where=_unread,
+    postgresql_where=_unread,
+)
+
+sign_in_tokens = Table(
+    "sign_in_tokens",
+    metadata,
+    Column("hash", KEY, primary_key=True),
+    _reference("account_id", "accounts.account_id", nullable=False, index=True),
+    _reference("created_by", "accounts.account_id", nullable=False, index=True),
+    Column("purpose", KEY, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+sign_in_keys = Table(
+    "sign_in_keys",
+    metadata,
+    Column("key_id", BigInteger, primary_key=True, autoincrement=False),
+    _reference("token_hash", "sign_in_tokens.hash", nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+"""API keys that were got for a token, and end with it. A key may be gone before: its number is never used again."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from projecthub.wire import shapes
+from projecthub.wire import messages, organizations, shapes
 
 
 class Endpoint(StrEnum):
@@ -25,6 +25,7 @@ class Caller(StrEnum):
     ANYONE = "anyone, without a key"
     ACCOUNT = "any account"
     MEMBER = "an owner or collaborator of the project"
+    ORGANIZER = "an admin of the organization, or a site admin"
     ADMIN = "a site admin"
 
 
@@ -90,6 +91,10 @@ def _hub(
     return Method(name, Endpoint.HUB, arguments, reply, caller, needs, source, form)
 
 
+def _org(name: str, arguments: type, reply: Any, caller: Caller, needs: Ability) -> Method:
+    return Method(f"org.{name}", Endpoint.HUB, arguments, reply, caller, needs, "Wire contract 5.4")
+
+
 _ROWS: Final = (
     _hub("system.ping", shapes.NoArguments, shapes.Ping, Caller.ACCOUNT, READ, "Wire contract 5.1"),
     _hub("system.test", shapes.NoArguments, shapes.Test, Caller.ACCOUNT, READ, "Wire contract 5.1"),
@@ -98,6 +103,13 @@ _ROWS: Final = (
     _hub("system.userSearch", shapes.UserSearch, list[shapes.User], Caller.ACCOUNT, READ, "Wire contract 5.1"),
     _hub("system.manageApiKeys", shapes.ManageApiKeys, list[shapes.ApiKey] | None, Caller.ACCOUNT, MANAGE,
          "Wire contract 1.3"),
+    _hub("system.getCustomize", shapes.Customize, dict[str, Any], Caller.ACCOUNT, READ, "Wire contract 5.1", Form.LIST),
+    _hub("system.generateUserAuthToken", organizations.GenerateUserAuthToken, str, Caller.ACCOUNT, MANAGE,
+         "Wire contract 5.1"),
+    _hub("system.adminResetPasswordLink", organizations.AdminResetPasswordLink, str, Caller.ADMIN, MANAGE,
+         "Wire contract 5.1"),
+    _hub("system.revokeUserAuthToken", organizations.RevokeUserAuthToken, None, Caller.ACCOUNT, MANAGE,
+         "Wire contract 5.1", Form.LIST),
     _hub("db.userQuery", shapes.UserQuery, dict[str, Any] | list[Any], Caller.ACCOUNT, READ, "Wire contract 3"),
     _hub("projects.createProject", shapes.CreateProject, str, Caller.ACCOUNT, MANAGE, "Wire contract 2.2"),
     _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, WRITE,
@@ -150,6 +162,21 @@ _ROWS: Final = (
     _hub("jupyter.kernels", shapes.JupyterSpecs, list[shapes.JupyterKernelSpec], Caller.MEMBER, RUN,
          "Wire contract 5.3"),
     _hub("jupyter.execute", shapes.JupyterRun, shapes.JupyterResult | None, Caller.MEMBER, RUN, "Wire contract 5.3"),
+    _hub("messages.send", messages.SendMessage, int | None, Caller.ACCOUNT, MANAGE, "Wire contract 5.3"),
+    _hub("messages.get", messages.GetMessages, list[messages.Message], Caller.ACCOUNT, READ, "Wire contract 5.3"),
+    _org("getAll", shapes.NoArguments, list[organizations.OrganizationRow], Caller.ADMIN, READ),
+    _org("create", organizations.OrganizationOnly, str, Caller.ADMIN, MANAGE),
+    _org("get", organizations.OrganizationOnly, organizations.Organization, Caller.ORGANIZER, READ),
+    _org("set", organizations.SetOrganization, None, Caller.ORGANIZER, MANAGE),
+    _org("addAdmin", organizations.OrganizationUser, None, Caller.ADMIN, MANAGE),
+    _org("addUser", organizations.OrganizationUser, None, Caller.ADMIN, MANAGE),
+    _org("createUser", organizations.CreateOrganizationUser, str, Caller.ORGANIZER, MANAGE),
+    _org("getUsers", organizations.OrganizationOnly, list[organizations.Member], Caller.ORGANIZER, READ),
+    _org("removeUser", organizations.OrganizationUser, None, Caller.ORGANIZER, MANAGE),
+    _org("removeAdmin", organizations.OrganizationUser, None, Caller.ORGANIZER, MANAGE),
+    _org("createToken", organizations.CreateToken, organizations.Token, Caller.ORGANIZER, MANAGE),
+    _org("expireToken", organizations.ExpireToken, None, Caller.ACCOUNT, MANAGE),
+    _org("message", organizations.OrganizationMessage, None, Caller.ORGANIZER, MANAGE),
     Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, READ, "Wire contract 5.5"),
     Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, READ, "Wire contract 5.5"),
     Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, RUN, "Wire contract 5.6"),

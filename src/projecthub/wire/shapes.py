@@ -29,6 +29,13 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Customize:
+    """`system.getCustomize`: the one argument is the list of fields; None: all."""
+
+    fields: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserSearch:
     """`system.userSearch`."""
 

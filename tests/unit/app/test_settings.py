@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from projecthub.app import site_url, smtp_server
+from projecthub.app import smtp_server
 from projecthub.settings import Settings, default_data_dir
 
 
@@ -53,6 +53,13 @@ def test_flags_win_over_the_environment_and_that_over_the_file(config: Path, mon
     assert Settings().port == 2222
     monkeypatch.delenv("PROJECTHUB_BIND")
     assert Settings().port == 1111
+
+
+@pytest.mark.parametrize("url", ["hub.example.org", "https://", "https://hub.example.org?x", "ftp://x", "https://a b"])
+def test_what_is_no_address_of_a_hub(url: str) -> None:
+    with pytest.raises(ValidationError, match="no address of a hub"):
+        Settings(public_url=url)
+    assert Settings(public_url="https://hub.example.org/hub/").public_url == "https://hub.example.org/hub"
 
 
 def test_a_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -155,11 +162,3 @@ def test_mail_that_could_not_be_sent_or_would_tell_the_password(given: dict[str,
         Settings(**given)
     here = {"smtp_host": "localhost", "smtp_security": "none", "smtp_user": "hub", "smtp_password": "x"}
     assert smtp_server(Settings(**MAIL | here)) is not None
-
-
-def test_links_lead_to_the_hub(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, bind="127.0.0.1:0")
-    assert site_url(settings) == "http://127.0.0.1:0"
-    (tmp_path / "url").write_text("http://127.0.0.1:4711\n")
-    assert site_url(settings) == "http://127.0.0.1:4711"
-    assert site_url(Settings(data_dir=tmp_path, public_url="https://hub.example.org/")) == "https://hub.example.org"

@@ -28,6 +28,8 @@ from projecthub.hub.keys import Keys
 from projecthub.hub.licenses import Licenses
 from projecthub.hub.lifecycle import Lifecycle
 from projecthub.hub.mail import Mail
+from projecthub.hub.messages import Messages
+from projecthub.hub.organizations import Organizations
 from projecthub.hub.passwords import Passwords
 from projecthub.hub.principals import Principal
 from projecthub.hub.project_quotas import ProjectQuotas
@@ -37,6 +39,8 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.rosters import Rosters
 from projecthub.hub.sessions import Sessions
 from projecthub.hub.shares import Shares
+from projecthub.hub.sign_in import SignIn
+from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.tables import Tools
 from projecthub.store import Store
@@ -79,6 +83,9 @@ class House:
         self.licenses = Licenses(store, clock)
         self.smtp: SmtpServer | None = None
         self.mails_a_day = 100
+        self.messages = Messages(store, clock)
+        self.sign_in = SignIn(store, clock, self.keys, self.sessions, self.passwords)
+        self.site = Site(name="hub", url="https://hub.example.org", help_email=None, version="1")
         self.join()
 
     def join(self) -> None:
@@ -96,6 +103,17 @@ class House:
             self.store, self.clock, self.keys, self.projects, self.lifecycle, self.idle, self.jobs, self.commands
         )
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
+        self.organizations = Organizations(
+            self.store,
+            self.clock,
+            self.keys,
+            self.accounts,
+            self.creation,
+            self.passwords,
+            self.messages,
+            self.sign_in,
+            self.site,
+        )
         self.collaborators = Collaborators(self.clock, self.keys)
         self.mail = Mail(self.store, self.clock, self.smtp, most_a_day=self.mails_a_day)
         self.invitations = Invitations(self.clock, self.keys, self.mail, lambda: "https://hub.example.org")

@@ -9,9 +9,10 @@ import typing
 import pytest
 
 from projecthub.api.handlers import HANDLERS
-from projecthub.wire import shapes
+from projecthub.wire import messages, organizations, shapes
 from projecthub.wire.methods import METHODS, Endpoint, Form, Method
 
+SHAPES = (shapes, messages, organizations)
 ROWS = [row for table in METHODS.values() for row in table.values()]
 
 
@@ -19,7 +20,7 @@ ROWS = [row for table in METHODS.values() for row in table.values()]
 def test_every_row(row: Method) -> None:
     assert re.fullmatch(r"[a-z]+\.[a-z]+([A-Z][a-z]+)*", row.name)
     assert dataclasses.is_dataclass(row.arguments)
-    assert row.arguments.__module__ == shapes.__name__
+    assert row.arguments.__module__ in {module.__name__ for module in SHAPES}
     assert row.source.startswith(("Wire contract ", "docs/"))
     fields = dataclasses.fields(row.arguments)
     if row.form is Form.LIST:
@@ -33,7 +34,7 @@ def test_every_method_of_the_hub_has_a_handler_and_no_other_has() -> None:
 
 
 def test_every_shape_of_arguments_is_used() -> None:
-    dataclasses_ = {value for value in vars(shapes).values() if dataclasses.is_dataclass(value)}
+    dataclasses_ = {value for module in SHAPES for value in vars(module).values() if dataclasses.is_dataclass(value)}
     assert dataclasses_ == {row.arguments for row in ROWS}
 
 

@@ -15,6 +15,8 @@ from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.jupyter import AsyncHubJupyter
 from projecthub.client._async.keys import AsyncKeys
 from projecthub.client._async.licenses import AsyncLicenses
+from projecthub.client._async.messages import AsyncMessages
+from projecthub.client._async.organizations import AsyncOrganizations
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
 from projecthub.client._async.system import AsyncHubSystem
@@ -39,6 +41,8 @@ class AsyncHub:
         keys: API keys.
         licenses: Licenses, for site admins.
         jupyter: Code run in the kernels of projects.
+        messages: Messages between people.
+        org: Organizations.
 
     Example:
         ```python
@@ -56,6 +60,8 @@ class AsyncHub:
     keys: AsyncKeys
     licenses: AsyncLicenses
     jupyter: AsyncHubJupyter
+    messages: AsyncMessages
+    org: AsyncOrganizations
 
     def __init__(
         self,
@@ -195,3 +201,5 @@ class AsyncHub:
         self.keys = AsyncKeys(connection)
         self.licenses = AsyncLicenses(connection)
         self.jupyter = AsyncHubJupyter(connection)
+        self.messages = AsyncMessages(connection)
+        self.org = AsyncOrganizations(connection)

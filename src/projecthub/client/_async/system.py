@@ -6,6 +6,7 @@ from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
+from projecthub.wire.organizations import AdminResetPasswordLink, GenerateUserAuthToken, RevokeUserAuthToken
 
 _OF_HUB = METHODS[Endpoint.HUB]
 _OF_PROJECT = METHODS[Endpoint.PROJECT]
@@ -98,6 +99,79 @@ class AsyncHubSystem:
         arguments = shapes.UserSearch(query=query, limit=limit, admin=admin, only_email=only_email)
         reply: list[shapes.User] = await self._call("system.userSearch", arguments)
         return reply
+
+    async def get_customize(self, fields: list[str] | None = None) -> dict[str, Any]:
+        """What the hub tells of itself: its name, its address, whom to ask for help.
+
+        Args:
+            fields: Only these; unknown ones are left out. None: all.
+
+        Returns:
+            `siteName`, `siteURL`, `dns`, `helpEmail`, `version`, `jupyterApiEnabled`.
+
+        Example:
+            ```python
+            print((await hub.system.get_customize(["siteName"]))["siteName"])
+            ```
+        """
+        reply: dict[str, Any] = await self._call("system.getCustomize", shapes.Customize(fields=fields))
+        return reply
+
+    async def generate_user_auth_token(self, user_account_id: str, password: str | None = None) -> str:
+        """Make a token that signs in as somebody for 24 hours, at the hub's `/auth/impersonate?auth_token=`.
+
+        Args:
+            user_account_id: Whom.
+            password: His password; site admins need none.
+
+        Raises:
+            PermissionDenied: The password is wrong, or missing and you are no site admin; or your key is limited.
+            LimitError: There were too many wrong passwords.
+            NotFound: There is no such account.
+
+        Example:
+            ```python
+            token = await hub.system.generate_user_auth_token(account_id)
+            ```
+        """
+        arguments = GenerateUserAuthToken(user_account_id=user_account_id, password=password)
+        reply: str = await self._call("system.generateUserAuthToken", arguments)
+        return reply
+
+    async def admin_reset_password_link(self, user_account_id: str) -> str:
+        """Make a link for setting a password, once, within 24 hours. For site admins.
+
+        Args:
+            user_account_id: Whose.
+
+        Returns:
+            What comes after the hub's address. ``{"password": "..."}`` is POSTed there.
+
+        Raises:
+            PermissionDenied: You are no site admin, or your key is limited.
+            NotFound: There is no such account.
+
+        Example:
+            ```python
+            print(hub.host + await hub.system.admin_reset_password_link(account_id))
+            ```
+        """
+        arguments = AdminResetPasswordLink(user_account_id=user_account_id)
+        reply: str = await self._call("system.adminResetPasswordLink", arguments)
+        return reply
+
+    async def revoke_user_auth_token(self, token: str) -> None:
+        """End a sign-in token, and the API keys that were got for it. For whoever knows it. Idempotent.
+
+        Args:
+            token: The token.
+
+        Example:
+            ```python
+            await hub.system.revoke_user_auth_token(token)
+            ```
+        """
+        await self._call("system.revokeUserAuthToken", RevokeUserAuthToken(token=token))
 
     async def manage_api_keys(
         self,

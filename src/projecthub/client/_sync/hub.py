@@ -16,6 +16,8 @@ from projecthub.client._sync.database import Database
 from projecthub.client._sync.jupyter import HubJupyter
 from projecthub.client._sync.keys import Keys
 from projecthub.client._sync.licenses import Licenses
+from projecthub.client._sync.messages import Messages
+from projecthub.client._sync.organizations import Organizations
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
 from projecthub.client._sync.system import HubSystem
@@ -40,6 +42,8 @@ class Hub:
         keys: API keys.
         licenses: Licenses, for site admins.
         jupyter: Code run in the kernels of projects.
+        messages: Messages between people.
+        org: Organizations.
 
     Example:
         ```python
@@ -57,6 +61,8 @@ class Hub:
     keys: Keys
     licenses: Licenses
     jupyter: HubJupyter
+    messages: Messages
+    org: Organizations
 
     def __init__(
         self,
@@ -196,3 +202,5 @@ class Hub:
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
         self.jupyter = HubJupyter(connection)
+        self.messages = Messages(connection)
+        self.org = Organizations(connection)

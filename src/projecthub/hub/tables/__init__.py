@@ -28,6 +28,7 @@ from projecthub.hub.tables.file_use import FILE_USE
 from projecthub.hub.tables.invite_tokens import INVITE_TOKENS
 from projecthub.hub.tables.licenses import SITE_LICENSES
 from projecthub.hub.tables.log import PROJECT_LOG, PROJECT_LOG_ALL
+from projecthub.hub.tables.messages import MESSAGES
 from projecthub.hub.tables.people import ACCOUNT_PROFILES, COLLABORATORS, COLLABORATORS_ONE_PROJECT
 from projecthub.hub.tables.projects import AVATARS, PROJECTS, PROJECTS_ADMIN, PROJECTS_ALL
 from projecthub.hub.tables.shares import PUBLIC_PATHS, PUBLIC_PATHS_BY_ID
@@ -52,5 +53,6 @@ TABLES: Final[Mapping[str, Table]] = {
         FILE_USE,
         INVITE_TOKENS,
         SITE_LICENSES,
+        MESSAGES,
     )
 }

@@ -6,7 +6,8 @@ Source: Wire contract 3.9.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, QueryRefused
@@ -29,14 +30,14 @@ from projecthub.hub.tables.declaring import (
     small,
 )
 from projecthub.hub.values import mapping, merged_within, refused, text
-from projecthub.wire.ids import is_uuid
+from projecthub.wire.ids import AccountId, is_uuid
 
 if TYPE_CHECKING:
     from projecthub.store import Transaction
 
 _MAX_NAME: Final = 254
 _MAX_OBJECT: Final = 1_000_000
-_USERNAME: Final = re.compile(r"(?!.*--)[a-zA-Z0-9]([a-zA-Z0-9-]{0,37}[a-zA-Z0-9])?")
+USERNAME: Final = re.compile(r"(?!.*--)[a-zA-Z0-9]([a-zA-Z0-9-]{0,37}[a-zA-Z0-9])?")
 
 OBJECTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "editor_settings": {
@@ -69,9 +70,9 @@ VALUES: Final[Mapping[str, Any]] = {
 """Preferences that are single values, with their defaults."""
 
 _ABSENT: Final = (
-    "org", "lti_id", "stripe_checkout_session", "email_address_verified", "email_address_problem", "stripe_customer",
+    "lti_id", "stripe_checkout_session", "email_address_verified", "email_address_problem", "stripe_customer",
     "coupon_history", "customize", "ephemeral", "min_balance", "balance", "balance_alert", "purchase_closing_day",
-    "stripe_usage_subscription", "unread_message_count",
+    "stripe_usage_subscription",
 )  # fmt: skip
 """Fields that may be read, and that no account of this hub has."""
 
@@ -96,9 +97,16 @@ async def _set_last_name(edit: Edit, value: Any) -> Mapping[str, Any]:
 
 async def _set_username(edit: Edit, value: Any) -> Mapping[str, Any]:
     given = text("name", value)
-    if not _USERNAME.fullmatch(given) or is_uuid(given):
+    if not USERNAME.fullmatch(given) or is_uuid(given):
         raise refused("name", f"'{given[:100]}' must have 1 to 39 letters, digits or single '-'")
+    await edit.tx.organizations.lock_names()
+    if await edit.tx.organizations.get(given) is not None:
+        raise _taken(given)
     return {"name": given}
+
+
+def _taken(name: object) -> QueryRefused:
+    return refused("name", f'name "{name}" is already taken by another organization or account')
 
 
 async def _set_profile(edit: Edit, value: Any) -> Mapping[str, Any]:
@@ -139,6 +147,10 @@ FIELDS: Final[Mapping[str, Field]] = {
     "unlisted": plain("unlisted", "bool", write=a_flag()),
     "created": moment("created_at"),
     "last_active": moment("last_active_at"),
+    "org": Field(kind="object", read=lambda row: row["org"], columns=("org",)),
+    "unread_message_count": Field(
+        kind="object", read=lambda row: row["unread_message_count"], columns=("unread_message_count",)
+    ),
     "passports": Field(kind="object", read=lambda row: {}),
     "sign_up_usage_intent": only_set(_set_value),
     **{name: _preference(name, default, _set_object) for name, default in OBJECTS.items()},
@@ -147,8 +159,30 @@ FIELDS: Final[Mapping[str, Field]] = {
 }
 
 
+async def _organization(tx: Transaction, account_id: AccountId) -> str | None:
+    affiliation = await tx.organizations.of_account(account_id)
+    return None if affiliation is None else affiliation.name
+
+
+async def _unread(tx: Transaction, account_id: AccountId) -> int:
+    return await tx.messages.count_unread(account_id)
+
+
+_ELSEWHERE: Final[Mapping[str, Callable[[Transaction, AccountId], Awaitable[Any]]]] = {
+    "org": _organization,
+    "unread_message_count": _unread,
+}
+"""Fields that stand in other tables of the store."""
+
+
 async def _own(tx: Transaction, asked: Asked) -> Sequence[Row]:
-    return await tx.accounts.select(asked.selection, account_id=asked.caller.account_id)
+    account_id, wanted = asked.caller.account_id, asked.selection.columns
+    columns = tuple(name for name in wanted if name not in _ELSEWHERE) or ("account_id",)
+    rows = await tx.accounts.select(replace(asked.selection, columns=columns), account_id=account_id)
+    return [
+        {**row, **{name: await _ELSEWHERE[name](tx, account_id) for name in wanted if name in _ELSEWHERE}}
+        for row in rows
+    ]
 
 
 async def _change(change: Change) -> None:
@@ -167,8 +201,7 @@ async def _change(change: Change) -> None:
         try:
             await tx.accounts.update(account_id, values)
         except Conflict as error:
-            taken = f'name "{change.shape.get("name")}" is already taken by another organization or account'
-            raise refused("name", taken) from error
+            raise _taken(change.shape.get("name")) from error
 
 
 _PREFERENCES: Final = frozenset({*OBJECTS, *VALUES, "sign_up_usage_intent"})
