@@ -48,7 +48,7 @@ class People:
     def __init__(self, store: Store, clock: FakeClock, server: SmtpServer | None = None, *, a_day: int = 100) -> None:
         self.store, self.clock = store, clock
         self.keys = Keys(store, clock)
-        self.accounts = Accounts(store, clock)
+        self.accounts = Accounts(store, clock, self.keys)
         self.collaborators = Collaborators(clock, self.keys)
         self.mail = Mail(store, clock, server, most_a_day=a_day)
         self.invitations = Invitations(clock, self.keys, self.mail, lambda: SITE)
