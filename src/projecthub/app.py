@@ -23,6 +23,7 @@ from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
 from projecthub.hub.calls import ProjectCalls
+from projecthub.hub.cell_log import CellLog
 from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
@@ -131,6 +132,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
         commands = CommandLog(store, clock)
+        cells = CellLog(store, clock, calls, commands)
         jobs = Jobs(calls, lifecycle, homes, commands)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
@@ -168,8 +170,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             archives=Archives(workplaces),
             trash=trash,
             uploads=uploads,
-            jupyter=Jupyter(store, clock, calls),
-            jupyter_sessions=JupyterSessions(calls),
+            jupyter=Jupyter(store, clock, calls, commands),
+            jupyter_sessions=JupyterSessions(calls, cells),
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             organizations=Organizations(store, clock, keys, accounts, creation, passwords, messages, sign_in, site),
@@ -189,7 +191,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
         swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep)
-        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
+        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept)
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)

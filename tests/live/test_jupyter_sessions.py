@@ -297,3 +297,46 @@ def test_the_command_line(process: HubProcess, project: Project, project_id: str
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
     assert run(process, "close", project_id, "kept").returncode == 0
     assert run(process, "close", project_id, "kept").returncode == 3
+
+
+def log_of(process: HubProcess, project_id: str, kind: str) -> list[dict[str, Any]]:
+    with process.hub() as hub:
+        entries = hub.db.query({"project_log": [{"project_id": project_id, "event": None, "time": None}]})
+    return [each["event"] for each in entries["project_log"] if each["event"]["event"] == kind]
+
+
+def test_executions_are_in_the_log(process: HubProcess, project: Project, project_id: str) -> None:
+    with project.jupyter.session("noted") as session:
+        session.execute("print('short')").wait()
+        endless = session.execute("import time\nwhile True: time.sleep(0.1)")
+        until(lambda: log_of(process, project_id, "cell_started"))
+        (begun,) = log_of(process, project_id, "cell_started")
+        assert (begun["session"], begun["execution_id"]) == ("noted", endless.id)
+        session.interrupt()
+        until(lambda: log_of(process, project_id, "cell_ended"))
+    (ended,) = log_of(process, project_id, "cell_ended")
+    assert (ended["execution_id"], ended["state"]) == (endless.id, "error")
+    assert ended["bytes"] > 10 and ended["seconds"] > 1
+    cells = [cell for event in log_of(process, project_id, "cells_run") for cell in event["cells"]]
+    (short,) = [cell for cell in cells if "short" in cell["code"]]
+    assert (short["session"], short["outcome"], short["times"]) == ("noted", "ok", 1)
+
+
+def test_what_runs_keeps_its_project_alive_and_an_idle_kernel_does_not(
+    process: HubProcess, project: Project, project_id: str
+) -> None:
+    with process.hub() as hub, project.jupyter.session("a") as session:
+        session.execute("1").wait()
+        assert hub.projects.idle(project_id)["blocked_by"] == []
+        asleep = session.execute("import time; time.sleep(1000)")
+        until(lambda: session.executions()[-1].state == "running")
+        job = project.jobs.start("sleep infinity")
+        assert hub.projects.idle(project_id)["blocked_by"] == ["a job runs", "an execution runs in a session"]
+        assert hub.projects.idle(project_id)["would_stop_at"] is None
+        job.kill()
+        job.wait()
+        session.interrupt()
+        asleep.wait()
+        project.system.exec("(sleep infinity &)")  # what outlives its command keeps nothing alive
+        assert hub.projects.idle(project_id)["blocked_by"] == []
+        assert hub.projects.idle(project_id)["would_stop_at"] is not None

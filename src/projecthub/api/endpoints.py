@@ -176,6 +176,8 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         work: Coroutine[Any, Any, Any]
         if name == "system.exec":
             work = services.jobs.execute(caller, project_id, args)
+        elif name == "system.jupyterExecute":
+            work = _encoded(services.jupyter.run(caller, project_id, args))
         elif handler is not None:
             work = handler(ProjectCall(services, caller, access.project), arguments)
         else:
@@ -185,6 +187,10 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         return await unless_left(bounded, request.receive)
 
     return RpcEndpoint(serve)
+
+
+async def _encoded(work: Awaitable[str]) -> Encoded:
+    return Encoded((await work).encode())
 
 
 async def _sign_in(services: Services, request: RpcRequest, message: str) -> Principal:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 TOUCH_EVERY: Final = timedelta(seconds=15)
 """Activity is written at most this often for each account and project, so that a loop of calls is not one of writes."""
 
+ASK_WITHIN_S: Final = 3.0
+"""How long a project may take to answer the hub's own questions, in seconds."""
+
 _MAX_REMEMBERED: Final = 10_000
 
 _log = structlog.get_logger()
@@ -149,6 +152,15 @@ class ProjectCalls:
         instance = self._instance(project_id)
         with self._counted(project_id):
             return await self._engine.call(instance, name, arguments)
+
+    async def ask(self, project_id: ProjectId, name: str, arguments: Sequence[object]) -> object:
+        """Call a method on the hub's own account: it is no use of the project, and waits for no more than a moment.
+
+        Raises:
+            ProjectError: It does not run, or does not answer, or not in time.
+            HubError: What the project server refuses; see `Engine.call`.
+        """
+        return await self._engine.call(self._instance(project_id), name, arguments, timeout_s=ASK_WITHIN_S)
 
     async def stream(
         self, project_id: ProjectId, name: str, arguments: Sequence[object]

@@ -15,6 +15,7 @@ from projecthub.errors import Conflict
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from projecthub.hub.cell_log import CellLog
     from projecthub.hub.clock import Clock
     from projecthub.hub.command_log import CommandLog
     from projecthub.hub.idle import Idle
@@ -44,11 +45,13 @@ class Housekeeping:
         idle: Idle,
         jobs: Jobs,
         commands: CommandLog,
+        cells: CellLog,
         also: Sequence[Callable[[], Awaitable[object]]] = (),
     ) -> None:
         """Make the service; ``also`` is done once a minute, too."""
         self._jobs = jobs
         self._commands = commands
+        self._cells = cells
         self._also = also
         self._store = store
         self._clock = clock
@@ -69,12 +72,15 @@ class Housekeeping:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         await self._keys.flush()
+        await self._cells.close()
         await self._commands.flush()
 
     async def _run(self) -> None:
         since_sweep = SWEEP_EVERY_S
         while True:
-            await _each(self._keep_claim, self._keys.flush, self._commands.flush, self._jobs.note_ends)
+            await _each(
+                self._keep_claim, self._keys.flush, self._cells.look, self._commands.flush, self._jobs.note_ends
+            )
             if since_sweep >= SWEEP_EVERY_S:
                 since_sweep = 0.0
                 await self.sweep()

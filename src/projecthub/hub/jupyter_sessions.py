@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from projecthub.hub.calls import ProjectCalls
+    from projecthub.hub.cell_log import CellLog
+    from projecthub.hub.principals import Principal
     from projecthub.wire.ids import ProjectId
 
 Told = dict[str, Any]
@@ -33,9 +35,10 @@ class Output:
 class JupyterSessions:
     """Sessions of projects. Who may use them is settled before, by `ProjectCalls.access`."""
 
-    def __init__(self, calls: ProjectCalls) -> None:
+    def __init__(self, calls: ProjectCalls, log: CellLog) -> None:
         """Make the service."""
         self._calls = calls
+        self._log = log
 
     async def all_of(self, project_id: ProjectId) -> list[Told]:
         """The sessions of a project; none if it does not run."""
@@ -61,6 +64,16 @@ class JupyterSessions:
         """
         told = await self._calls.call(project_id, f"jupyter.sessions.{what}", [{"name": name, **options}])
         return _objects([told])[0]
+
+    async def execute(self, caller: Principal, project_id: ProjectId, name: str, *, id: str, code: str) -> Told:
+        """Have a session of a project that was woken run code, and do not wait for it; noted in the project's log.
+
+        Raises:
+            HubError: What the project server refuses.
+        """
+        told = await self.ask(project_id, "execute", name, id=id, code=code)
+        self._log.began(project_id, caller.account_id, name, code, told)
+        return told
 
     async def executions(self, project_id: ProjectId, name: str) -> list[Told]:
         """The executions that a session remembers, oldest first.

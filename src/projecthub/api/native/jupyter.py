@@ -200,7 +200,9 @@ async def _complete(member: AwakeRunner, name: SessionName, wanted: CompletionWa
 async def _execute(member: AwakeRunner, name: SessionName, execution: NewExecution) -> ExecutionView:
     """Run code after all that was given to the session before; the answer does not wait for its end."""
     id = str(execution.id or uuid4())
-    return _view(ExecutionView, await _ask(member, "execute", name, id=id, code=execution.code))
+    sessions = member.services.jupyter_sessions
+    told = await sessions.execute(member.caller, member.project_id, name, id=id, code=execution.code)
+    return _view(ExecutionView, told)
 
 
 async def _executions(member: AwakeRunner, name: SessionName) -> list[ExecutionView]:
