@@ -304,6 +304,37 @@ def test_a_caller_that_leaves_waits_no_more(jobs: Jobs) -> None:
     assert jobs.ended(job)["state"] == "killed"
 
 
+def test_who_waits_and_who_writes_is_looked_at_again(jobs: Jobs) -> None:
+    """A key that ends, and a member who is removed, while a request of theirs is under way."""
+    process, job = jobs.process, jobs.start("sleep 1000", stdin=True)
+    account_id, key = process.person("goes")
+    with process.hub() as hub:
+        hub.projects.add_collaborator(jobs.project_id, account_id)
+    url = f"{process.url}/api/v1/projects/{jobs.project_id}/jobs/{job['id']}"
+    mine = {"authorization": f"Bearer {key}"}
+    waits_too = process.post({"name": "keys.create", "args": [{"name": "second"}]}, key=key).json()
+
+    def body() -> Iterator[bytes]:
+        yield b"first\n"
+        time.sleep(17)
+        yield b"x" * 70_000
+
+    with ThreadPoolExecutor(3) as pool:
+        waiting = pool.submit(httpx2.get, f"{url}?wait=true", headers=mine, timeout=60)
+        revoked = {"authorization": f"Bearer {waits_too['secret']}"}
+        second = pool.submit(httpx2.get, f"{url}?wait=true", headers=revoked, timeout=60)
+        writing = pool.submit(httpx2.post, f"{url}/stdin", headers=mine, content=body(), timeout=60)
+        time.sleep(1)
+        process.post({"name": "keys.revoke", "args": [{"id": waits_too["id"]}]}, key=key)
+        assert second.result().status_code == 403
+        with process.hub() as hub:
+            hub.projects.remove_collaborator(jobs.project_id, account_id)
+        for each in (waiting, writing):
+            assert each.result().status_code == 403
+            assert "ended meanwhile" in each.result().text
+    jobs.ask("POST", f"/{job['id']}/signal", json={"signal": "SIGKILL"})
+
+
 def test_readers_that_leave_hold_no_files(jobs: Jobs) -> None:
     job = jobs.start("head -c 50000000 /dev/zero", bash=True)
     assert jobs.ended(job)["output_bytes"] == 50_000_000

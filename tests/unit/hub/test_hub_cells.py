@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from house import House
 
-from projecthub.errors import InvalidArgument, LimitError, ServerLost
+from projecthub.errors import LimitError, ServerLost
 from projecthub.hub import cell_log
 from projecthub.hub.principals import Principal
 from projecthub.wire.ids import ProjectId

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from house import House
 
-from projecthub.api.native import job_streams
+from projecthub.api.native import callers, job_streams
 from projecthub.api.native.callers import Member
-from projecthub.errors import Conflict
+from projecthub.errors import Conflict, PermissionDenied
 from projecthub.hub import jobs
 from projecthub.hub.jobs import Piece
 from projecthub.hub.principals import Principal
@@ -85,6 +85,54 @@ async def test_who_is_still_a_member(house: House, ann: Principal, bob: Principa
     await house.keys.revoke(ann, key["id"])
     assert not await signed_off.is_still_one()
     assert removed.key not in repr(removed)
+
+
+@pytest.mark.parametrize("is_revoked", [True, False])
+async def test_work_ends_with_the_right_to_it(
+    house: House, ann: Principal, bob: Principal, monkeypatch: pytest.MonkeyPatch, is_revoked: bool
+) -> None:
+    monkeypatch.setattr(callers, "CHECKED_EVERY_S", 0.01)
+    member = await member_of(house, bob, await house.project(ann, bob))
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(member.while_still_one(work()))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    if is_revoked:
+        (key,) = await house.keys.all_of(bob, shapes.ListKeys())
+        await house.keys.revoke(bob, key["id"])
+    else:
+        async with house.store.write() as tx:
+            await tx.collaborators.remove(member.project_id, bob.account_id)
+    async with asyncio.timeout(10):
+        with pytest.raises(PermissionDenied, match="ended meanwhile"):
+            await waiting
+    assert ended.is_set()
+    assert await member.while_still_one(asyncio.sleep(0, "done before anybody looked")) == "done before anybody looked"
+
+
+async def test_work_that_nobody_waits_for_ends(house: House, ann: Principal) -> None:
+    member = await member_of(house, ann, await house.project(ann))
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(member.while_still_one(work()))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended.is_set()
 
 
 @pytest.mark.parametrize("is_silent", [True, False])

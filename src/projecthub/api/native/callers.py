@@ -1,8 +1,9 @@
 """Who asks, for the routes of a project: dependencies that every route takes one of."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final, TypeVar
 
 from fastapi import Depends, Path
 from starlette.requests import Request
@@ -10,12 +11,17 @@ from starlette.requests import Request
 from projecthub.api.requests import address_of, read_key
 from projecthub.api.services import Services
 from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
+from projecthub.files.threads import until_ended
 from projecthub.hub.permissions import within_scopes
 from projecthub.hub.principals import Principal
 from projecthub.store.records import Project
 from projecthub.wire.ids import ProjectId
 from projecthub.wire.methods import Ability
 
+CHECKED_EVERY_S: Final = 15.0
+"""How often it is looked whether whoever waits for something may still have it, in seconds."""
+
+_T = TypeVar("_T")
 _NOBODY = "must be signed in: give an API key of an account or of the project as 'Authorization: Bearer <key>'"
 
 
@@ -54,6 +60,31 @@ class Member:
         except StoreUnavailable:  # nobody can have taken anything away meanwhile
             return True
         return True
+
+    async def while_still_one(self, work: Awaitable[_T]) -> _T:
+        """Do some work that may take long, as long as the key and the access hold; see `is_still_one`.
+
+        Raises:
+            PermissionDenied: They hold no more; the work was cancelled.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=CHECKED_EVERY_S))[0]:
+                await self.check()
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await until_ended(task)
+
+    async def check(self) -> None:
+        """Let nobody go on whose key or access has ended.
+
+        Raises:
+            PermissionDenied: It has.
+        """
+        if not await self.is_still_one():
+            raise PermissionDenied("your key, or your access to this project, has ended meanwhile")
 
 
 async def identify(request: Request) -> None:
