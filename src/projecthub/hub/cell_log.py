@@ -168,7 +168,7 @@ class CellLog:
                 project_id, cell.account_id, cell.code, cell.session, state, int(written), float(seconds)
             )
             return
-        event = {"event": "cell_ended", "execution_id": id, "session": cell.session, "state": state}
+        event: dict[str, Any] = {"event": "cell_ended", "execution_id": id, "session": cell.session, "state": state}
         event |= {"bytes": int(written), "seconds": round(seconds, 3)}
         async with self._store.write() as tx:
             by = await tx.open_jobs.end_cell(project_id, cell.session, id)
