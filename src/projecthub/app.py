@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -191,7 +192,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
         swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep)
-        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept)
+        housekeeping = Housekeeping(
+            store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept, log_kept=_log_kept(settings)
+        )
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)
@@ -249,6 +252,11 @@ def quota_defaults(settings: Settings) -> QuotaDefaults:
         idle_timeout_s=settings.idle_timeout_s,
         network=settings.network,
     )
+
+
+def _log_kept(settings: Settings) -> timedelta | None:
+    """For how long entries of projects' logs are kept; None: for ever."""
+    return timedelta(days=settings.log_days) if settings.log_days else None
 
 
 def smtp_server(settings: Settings) -> SmtpServer | None:
