@@ -101,7 +101,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("the project server's reply is not HTTP")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,9 +115,10 @@ class _Connection(asyncio.Protocol):
 class _Exchange(_Connection):
     """A reply that is taken whole."""
 
-    def __init__(self, place: Path, request: bytes) -> None:
+    def __init__(self, place: Path, request: bytes, max_bytes: int) -> None:
         super().__init__(request)
         self._place = place
+        self._max_bytes = max_bytes
         self._may_be_large = False
         self._waits = False
         self._body: list[bytes] = []
@@ -131,9 +132,9 @@ class _Exchange(_Connection):
             if not self._may_be_large:
                 self._waits = True
                 self._transport.pause_reading()
-        if self._size > MAX_REPLY_BYTES:
+        if self._size > self._max_bytes:
             self._body.clear()
-            self._fail(f"the project server's reply is larger than {MAX_REPLY_BYTES} bytes")
+            self._fail(f"the project server's reply is larger than {self._max_bytes} bytes")
         elif not self.reply.done():
             self._body.append(data)
 
@@ -202,11 +203,11 @@ def _request(line: str, body: bytes) -> bytes:
     return f"{line} HTTP/1.1\r\nhost: project\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
+async def _exchange(path: Path, line: str, body: bytes = b"", *, max_bytes: int) -> Any:
     request = _request(line, body)
     connection = await _connect(path)
     transport, exchange = await asyncio.get_running_loop().create_unix_connection(
-        lambda: _Exchange(path, request), sock=connection
+        lambda: _Exchange(path, request, max_bytes), sock=connection
     )
     try:
         status, reply = await exchange.reply
@@ -277,14 +278,20 @@ async def identify(path: Path) -> dict[str, Any]:
     Raises:
         ServerLost: No proper answer.
     """
-    answer = await _exchange(path, "GET /identity")
+    answer = await _exchange(path, "GET /identity", max_bytes=_PLAIN_BYTES)
     if not isinstance(answer, dict) or not {"project_id", "epoch", "session_id"} <= answer.keys():
         raise ServerLost("the project server does not say who it is")
     return answer
 
 
 async def call(
-    path: Path, session_id: str, name: str, arguments: Sequence[object], *, timeout_s: float | None
+    path: Path,
+    session_id: str,
+    name: str,
+    arguments: Sequence[object],
+    *,
+    timeout_s: float | None,
+    max_reply_bytes: int = MAX_REPLY_BYTES,
 ) -> object:
     """Call a method of a project server, as `Engine.call` says.
 
@@ -294,6 +301,7 @@ async def call(
         name: The method.
         arguments: Its arguments.
         timeout_s: Bound on the wait in seconds.
+        max_reply_bytes: What the reply may have at most.
 
     Raises:
         ServerLost, CallTimeout, UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed, ProjectError: As
@@ -304,7 +312,7 @@ async def call(
     line = "POST /call" if timeout_s is None else "POST /call?goes_on"
     try:
         async with asyncio.timeout(timeout_s):
-            answer = await _exchange(path, line, body)
+            answer = await _exchange(path, line, body, max_bytes=max_reply_bytes)
     except TimeoutError as error:
         raise CallTimeout(f"timeout: {name} has not answered within {timeout_s:g} s; it goes on") from error
     return take_result(answer)

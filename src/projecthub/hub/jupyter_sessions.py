@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import ServerLost
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from projecthub.wire.ids import ProjectId
 
 Told = dict[str, Any]
+
+MAX_INDEX: Final = 2**53
+"""Below this are the indices of outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,17 @@ class JupyterSessions:
         async with aclosing(self._calls.stream(project_id, "jupyter.sessions.follow", arguments)) as values:
             async for value in values:
                 match value:
-                    case {"index": int(index), "output": str(text)} if "\n" not in text and "\r" not in text:
+                    case {"index": int(index), "output": str(text)} if _is_one(index, text):
                         yield Output(index, text)
                     case {"execution": dict(told)}:
                         yield told
                     case _:
                         raise ServerLost("the project server's reply is no output of an execution")
+
+
+def _is_one(index: int, text: str) -> bool:
+    """Whether this may be an output; what is JSON is not looked at, but it must not become several events."""
+    return 0 <= index < MAX_INDEX and "\n" not in text and "\r" not in text
 
 
 def _objects(reply: object) -> list[Told]:

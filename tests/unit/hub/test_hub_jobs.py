@@ -13,8 +13,8 @@ from house import House
 
 from projecthub.api.native import callers, job_streams
 from projecthub.api.native.callers import Member
-from projecthub.errors import Conflict, PermissionDenied
-from projecthub.hub import jobs
+from projecthub.errors import Conflict, LimitError, PermissionDenied
+from projecthub.hub import calls, jobs
 from projecthub.hub.jobs import Piece
 from projecthub.hub.principals import Principal
 from projecthub.wire import shapes
@@ -157,3 +157,27 @@ async def test_a_stream_ends_with_the_right_to_it(monkeypatch: pytest.MonkeyPatc
     assert closed.is_set()
     assert next(answers, None) is None
     assert all(not batch for batch in batches) is is_silent
+
+
+async def test_calls_into_a_project_that_does_not_answer_are_bounded(
+    house: House, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MAX_UNDER_WAY", 2)
+    project_id, other = await house.project(ann), await house.project(ann)
+    for each in (project_id, other):
+        await house.calls.wake(ann, await house.row(each))
+    answer = asyncio.Event()
+
+    async def wait(*_: Any, **__: Any) -> object:
+        return await answer.wait()
+
+    monkeypatch.setattr(house.engine, "call", wait)
+    waiting = [asyncio.create_task(house.calls.call(project_id, "system.exec", [])) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(LimitError, match="2 calls into project"):
+        await house.calls.call(project_id, "system.exec", [])
+    with pytest.raises(LimitError, match="2 calls into project"):
+        await anext(house.calls.stream(project_id, "jobs.follow", []))
+    answer.set()
+    assert await asyncio.gather(*waiting, house.calls.call(other, "system.exec", [])) == [True] * 3
+    assert await house.calls.call(project_id, "system.exec", [])

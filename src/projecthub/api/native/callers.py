@@ -1,13 +1,14 @@
 """Who asks, for the routes of a project: dependencies that every route takes one of."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Path
 from starlette.requests import Request
 
+from projecthub.api.departures import unless_left
 from projecthub.api.requests import address_of, read_key
 from projecthub.api.services import Services
 from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
@@ -35,6 +36,7 @@ class Member:
         services: The hub's services.
         needs: What the route needs them to be able to do.
         key: The API key.
+        request: What they ask.
     """
 
     caller: Principal
@@ -42,6 +44,7 @@ class Member:
     services: Services
     needs: Ability
     key: str = field(repr=False)
+    request: Request | None = field(default=None, repr=False)
 
     @property
     def project_id(self) -> ProjectId:
@@ -76,6 +79,21 @@ class Member:
             if not task.done():
                 task.cancel()
                 await until_ended(task)
+
+    async def unless_left(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do some work, and give it up when they go away: a project may not answer at all.
+
+        Raises:
+            ClientDisconnect: They went away.
+        """
+        assert self.request is not None
+        try:
+            async for _ in self.request.stream():  # a body that nobody has read; after it comes only the caller's end
+                pass
+        except BaseException:
+            work.close()
+            raise
+        return await unless_left(work, self.request.receive)
 
     async def check(self) -> None:
         """Let nobody go on whose key or access has ended.
@@ -118,7 +136,7 @@ def _able_to(needs: Ability) -> Callable[..., Awaitable[Member]]:
         caller: Principal = request.state.caller
         within_scopes(caller, needs, "this")
         access = await services.calls.access(caller, services.calls.target(caller, project_id), needs)
-        return Member(caller, access.project, services, needs, read_key(request))
+        return Member(caller, access.project, services, needs, read_key(request), request)
 
     return member
 

@@ -154,17 +154,13 @@ async def _list(member: Reader) -> Response:
 async def _get(
     member: Reader,
     job_id: JobId,
-    request: Request,
     wait: Annotated[bool, Query(description="Answer when it has ended.")] = False,
 ) -> Job:
     """One job."""
     jobs = member.services.jobs
     if not wait:
         return await jobs.get(member.project_id, job_id)
-    async for _ in request.stream():  # a body that nobody needs; after it comes only the caller's end
-        pass
-    work = member.while_still_one(jobs.wait(member.project_id, job_id))
-    return await unless_left(work, request.receive)
+    return await member.unless_left(member.while_still_one(jobs.wait(member.project_id, job_id)))
 
 
 async def _output(
