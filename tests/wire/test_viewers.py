@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from cocalc_api import Hub
 
@@ -93,26 +92,16 @@ def test_what_runs_already_answers_viewers(viewed: Viewed) -> None:
     viewed.owner.projects.delete(project_id)
 
 
+@pytest.mark.usefixtures("closed_connections")
 def test_an_unmodified_client_sees_viewers(viewed: Viewed) -> None:
     """Its lists show the group; what it may not do is a refusal that it knows."""
-    with pytest.MonkeyPatch.context() as patch:
-        made: list[httpx.Client] = []
-
-        class Closed(httpx.Client):
-            def __init__(self, **options: Any) -> None:
-                super().__init__(**options)
-                made.append(self)
-
-        patch.setattr(httpx, "Client", Closed)
-        hub = Hub(api_key=viewed.key, host=viewed.process.url)
-        [row] = hub.projects.get(project_id=viewed.project_id)
-        assert row["users"][viewed.viewer_id] == {"group": "viewer"}
-        assert viewed.project_id in [each["project_id"] for each in hub.projects.get()]
-        assert hub.projects.state(viewed.project_id)["state"] == "stopped"
-        with pytest.raises(RuntimeError, match="must be collaborator on project to start it"):
-            hub.projects.start(viewed.project_id)
-        for client in made:
-            client.close()
+    hub = Hub(api_key=viewed.key, host=viewed.process.url)
+    [row] = hub.projects.get(project_id=viewed.project_id)
+    assert row["users"][viewed.viewer_id] == {"group": "viewer"}
+    assert viewed.project_id in [each["project_id"] for each in hub.projects.get()]
+    assert hub.projects.state(viewed.project_id)["state"] == "stopped"
+    with pytest.raises(RuntimeError, match="must be collaborator on project to start it"):
+        hub.projects.start(viewed.project_id)
 
 
 def test_viewers_copy_from_it_and_leave(hub_process: HubProcess) -> None:
