@@ -184,6 +184,10 @@ async def test_mcp_of_somebody_who_is_on_no_such_project(
     mcp_server: Callable[..., ModuleType], hub_process: HubProcess, project_id: str
 ) -> None:
     server = mcp_server(Person(hub_process, "mallory").key, project_id)
-    for name, arguments in (("exec", {"command": "true"}), ("jupyter_execute", {"input": "1"}), ("project_status", {"project_id": project_id})):
+    for name, arguments in (
+        ("exec", {"command": "true"}),
+        ("jupyter_execute", {"input": "1"}),
+        ("project_status", {"project_id": project_id}),
+    ):
         assert "must be" in await call_tool(server, name, **arguments)
     assert "must be a collaborator" in await read_resource(server, "project-files")
