@@ -290,6 +290,10 @@ SET: dict[str, Case] = {
         of_table(project_id=project_of, users=lambda t, who: {t.cast[who].account_id: {"group": "owner"}}),
         told(REFUSED, *ACCOUNTS),
     ),
+    "projects_owner": Case(of_table(project_id=project_of, sandbox=True), {**NOT_MANAGING, Who.COLLABORATOR: REFUSED}),
+    "project_invite_requests": Case(
+        of_table(project_id=project_of, invite_requests=lambda t, who: {t.cast[who].account_id: {"message": "Hello"}})
+    ),
     "accounts": Case(of_table(last_name="Changed")),
     "project_log": Case(of_table(project_id=project_of, event={"event": "note"}), NOT_MANAGING_NOR_ADMIN),
     "public_paths": Case(of_table(**SHARE), NOT_MANAGING_NOR_ADMIN),

@@ -116,11 +116,12 @@ async def _finish(change: Change, project_id: ProjectId, request: dict[str, Any]
     finished = {**request, "finished": to_iso(change.tools.clock.now()), **outcome}
     async with change.tools.store.write() as tx:
         await tx.projects.access(project_id, change.caller.account_id, lock=True)
-        if await _stored(tx, project_id, "action_request") == request:  # nobody has asked for something else since
+        if await stored_value(tx, project_id, "action_request") == request:  # nobody has asked for something else since
             await tx.projects.update(project_id, {"action_request": finished})
 
 
-async def _stored(tx: Transaction, project_id: ProjectId, field: str) -> Any:
+async def stored_value(tx: Transaction, project_id: ProjectId, field: str) -> Any:
+    """What a project that there is has in one column."""
     rows = await tx.projects.select(Selection(columns=(field,)), member=None, project_id=project_id)
     return rows[0][field]
 
@@ -132,7 +133,7 @@ async def set_action(edit: Edit, value: Any) -> dict[str, Any]:
     """Keep what was asked for; it is carried out after the change. Asked again with the same `time` it is not."""
     given = small("action_request", mapping("action_request", value))
     request = {name: content for name, content in given.items() if name not in _TOLD_BY_THE_HUB}
-    before = await _stored(edit.tx, edit.row.project.project_id, "action_request") or {}
+    before = await stored_value(edit.tx, edit.row.project.project_id, "action_request") or {}
     if request.get("time") is not None and all(before.get(name) == request.get(name) for name in ("action", "time")):
         return {}
     return {"action_request": {**request, "started": to_iso(edit.tools.clock.now())}}
@@ -184,7 +185,7 @@ async def set_env(edit: Edit, value: Any) -> dict[str, Any]:
 async def set_invite_requests(edit: Edit, value: Any) -> dict[str, Any]:
     """Who asks to be let in, merged into those that did."""
     given = mapping("invite_requests", value)
-    before = await _stored(edit.tx, edit.row.project.project_id, "invite_requests")
+    before = await stored_value(edit.tx, edit.row.project.project_id, "invite_requests")
     return {"invite_requests": merged_within("invite_requests", before, given, most=_MAX_INVITE_REQUESTS)}
 
 
@@ -205,7 +206,7 @@ async def set_users(edit: Edit, value: Any) -> dict[str, Any]:
     if not given:
         return {}
     project_id = edit.row.project.project_id
-    people = await _stored(edit.tx, project_id, "users")
+    people = await stored_value(edit.tx, project_id, "users")
     for account, fields in given.items():
         if not is_uuid(account):
             raise refused("users", f"invalid account_id '{account[:100]}'")
