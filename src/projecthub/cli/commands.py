@@ -39,7 +39,9 @@ from projecthub.cli.project_quotas import add_license, remove_license, set_quota
 from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
+from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
 from projecthub.cli.stop import stop as stop_all
+from projecthub.cli.system import query, system
 from projecthub.errors import (
     HubError,
     NotFound,
@@ -142,6 +144,8 @@ for _command in (
     set_quotas,
 ):
     projects.command()(_command)
+for _command in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
+    accounts.command()(_command)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
@@ -152,6 +156,8 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(jupyter, name="jupyter")
 app.command()(exec)
 app.add_typer(files, name="files")
+app.add_typer(system, name="system")
+app.command()(query)
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)
