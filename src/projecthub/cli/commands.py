@@ -144,8 +144,8 @@ for _command in (
     set_quotas,
 ):
     projects.command()(_command)
-for _command in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
-    accounts.command()(_command)
+for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
+    accounts.command()(_way)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")

@@ -24,6 +24,7 @@ OTHERWISE = {
     "system.manage_api_keys": "keys.*",
     "projects.invite_collaborator": "projects invite, which takes addresses",
     "jupyter.execute": "jupyter exec",
+    "jupyter.kernels": "jupyter kernels",
 }
 """Methods without a command of their own, and what does the same."""
 
