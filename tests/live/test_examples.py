@@ -15,6 +15,7 @@ import re
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
@@ -27,6 +28,7 @@ import pytest
 import projecthub.client._async
 import projecthub.client._sync
 from projecthub import AsyncHub, AsyncProject, Hub, Project
+from projecthub.errors import PermissionDenied
 from tests.hubs import HubProcess
 
 _BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -191,6 +193,9 @@ class Stage:
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
+        denied = process.hub(process.person("denied")[1])
+        with denied, suppress(PermissionDenied):  # so that there is something to be told of
+            denied.accounts.list()
         patch.chdir(directory)
         patch.setenv("PROJECTHUB_URL", process.url)
 

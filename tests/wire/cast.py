@@ -96,15 +96,16 @@ class Cast:
         files = {f"{path} {path.lstat().st_mtime_ns}" for path in home.rglob("*") if ".projecthub" not in path.parts}
         with closing(sqlite3.connect(f"file:{self.process.data_dir}/hub.sqlite3?mode=ro", uri=True)) as store:
             names = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return {"files": files, **{name: _rows(store, name) for name in names if name not in _OF_CALLS}}
+            lasting = [name for name in names if not name.startswith(_OF_CALLS)]
+            return {"files": files, **{name: _rows(store, name) for name in lasting}}
 
     def close(self) -> None:
         self.root.close()
         self._http.close()
 
 
-_OF_CALLS = {"audit", "sqlite_sequence"}
-"""Tables that tell of calls, denied ones too; and one that says nothing of its own."""
+_OF_CALLS = ("audit_", "sqlite_")
+"""Beginnings of the names of tables that tell of calls, denied ones too, and of SQLite's own."""
 _SEEN = {"last_active_at"}
 _LATER = '"commands":'
 """What stands in entries of logs that tell of many commands at once, some time after them."""
