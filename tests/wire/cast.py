@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -93,10 +94,10 @@ class Cast:
     def stored(self, target: Target) -> dict[str, set[str]]:
         """All that the hub's store holds, but for when somebody was seen last; and the files of a project."""
         home = self.process.data_dir / "projects" / target.project_id / "home"
-        files = {f"{path} {path.lstat().st_mtime_ns}" for path in home.rglob("*") if ".projecthub" not in path.parts}
+        files = {f"{path} {_mtime_ns(path)}" for path in [*home.rglob("*")] if ".projecthub" not in path.parts}
         with closing(sqlite3.connect(f"file:{self.process.data_dir}/hub.sqlite3?mode=ro", uri=True)) as store:
             names = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            lasting = [name for name in names if not name.startswith(_OF_CALLS)]
+            lasting = [name for name in names if not name.startswith(_FOLLOWING)]
             return {"files": files, **{name: _rows(store, name) for name in lasting}}
 
     def close(self) -> None:
@@ -104,11 +105,18 @@ class Cast:
         self._http.close()
 
 
-_OF_CALLS = ("audit_", "sqlite_")
-"""Beginnings of the names of tables that tell of calls, denied ones too, and of SQLite's own."""
+_FOLLOWING = ("audit_", "histor", "sqlite_")
+"""Beginnings of the names of tables that tell of calls, denied ones too, or later of files; and of SQLite's own."""
 _SEEN = {"last_active_at"}
 _LATER = '"commands":'
 """What stands in entries of logs that tell of many commands at once, some time after them."""
+
+
+def _mtime_ns(path: Path) -> int | None:
+    try:
+        return path.lstat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _rows(store: sqlite3.Connection, table: str) -> set[str]:
