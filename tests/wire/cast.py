@@ -92,7 +92,7 @@ class Cast:
         return reply.headers.get(CODE_HEADER, "ok"), reply.json()
 
     def stored(self, target: Target) -> dict[str, set[str]]:
-        """All that the hub's store holds, but for when somebody was seen last; and the files of a project."""
+        """All that the hub's store holds, but for when somebody or something was seen last; and a project's files."""
         home = self.process.data_dir / "projects" / target.project_id / "home"
         files = {f"{path} {_mtime_ns(path)}" for path in [*home.rglob("*")] if ".projecthub" not in path.parts}
         with closing(sqlite3.connect(f"file:{self.process.data_dir}/hub.sqlite3?mode=ro", uri=True)) as store:
@@ -107,7 +107,7 @@ class Cast:
 
 _FOLLOWING = ("audit_", "histor", "sqlite_")
 """Beginnings of the names of tables that tell of calls, denied ones too, or later of files; and of SQLite's own."""
-_SEEN = {"last_active_at"}
+_SEEN = {"last_active_at", "active_at"}
 _LATER = '"commands":'
 """What stands in entries of logs that tell of many commands at once, some time after them."""
 
