@@ -19,6 +19,7 @@ from projecthub.store._claim import DatabaseClaim, claimed_file
 from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
+from projecthub.store.audit import Audit
 from projecthub.store.collaborators import Collaborators
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
@@ -52,6 +53,7 @@ class Transaction:
 
     __slots__ = (
         "accounts",
+        "audit",
         "collaborators",
         "departures",
         "file_use",
@@ -71,6 +73,7 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
         self.accounts = Accounts(connection)
+        self.audit = Audit(connection)
         self.collaborators = Collaborators(connection)
         self.departures = Departures(connection)
         self.file_use = FileUse(connection)

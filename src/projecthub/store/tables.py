@@ -475,3 +475,43 @@ sign_in_keys = Table(
     sqlite_with_rowid=False,
 )
 """API keys that were got for a token, and end with it. A key may be gone before: its number is never used again."""
+
+# -- audit -------------------------------------------------------------------------------------------
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("began_at", Moment, nullable=False),
+    Column("account_id", KEY),
+    Column("key_id", BigInteger),
+    Column("key_kind", KEY),
+    Column("request_id", KEY),
+    Column("address", KEY),
+    Column("method", KEY, nullable=False),
+    Column("project_id", KEY),
+    Column("target", VALUE),
+    Column("outcome", KEY, nullable=False),
+    Column("message", Text),
+    Column("times", BigInteger, nullable=False),
+    Index("ix_audit_log_at", "at", "id"),
+    Index("ix_audit_log_account_id", "account_id", "at", "id"),
+    Index("ix_audit_log_project_id", "project_id", "at", "id"),
+    Index("ix_audit_log_method", "method", "at", "id"),
+    Index("ix_audit_log_outcome", "outcome", "at", "id"),
+    sqlite_autoincrement=True,
+)
+"""Calls that changed something, and calls that were denied. A trigger refuses changes. It refers to nothing: what it
+tells of may be gone."""
+
+audit_open = Table(
+    "audit_open",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("began_at", Moment, nullable=False),
+    Column("call", VALUE, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Calls that are under way, put down before they change anything. What a killed hub leaves here the next one moves
+into the log."""

@@ -1,0 +1,378 @@
+"""Who did what, and who was not let: the audit log.
+
+A call that changes something is put down before it begins, in a transaction that all who come at the time share, and
+with its outcome when it has ended; what came of it is written a moment later. So a hub that is killed leaves a trace
+of every call that had begun, and the next one notes those as of unknown outcome. Denials change nothing: they are
+written a moment later too, and many of one kind are counted, see `audit_denials`.
+
+A store that cannot be written stops nobody: what is inside projects is of use then. Such calls are told in the hub's
+log, and kept in memory until the store is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from projecthub.errors import HubError, InvalidArgument, LimitError, QueryRefused, StoreUnavailable
+from projecthub.hub.audit_denials import Denials
+from projecthub.hub.audit_pages import filter_of, page_of
+from projecthub.hub.permissions import admins_only
+from projecthub.wire.audit import DENIALS, LEFT_OUTCOME, UNKNOWN_OUTCOME
+from projecthub.wire.ids import is_uuid
+from projecthub.wire.units import to_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from projecthub.hub.clock import Clock
+    from projecthub.hub.principals import Principal
+    from projecthub.store import Store
+    from projecthub.wire import audit as shapes
+
+MAX_MESSAGE: Final = 300
+"""Characters of a refusal that are kept."""
+MAX_PROJECTS: Final = 100
+"""Projects of one call that get a row each."""
+MAX_UNWRITTEN: Final = 10_000
+"""Rows that wait for a store that cannot be written; older ones are dropped, and the hub's log says so."""
+WRITE_AFTER_S: Final = 0.25
+"""How long what came of a call waits for company."""
+_AGAIN_AFTER_S: Final = 1.0
+_BATCH: Final = 200
+_PRUNED_AT_ONCE: Final = 2000
+_PROJECTS: Final = ("project_id", "src_project_id", "target_project_id")
+
+_DENIED_QUERY: Final = re.compile(r"must be an? |not allowed$|not allowed for |(read|write) access")
+"""What user queries say, with one code for all their refusals, to those who may not."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class AuditedCall:
+    """A call, as the log tells it.
+
+    Attributes:
+        method: Name on the wire, or HTTP method and route.
+        began_at: When it came.
+        request_id: The name of its request.
+        address: Where it came from.
+        caller: Who called, as far as that is known.
+        target: What it named: values by name, each a short text, a number or a short list of them.
+        open_id: Its number among the calls that are under way; 0: it was not put down there.
+        has_begun: Whether it is one that may have changed something.
+        is_open: Whether it stands there.
+        has_ended: Whether its outcome was told.
+    """
+
+    method: str
+    began_at: datetime
+    request_id: str | None = None
+    address: str | None = None
+    caller: Principal | None = None
+    target: dict[str, Any] = field(default_factory=dict)
+    open_id: int = 0
+    is_open: bool = False
+    has_ended: bool = False
+    has_begun: bool = False
+
+    def stored(self) -> dict[str, Any]:
+        """What is put down while it is under way."""
+        caller = self.caller
+        return {
+            "method": self.method,
+            "request_id": self.request_id,
+            "address": self.address,
+            "account_id": (caller.account_id or None) if caller else None,
+            "key_id": (caller.key_id or None) if caller else None,
+            "key_kind": _kind(caller),
+            "target": self.target or None,
+        }
+
+
+class Audit:
+    """Writes and tells the audit log."""
+
+    def __init__(self, store: Store, clock: Clock, *, kept_days: int = 0) -> None:
+        """Make the service; entries older than ``kept_days`` are deleted, if that is not 0."""
+        self._store = store
+        self._clock = clock
+        self._kept_days = kept_days
+        self._denials = Denials(clock)
+        self._numbers = 0
+        self._to_begin: list[tuple[AuditedCall, asyncio.Future[None]]] = []
+        self._beginning: asyncio.Task[None] | None = None
+        self._ended: list[int] = []
+        self._rows: list[dict[str, Any]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._one_writer = asyncio.Lock()
+        self._is_failing = False
+        self._closing = asyncio.Event()
+
+    async def open(self) -> None:
+        """Note the calls that were under way when the last hub of this store was killed. Comes before all calls."""
+        while True:
+            async with self._store.write() as tx:
+                left = await tx.audit.left(limit=_BATCH)
+                rows = [row for _, began_at, call in left for row in self._unknown(began_at, call)]
+                await tx.audit.append(rows, ended=[number for number, _, _ in left])
+            if not left:
+                return
+
+    def _unknown(self, began_at: datetime, call: Mapping[str, Any]) -> list[dict[str, Any]]:
+        shared = {
+            "at": self._clock.now(),
+            "began_at": began_at,
+            "outcome": UNKNOWN_OUTCOME,
+            "message": None,
+            "times": 1,
+        }
+        return _rows(call, shared)
+
+    async def close(self) -> None:
+        """Write what is still to be written. No calls come any more."""
+        if self._beginning is not None:
+            await asyncio.gather(self._beginning, return_exceptions=True)
+        self._closing.set()
+        if self._writing is not None:
+            await self._writing
+        self._rows += self._denials.all_counted()
+        with contextlib.suppress(HubError):  # it was told in the hub's log
+            await self.flush()
+
+    async def sweep(self) -> None:
+        """Write how many denials of each kind there were, and delete what is older than is wanted; once a minute."""
+        if counted := self._denials.counted():
+            self._add(counted)
+        if not self._kept_days:
+            return
+        before = self._clock.now() - timedelta(days=self._kept_days)
+        is_more = True
+        while is_more:
+            async with self._store.write() as tx:
+                is_more = await tx.audit.prune(before, limit=_PRUNED_AT_ONCE) == _PRUNED_AT_ONCE
+
+    # -- calls that change something -----------------------------------------------------------------
+
+    async def through(
+        self, call: AuditedCall, work: Callable[[], Awaitable[Any]], made: Callable[[Any], Mapping[str, Any]] | None
+    ) -> Any:
+        """Do the work of a call; it is put down before, and its outcome after.
+
+        Args:
+            call: The call.
+            work: What it does.
+            made: Tells what the result names that the call did not.
+        """
+        outcome, message = LEFT_OUTCOME, None
+        try:
+            await self.begin(call)
+            result = await work()
+            outcome = "ok"
+            if made is not None:
+                call.target |= made(result)
+            return result
+        except HubError as error:
+            outcome, message = error.code, message_of(error)
+            raise
+        except Exception:
+            outcome = "internal"
+            raise
+        finally:
+            self.end(call, outcome, message)
+
+    async def begin(self, call: AuditedCall) -> None:
+        """Put a call down; returns when that is on disk, or when the store cannot be written."""
+        call.has_begun = True
+        if self._is_failing:
+            _tell(call, "begun")
+            return
+        self._numbers += 1
+        call.open_id = self._numbers
+        done = asyncio.get_running_loop().create_future()
+        self._to_begin.append((call, done))
+        if self._beginning is None or self._beginning.done():
+            self._beginning = asyncio.create_task(self._begin_all(), name="audit-begin")
+        await done
+
+    async def _begin_all(self) -> None:
+        """Put down all that wait, in one transaction for all who have come during the one before."""
+        while self._to_begin:
+            batch, self._to_begin = self._to_begin, []
+            try:
+                async with self._store.write() as tx:
+                    await tx.audit.begin([(call.open_id, call.began_at, call.stored()) for call, _ in batch])
+                for call, _ in batch:
+                    call.is_open = True
+                    if call.has_ended:  # its caller did not wait
+                        self._ended.append(call.open_id)
+            except Exception as error:
+                self._is_failing = True
+                _log.error("audit.not_written", error=str(error), calls=len(batch))
+                for call, _ in batch:
+                    _tell(call, "begun")
+            finally:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+
+    def end(self, call: AuditedCall, outcome: str, message: str | None = None) -> None:
+        """Note how a call has ended. It is written a moment later."""
+        if call.has_ended:
+            return
+        call.has_ended = True
+        if self._is_failing:
+            _tell(call, outcome)
+        if call.is_open:
+            self._ended.append(call.open_id)
+        self._add(self._told(call, outcome, message))
+
+    def refused(self, call: AuditedCall, error: HubError) -> None:
+        """Note a call that was refused before it began."""
+        self._add(self._told(call, error.code, message_of(error), is_bounded=True))
+
+    def _told(
+        self, call: AuditedCall, outcome: str, message: str | None, *, is_bounded: bool = False
+    ) -> list[dict[str, Any]]:
+        now = self._clock.now()
+        shown = None if message is None else storable(message, MAX_MESSAGE)
+        began_at = min(call.began_at, now)  # a clock may be set back
+        rows = _rows(call.stored(), {"at": now, "began_at": began_at, "outcome": outcome, "message": shown, "times": 1})
+        return self._denials.passed(rows) if is_bounded or outcome in DENIALS else rows
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def _add(self, rows: Sequence[dict[str, Any]]) -> None:
+        self._rows += rows
+        if (self._rows or self._ended) and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write_soon(), name="audit-write")
+
+    async def _write_soon(self) -> None:
+        wait_s = WRITE_AFTER_S
+        while (self._rows or self._ended) and not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), wait_s)
+            try:
+                await self.flush()
+                wait_s = WRITE_AFTER_S
+            except (LimitError, StoreUnavailable):
+                wait_s = _AGAIN_AFTER_S
+            except Exception:
+                _log.exception("audit.not_written")
+                wait_s = _AGAIN_AFTER_S
+
+    async def flush(self) -> None:
+        """Write what has ended up to now.
+
+        Raises:
+            LimitError, StoreUnavailable: The store cannot be written; what was to be written is kept.
+        """
+        async with self._one_writer:
+            while self._rows or self._ended:
+                rows, ended = self._rows[:_BATCH], self._ended[:_BATCH]
+                try:
+                    await self._append(rows, ended)
+                except HubError as error:
+                    self._is_failing = True
+                    self._drop_oldest(error)
+                    raise
+                self._is_failing = False
+                del self._rows[: len(rows)]
+                del self._ended[: len(ended)]
+
+    async def _append(self, rows: Sequence[dict[str, Any]], ended: Sequence[int]) -> None:
+        try:
+            async with self._store.write() as tx:
+                await tx.audit.append(rows, ended=ended)
+        except InvalidArgument as error:  # a row that no store takes must not keep out the others
+            if len(rows) == 1:
+                _log.error("audit.row_refused", error=error.message, method=rows[0]["method"])
+            else:
+                for row in rows:
+                    await self._append([row], ())
+            await self._append((), ended)
+
+    def _drop_oldest(self, error: HubError) -> None:
+        dropped = len(self._rows) - MAX_UNWRITTEN
+        if dropped > 0:
+            del self._rows[:dropped]
+            _log.error("audit.rows_dropped", error=error.message, dropped=dropped)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    async def page(self, caller: Principal, request: shapes.ListAudit) -> shapes.AuditPage:
+        """A page of the log.
+
+        Raises:
+            PermissionDenied: The caller is no site admin.
+            InvalidArgument: A filter is none.
+        """
+        admins_only(caller, "read the audit log")
+        with contextlib.suppress(LimitError, StoreUnavailable):  # what is in the store can be read all the same
+            await self.flush()
+        async with self._store.read() as tx:
+            wanted = await filter_of(tx, request)
+            return await page_of(tx, wanted, request)
+
+
+def is_denial(error: HubError) -> bool:
+    """Whether an error tells that somebody may not do something, and not only that a value is wrong."""
+    if isinstance(error, QueryRefused):
+        return _DENIED_QUERY.search(error.message) is not None
+    return error.code in DENIALS
+
+
+def message_of(error: HubError) -> str | None:
+    """What is kept of an error's text: that of denials. Others may show what was run or given."""
+    return error.message if is_denial(error) else None
+
+
+def _kind(caller: Principal | None) -> shapes.KeyKind | None:
+    if caller is None or not caller.key_id:
+        return None
+    if caller.is_session:
+        return "session"
+    return "account" if caller.project_id is None else "project"
+
+
+def _rows(call: Mapping[str, Any], shared: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each project that a call named: whoever asks for one finds it. One row if it named none."""
+    target = call["target"] or {}
+    rows = []
+    for project_id in _projects_of(target)[:MAX_PROJECTS] or (None,):
+        # Most calls name one project, which need not stand in a row twice.
+        rest = {name: value for name, value in target.items() if name != "project_id" or value != project_id}
+        rows.append({**call, **shared, "project_id": project_id, "target": rest or None})
+    return rows
+
+
+def _projects_of(target: Mapping[str, Any]) -> list[str]:
+    """The ids of the projects that a call named, each once."""
+    found: dict[str, None] = {}
+    for name in _PROJECTS:
+        value = target.get(name)
+        for one in value if isinstance(value, list) else (value,):
+            if is_uuid(one):
+                found[one.lower()] = None
+    return list(found)
+
+
+def storable(text: str, most: int) -> str:
+    """A text that every store takes, of at most ``most`` characters: others' texts may hold anything."""
+    cut = text if len(text) <= most else text[: most - 3] + "..."
+    if cut.isascii() and "\0" not in cut:
+        return cut
+    return cut.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _tell(call: AuditedCall, outcome: str) -> None:
+    """What cannot be written now is told in the hub's log at least."""
+    stored = call.stored()
+    _log.warning("audit.told_here", outcome=outcome, began_ms=to_ms(call.began_at), **stored)
