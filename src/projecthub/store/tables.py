@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     JSON,
     BigInteger,
     Boolean,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    event,
     false,
     func,
     text,
@@ -504,6 +506,21 @@ audit_log = Table(
 )
 """Calls that changed something, and calls that were denied. A trigger refuses changes. It refers to nothing: what it
 tells of may be gone."""
+_REFUSES_UPDATES = {
+    "sqlite": (
+        "CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE ON audit_log "
+        "BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION audit_log_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'audit_log is append-only'; END $$",
+        "CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE ON audit_log "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_log_is_append_only()",
+    ),
+}
+for _dialect, _statements in _REFUSES_UPDATES.items():
+    for _statement in _statements:
+        event.listen(audit_log, "after_create", DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
 
 audit_open = Table(
     "audit_open",
