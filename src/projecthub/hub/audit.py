@@ -275,7 +275,9 @@ class Audit:
             LimitError, StoreUnavailable: The store cannot be written; what was to be written is kept.
         """
         async with self._one_writer:
-            while self._rows or self._ended:
+            # What comes meanwhile waits for the next time, or there would be no end of small transactions.
+            batches = -(-max(len(self._rows), len(self._ended)) // _BATCH)
+            for _ in range(batches):
                 rows, ended = self._rows[:_BATCH], self._ended[:_BATCH]
                 try:
                     await self._append(rows, ended)
