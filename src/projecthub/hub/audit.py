@@ -16,6 +16,7 @@ import contextlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -44,6 +45,10 @@ MAX_UNWRITTEN: Final = 10_000
 """Rows that wait for a store that cannot be written; older ones are dropped, and the hub's log says so."""
 WRITE_AFTER_S: Final = 0.25
 """How long what came of a call waits for company."""
+GATHER_S: Final = 0.005
+"""How long calls wait for others to be put down with, where many come at a time: a transaction for each costs more."""
+_CROWD: Final = 8
+_CROWD_WITHIN_S: Final = 0.25
 _AGAIN_AFTER_S: Final = 1.0
 _BATCH: Final = 200
 _PRUNED_AT_ONCE: Final = 2000
@@ -109,6 +114,7 @@ class Audit:
         self._numbers = 0
         self._to_begin: list[tuple[AuditedCall, asyncio.Future[None]]] = []
         self._beginning: asyncio.Task[None] | None = None
+        self._under_way: dict[int, float] = {}
         self._ended: list[int] = []
         self._rows: list[dict[str, Any]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -194,9 +200,11 @@ class Audit:
         if self._is_failing:
             _tell(call, "begun")
             return
+        loop = asyncio.get_running_loop()
         self._numbers += 1
         call.open_id = self._numbers
-        done = asyncio.get_running_loop().create_future()
+        self._under_way[call.open_id] = loop.time()
+        done = loop.create_future()
         self._to_begin.append((call, done))
         if self._beginning is None or self._beginning.done():
             self._beginning = asyncio.create_task(self._begin_all(), name="audit-begin")
@@ -205,6 +213,8 @@ class Audit:
     async def _begin_all(self) -> None:
         """Put down all that wait, in one transaction for all who have come during the one before."""
         while self._to_begin:
+            if self._is_crowded():
+                await asyncio.sleep(GATHER_S)
             batch, self._to_begin = self._to_begin, []
             try:
                 async with self._store.write() as tx:
@@ -223,11 +233,17 @@ class Audit:
                     if not done.done():
                         done.set_result(None)
 
+    def _is_crowded(self) -> bool:
+        """Whether many calls that are under way have begun just now; those that take long are not among them."""
+        newest = [*islice(reversed(self._under_way.values()), _CROWD)]
+        return len(newest) == _CROWD and asyncio.get_running_loop().time() - newest[-1] < _CROWD_WITHIN_S
+
     def end(self, call: AuditedCall, outcome: str, message: str | None = None) -> None:
         """Note how a call has ended. It is written a moment later."""
         if call.has_ended:
             return
         call.has_ended = True
+        self._under_way.pop(call.open_id, None)
         if self._is_failing:
             _tell(call, outcome)
         if call.is_open:
