@@ -12,6 +12,7 @@ import typer
 from projecthub import __version__
 from projecthub.cli import output
 from projecthub.cli.accounts import accounts
+from projecthub.cli.audit import audit
 from projecthub.cli.backups import backup, restore
 from projecthub.cli.collaborators import (
     add_collaborator,
@@ -155,6 +156,7 @@ app.add_typer(files, name="files")
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)
+app.command()(audit)
 app.command()(stop_all)
 app.command()(doctor)
 
