@@ -146,7 +146,9 @@ async def _note(services: Services, request: RpcRequest, progress: _Progress, er
     if method is not None and arguments is not None:
         target |= target_of(method, arguments)
     call = audited_call(services, request.scope, name, progress.caller, target)
-    changes = method is not None and progress.caller is not None and is_change(method, arguments)
+    changes = False
+    if method is not None and (progress.caller is not None or method.caller is Caller.ANYONE):
+        changes = is_change(method, arguments)
     await note_refusal(services, request, call, error, is_change=changes)
 
 
@@ -202,7 +204,8 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         progress.label = f"project {name}"
         args = parameters.args
         handler = PROJECT_HANDLERS.get(name)
-        arguments = progress.arguments = parse(method, args) if handler else None
+        arguments = parse(method, args) if handler else None
+        given = progress.arguments = arguments if handler else args[0] if args and isinstance(args[0], dict) else {}
         await services.calls.prepare(caller, access, inside=handler is None)
 
         def work() -> Coroutine[Any, Any, Any]:
@@ -212,7 +215,6 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
                 return handler(ProjectCall(services, caller, access.project), arguments)
             return services.calls.call(project_id, name, args)
 
-        given = arguments if handler else args[0] if args and isinstance(args[0], dict) else {}
         if is_change(method, given):
             progress.is_audited = True
             noted = audited(services, request.scope, method, caller, given, project_id)
