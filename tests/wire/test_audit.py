@@ -154,7 +154,7 @@ def test_other_places_tell_too(log: Log) -> None:
     headers = {"x-request-id": uuid.uuid4().hex}
     assert httpx2.get(f"{url}/auth/impersonate?auth_token={token}", headers=headers).is_success
     (entry,) = log.of(headers["x-request-id"])
-    assert (entry["outcome"], entry["target"]) == ("ok", {"account_id": log.account_id})
+    assert (entry["outcome"], entry["account_id"], entry["key_kind"]) == ("ok", log.account_id, None)
     assert token not in str(entry)
 
 

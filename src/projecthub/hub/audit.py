@@ -25,6 +25,7 @@ from projecthub.errors import HubError, InvalidArgument, LimitError, QueryRefuse
 from projecthub.hub.audit_denials import Denials
 from projecthub.hub.audit_pages import filter_of, page_of
 from projecthub.hub.permissions import admins_only
+from projecthub.hub.principals import Principal
 from projecthub.wire.audit import DENIALS, LEFT_OUTCOME, UNKNOWN_OUTCOME
 from projecthub.wire.ids import is_uuid
 from projecthub.wire.units import to_ms
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from projecthub.hub.clock import Clock
-    from projecthub.hub.principals import Principal
     from projecthub.store import Store
     from projecthub.wire import audit as shapes
 
@@ -183,7 +183,7 @@ class Audit:
             result = await work()
             outcome = "ok"
             if made is not None:
-                call.target |= made(result)
+                _add_made(call, made(result))
             return result
         except HubError as error:
             outcome, message = error.code, message_of(error)
@@ -350,6 +350,13 @@ def is_denial(error: HubError) -> bool:
 def message_of(error: HubError) -> str | None:
     """What is kept of an error's text: that of denials. Others may show what was run or given."""
     return error.message if is_denial(error) else None
+
+
+def _add_made(call: AuditedCall, named: Mapping[str, Any]) -> None:
+    """Add what the result of a call names; of somebody who signs in it tells who that is."""
+    call.target |= named
+    if (call.caller is None or not call.caller.account_id) and "account_id" in named:
+        call.caller = Principal(named["account_id"], is_admin=False, key_id=0)
 
 
 def _kind(caller: Principal | None) -> shapes.KeyKind | None:
