@@ -47,7 +47,8 @@ def test_who_did_what(process: HubProcess) -> None:
         project_key = hub.keys.create(project_id=project_id, name="robot")
         files = hub.project(project_id).files
         files.write_bytes("notes/a.txt", b"hidden content")
-        files.delete("notes/a.txt")
+        files.move("notes/a.txt", "notes/b.txt")
+        files.delete("notes/b.txt")
     with process.hub(project_key["secret"]) as robot, contextlib.suppress(errors.HubError):
         robot.project(project_id).system.exec("true")
     with process.hub(viewer_key) as viewer:
@@ -68,14 +69,16 @@ def test_who_did_what(process: HubProcess) -> None:
         ("system.exec", "ok"),
         ("keys.create", "ok"),
         ("PUT /projects/{project_id}/files/content", "ok"),
+        ("POST /projects/{project_id}/files/move", "ok"),
         ("DELETE /projects/{project_id}/files", "ok"),
         ("system.exec", "ok"),
     ]
-    assert entries[7]["key_kind"] == "project" and entries[7]["key_id"] == project_key["id"]
-    assert [entry["target"]["path"] for entry in entries[5:7]] == ["notes/a.txt"] * 2
+    assert (entries[8]["key_kind"], entries[8]["key_id"]) == ("project", project_key["id"])
+    assert [entry["target"]["path"] for entry in (entries[5], entries[7])] == ["notes/a.txt", "notes/b.txt"]
+    assert entries[6]["target"] == {"src": "notes/a.txt", "dest": "notes/b.txt"}
     denied = [(entry["method"], entry["outcome"]) for entry in entries if entry["account_id"] == vic]
     assert denied == [("system.exec", "permission_denied"), ("db.userQuery", "query_refused")]
-    assert [entry["method"] for entry in entries[10:]] == [
+    assert [entry["method"] for entry in entries[11:]] == [
         "projects.start",
         "GET /projects/{project_id}/files",
     ]

@@ -112,6 +112,7 @@ class Audit:
         self._kept_days = kept_days
         self._denials = Denials(clock)
         self._numbers = 0
+        self._left_up_to = 0
         self._to_begin: list[tuple[AuditedCall, asyncio.Future[None]]] = []
         self._beginning: asyncio.Task[None] | None = None
         self._under_way: dict[int, float] = {}
@@ -124,13 +125,21 @@ class Audit:
 
     async def open(self) -> None:
         """Note the calls that were under way when the last hub of this store was killed. Comes before all calls."""
-        while True:
+        async with self._store.read() as tx:
+            self._left_up_to = self._numbers = await tx.audit.last_begun()
+        try:
+            await self._note_left()
+        except (LimitError, StoreUnavailable) as error:  # they wait where they are
+            _log.error("audit.not_written", error=error.message)
+
+    async def _note_left(self) -> None:
+        while self._left_up_to:
             async with self._store.write() as tx:
-                left = await tx.audit.left(limit=_BATCH)
+                left = await tx.audit.left(up_to=self._left_up_to, limit=_BATCH)
                 rows = [row for _, began_at, call in left for row in self._unknown(began_at, call)]
                 await tx.audit.append(rows, ended=[number for number, _, _ in left])
             if not left:
-                return
+                self._left_up_to = 0
 
     def _unknown(self, began_at: datetime, call: Mapping[str, Any]) -> list[dict[str, Any]]:
         shared = {
@@ -155,6 +164,7 @@ class Audit:
 
     async def sweep(self) -> None:
         """Write how many denials of each kind there were, and delete what is older than is wanted; once a minute."""
+        await self._note_left()
         if counted := self._denials.counted():
             self._add(counted)
         if not self._kept_days:

@@ -25,9 +25,14 @@ _AFTER_ALL: Final = "\U0010ffff"
 _APPEND: Final = audit_log.insert()
 _BEGIN: Final = audit_open.insert()
 _END: Final = delete(audit_open).where(audit_open.c.id.in_(bindparam("ids", expanding=True)))
-_LEFT: Final = select(audit_open).order_by(audit_open.c.id).limit(bindparam("at_most"))
+_LAST: Final = select(audit_open.c.id).order_by(audit_open.c.id.desc()).limit(1)
+_LEFT: Final = (
+    select(audit_open)
+    .where(audit_open.c.id <= bindparam("up_to"))
+    .order_by(audit_open.c.id)
+    .limit(bindparam("at_most"))
+)
 _PLACE: Final = select(audit_log.c.at, audit_log.c.id).where(audit_log.c.id == bindparam("of_entry"))
-_NEWEST: Final = select(audit_log.c.id).order_by(audit_log.c.at.desc(), audit_log.c.id.desc()).limit(1)
 _OLD: Final = (
     select(audit_log.c.id)
     .where(audit_log.c.at < bindparam("before"))
@@ -65,14 +70,14 @@ class Audit:
         for chunk in in_chunks(ended):
             await self._connection.execute(_END, {"ids": chunk})
 
-    async def left(self, *, limit: int) -> list[tuple[int, datetime, dict[str, Any]]]:
-        """Calls that were put down and have not ended, oldest first, as `begin` was given them."""
-        return [tuple(row) for row in await self._connection.execute(_LEFT, {"at_most": limit})]
+    async def last_begun(self) -> int:
+        """The highest number of the calls that were put down and have not ended; 0: there are none."""
+        return (await self._connection.execute(_LAST)).scalar() or 0
 
-    async def newest(self) -> int | None:
-        """The number of the newest entry."""
-        newest: int | None = (await self._connection.execute(_NEWEST)).scalar()
-        return newest
+    async def left(self, *, up_to: int, limit: int) -> list[tuple[int, datetime, dict[str, Any]]]:
+        """Calls that were put down and have not ended, up to a number, lowest first, as `begin` was given them."""
+        rows = await self._connection.execute(_LEFT, {"up_to": up_to, "at_most": limit})
+        return [(row.id, row.began_at, row.call) for row in rows]
 
     async def page(
         self, wanted: AuditFilter, *, after: int | None, newest_first: bool, limit: int

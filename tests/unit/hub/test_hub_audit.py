@@ -124,6 +124,27 @@ async def test_what_a_killed_hub_leaves_the_next_one_tells(
     assert under_way(house) == 0
 
 
+async def test_what_was_left_waits_for_a_store_that_has_room(house: House, audit: Audit, admin: Principal) -> None:
+    for number in range(60):
+        await audit.begin(a_call(house, id=number, name="x" * 3000))
+    async with house.store.write() as tx:
+        pages = (await tx.audit._connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+        await tx.audit._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    next_one = Audit(house.store, house.clock)
+    await next_one.open()
+    assert under_way(house) == 60
+    async with house.store.write() as tx:
+        await tx.audit._connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    await next_one.begin(call := a_call(house, id=60))
+    assert call.open_id == 61
+    await next_one.sweep()
+    assert under_way(house) == 1
+    next_one.end(call, "ok")
+    told = {one["target"]["id"]: one["outcome"] for one in await entries(next_one, admin)}
+    assert told == dict.fromkeys(range(60), "unknown") | {60: "ok"}
+    await next_one.close()
+
+
 async def test_a_caller_that_does_not_wait_for_the_beginning(house: House, audit: Audit, admin: Principal) -> None:
     ran = []
 
@@ -131,7 +152,7 @@ async def test_a_caller_that_does_not_wait_for_the_beginning(house: House, audit
         ran.append(1)
 
     async with house.store.write() as tx:  # nobody else writes meanwhile
-        await tx.audit.newest()
+        await tx.audit.last_begun()
         waiting = asyncio.ensure_future(audit.through(a_call(house), work, None))
         await asyncio.sleep(0.01)
         waiting.cancel()
