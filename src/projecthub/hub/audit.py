@@ -45,6 +45,8 @@ MAX_UNWRITTEN: Final = 10_000
 """Rows that wait for a store that cannot be written; older ones are dropped, and the hub's log says so."""
 WRITE_AFTER_S: Final = 0.25
 """How long what came of a call waits for company."""
+PATIENCE_S: Final = 5.0
+"""How long a call waits for a store that another program holds, before it goes on."""
 GATHER_S: Final = 0.005
 """How long calls wait for others to be put down with, where many come at a time: a transaction for each costs more."""
 _CROWD: Final = 8
@@ -134,6 +136,7 @@ class Audit:
 
     async def _note_left(self) -> None:
         while self._left_up_to:
+            self._check_room()
             async with self._store.write() as tx:
                 left = await tx.audit.left(up_to=self._left_up_to, limit=_BATCH)
                 rows = [row for _, began_at, call in left for row in self._unknown(began_at, call)]
@@ -205,7 +208,7 @@ class Audit:
             self.end(call, outcome, message)
 
     async def begin(self, call: AuditedCall) -> None:
-        """Put a call down; returns when that is on disk, or when the store cannot be written."""
+        """Put a call down; returns when that is on disk, or when it cannot be, or not for `PATIENCE_S` seconds."""
         call.has_begun = True
         if self._is_failing:
             _tell(call, "begun")
@@ -218,7 +221,10 @@ class Audit:
         self._to_begin.append((call, done))
         if self._beginning is None or self._beginning.done():
             self._beginning = asyncio.create_task(self._begin_all(), name="audit-begin")
-        await done
+        await asyncio.wait({done}, timeout=PATIENCE_S)
+        if not done.done():
+            self._is_failing = True
+            _tell(call, "begun")
 
     async def _begin_all(self) -> None:
         """Put down all that wait, in one transaction for all who have come during the one before."""
@@ -227,6 +233,7 @@ class Audit:
                 await asyncio.sleep(GATHER_S)
             batch, self._to_begin = self._to_begin, []
             try:
+                self._check_room()
                 async with self._store.write() as tx:
                     await tx.audit.begin([(call.open_id, call.began_at, call.stored()) for call, _ in batch])
                 for call, _ in batch:
@@ -316,6 +323,7 @@ class Audit:
                 del self._ended[: len(ended)]
 
     async def _append(self, rows: Sequence[dict[str, Any]], ended: Sequence[int]) -> None:
+        self._check_room()
         try:
             async with self._store.write() as tx:
                 await tx.audit.append(rows, ended=ended)
@@ -326,6 +334,15 @@ class Audit:
                 for row in rows:
                     await self._append([row], ())
             await self._append((), ended)
+
+    def _check_room(self) -> None:
+        """See that entries do not take the last room of a disk, which is for what makes some.
+
+        Raises:
+            LimitError: They would.
+        """
+        if self._store.is_short_of_room():
+            raise LimitError("the disk of the hub's store is nearly full")
 
     def _drop_oldest(self, error: HubError) -> None:
         dropped = len(self._rows) - MAX_UNWRITTEN

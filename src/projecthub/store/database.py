@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -38,6 +39,8 @@ from projecthub.store.sign_in_tokens import SignInTokens
 
 _TURN_S: Final = 10.0
 """How long a write waits for those before it. Each takes a millisecond, unless another program holds the store."""
+
+_LEAST_ROOM_BYTES: Final = 16 * 1024 * 1024
 
 
 class Clock(Protocol):
@@ -190,6 +193,16 @@ class Store:
         if self.shared:
             with translated():
                 await self._claim.hold()
+
+    def is_short_of_room(self) -> bool:
+        """Whether the disk of a store that is a file is nearly full: what is left is for what has to be written."""
+        if self.shared:
+            return False
+        try:
+            disk = os.statvfs(Path(self._writers.url.database or "").parent)
+        except OSError:
+            return False  # a write will tell
+        return disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""
