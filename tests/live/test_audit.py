@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from projecthub import Hub, errors
+from projecthub import AsyncHub, Hub, errors
 from tests.hubs import HubProcess
 
 
@@ -129,6 +129,16 @@ def test_sessions(process: HubProcess) -> None:
     ]
     assert attempts[0]["target"]["account_id"] == eva
     assert "hidden" not in json.dumps(told(process, method="accounts.")).lower()
+
+
+async def test_the_async_client_reads_all_pages_too(process: HubProcess) -> None:
+    async with AsyncHub(process.admin_key, process.url) as hub:
+        for number in range(3):
+            await hub.system.ping()
+            await hub.projects.create_project(title=str(number))
+        found = [entry["id"] async for entry in hub.audit.entries(method="projects.createProject", limit=2)]
+        page = await hub.audit.list(method="projects.createProject", order="oldest", limit=2)
+    assert found == [entry["id"] for entry in page["entries"]]
 
 
 def test_what_was_under_way_when_the_hub_was_killed(process: HubProcess) -> None:
