@@ -10,7 +10,7 @@ from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.hub.audit import storable
+from projecthub.hub.audited_calls import storable
 from projecthub.hub.query_forms import MAX_QUERIES
 
 if TYPE_CHECKING:

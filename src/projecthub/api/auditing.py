@@ -8,7 +8,7 @@ from projecthub.api.audit_targets import bounded, target_of
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import address_of, read_key
 from projecthub.errors import HubError, NotSignedIn
-from projecthub.hub.audit import AuditedCall, is_denial
+from projecthub.hub.audited_calls import AuditedCall, is_denial
 from projecthub.hub.query_forms import changes_something
 
 if TYPE_CHECKING:

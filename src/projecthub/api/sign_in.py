@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from projecthub.api.services import Services
-    from projecthub.hub.audit import AuditedCall
+    from projecthub.hub.audited_calls import AuditedCall
 
 _PRIVATE: Final = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 

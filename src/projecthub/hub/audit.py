@@ -13,34 +13,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from projecthub.errors import HubError, InvalidArgument, LimitError, QueryRefused, StoreUnavailable
+from projecthub.errors import HubError, InvalidArgument, LimitError, StoreUnavailable
 from projecthub.hub.audit_denials import Denials
 from projecthub.hub.audit_pages import filter_of, page_of
+from projecthub.hub.audited_calls import MAX_MESSAGE, AuditedCall, add_made, message_of, rows_of, storable
 from projecthub.hub.permissions import admins_only
-from projecthub.hub.principals import Principal
 from projecthub.wire.audit import DENIALS, LEFT_OUTCOME, UNKNOWN_OUTCOME
-from projecthub.wire.ids import is_uuid
 from projecthub.wire.units import to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from projecthub.hub.clock import Clock
+    from projecthub.hub.principals import Principal
     from projecthub.store import Store
     from projecthub.wire import audit as shapes
 
-MAX_MESSAGE: Final = 300
-"""Characters of a refusal that are kept."""
-MAX_PROJECTS: Final = 100
-"""Projects of one call that get a row each."""
 MAX_UNWRITTEN: Final = 10_000
 """Rows that wait for a store that cannot be written; older ones are dropped, and the hub's log says so."""
 WRITE_AFTER_S: Final = 0.25
@@ -54,54 +48,11 @@ _CROWD_WITHIN_S: Final = 0.25
 _AGAIN_AFTER_S: Final = 1.0
 _BATCH: Final = 200
 _PRUNED_AT_ONCE: Final = 2000
-_PROJECTS: Final = ("project_id", "src_project_id", "target_project_id")
 
-_DENIED_QUERY: Final = re.compile(r"must be an? |not allowed$|not allowed for |(read|write) access")
-"""What user queries say, with one code for all their refusals, to those who may not."""
+_REFUSALS: Final = frozenset({*DENIALS, "invalid_argument", "not_found"})
+"""Outcomes of calls that have changed nothing: many of one kind are counted."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True, kw_only=True)
-class AuditedCall:
-    """A call, as the log tells it.
-
-    Attributes:
-        method: Name on the wire, or HTTP method and route.
-        began_at: When it came.
-        request_id: The name of its request.
-        address: Where it came from.
-        caller: Who called, as far as that is known.
-        target: What it named: values by name, each a short text, a number or a short list of them.
-        open_id: Its number among the calls that are under way; 0: it was not put down there.
-        has_begun: Whether it is one that may have changed something.
-        is_open: Whether it stands there.
-        has_ended: Whether its outcome was told.
-    """
-
-    method: str
-    began_at: datetime
-    request_id: str | None = None
-    address: str | None = None
-    caller: Principal | None = None
-    target: dict[str, Any] = field(default_factory=dict)
-    open_id: int = 0
-    is_open: bool = False
-    has_ended: bool = False
-    has_begun: bool = False
-
-    def stored(self) -> dict[str, Any]:
-        """What is put down while it is under way."""
-        caller = self.caller
-        return {
-            "method": self.method,
-            "request_id": self.request_id,
-            "address": self.address,
-            "account_id": (caller.account_id or None) if caller else None,
-            "key_id": (caller.key_id or None) if caller else None,
-            "key_kind": _kind(caller),
-            "target": self.target or None,
-        }
 
 
 class Audit:
@@ -152,7 +103,7 @@ class Audit:
             "message": None,
             "times": 1,
         }
-        return _rows(call, shared)
+        return rows_of(call, shared)
 
     async def close(self) -> None:
         """Write what is still to be written. No calls come any more."""
@@ -167,16 +118,14 @@ class Audit:
 
     async def sweep(self) -> None:
         """Write how many denials of each kind there were, and delete what is older than is wanted; once a minute."""
-        await self._note_left()
         if counted := self._denials.counted():
             self._add(counted)
-        if not self._kept_days:
-            return
         before = self._clock.now() - timedelta(days=self._kept_days)
-        is_more = True
+        is_more = self._kept_days > 0
         while is_more:
             async with self._store.write() as tx:
                 is_more = await tx.audit.prune(before, limit=_PRUNED_AT_ONCE) == _PRUNED_AT_ONCE
+        await self._note_left()
 
     # -- calls that change something -----------------------------------------------------------------
 
@@ -196,7 +145,7 @@ class Audit:
             result = await work()
             outcome = "ok"
             if made is not None:
-                _add_made(call, made(result))
+                add_made(call, made(result))
             return result
         except HubError as error:
             outcome, message = error.code, message_of(error)
@@ -277,8 +226,10 @@ class Audit:
         now = self._clock.now()
         shown = None if message is None else storable(message, MAX_MESSAGE)
         began_at = min(call.began_at, now)  # a clock may be set back
-        rows = _rows(call.stored(), {"at": now, "began_at": began_at, "outcome": outcome, "message": shown, "times": 1})
-        return self._denials.passed(rows) if is_bounded or outcome in DENIALS else rows
+        rows = rows_of(
+            call.stored(), {"at": now, "began_at": began_at, "outcome": outcome, "message": shown, "times": 1}
+        )
+        return self._denials.passed(rows) if is_bounded or outcome in _REFUSALS else rows
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -365,63 +316,6 @@ class Audit:
         async with self._store.read() as tx:
             wanted = await filter_of(tx, request)
             return await page_of(tx, wanted, request)
-
-
-def is_denial(error: HubError) -> bool:
-    """Whether an error tells that somebody may not do something, and not only that a value is wrong."""
-    if isinstance(error, QueryRefused):
-        return _DENIED_QUERY.search(error.message) is not None
-    return error.code in DENIALS
-
-
-def message_of(error: HubError) -> str | None:
-    """What is kept of an error's text: that of denials. Others may show what was run or given."""
-    return error.message if is_denial(error) else None
-
-
-def _add_made(call: AuditedCall, named: Mapping[str, Any]) -> None:
-    """Add what the result of a call names; of somebody who signs in it tells who that is."""
-    call.target |= named
-    if (call.caller is None or not call.caller.account_id) and "account_id" in named:
-        call.caller = Principal(named["account_id"], is_admin=False, key_id=0)
-
-
-def _kind(caller: Principal | None) -> shapes.KeyKind | None:
-    if caller is None or not caller.key_id:
-        return None
-    if caller.is_session:
-        return "session"
-    return "account" if caller.project_id is None else "project"
-
-
-def _rows(call: Mapping[str, Any], shared: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each project that a call named: whoever asks for one finds it. One row if it named none."""
-    target = call["target"] or {}
-    rows = []
-    for project_id in _projects_of(target)[:MAX_PROJECTS] or (None,):
-        # Most calls name one project, which need not stand in a row twice.
-        rest = {name: value for name, value in target.items() if name != "project_id" or value != project_id}
-        rows.append({**call, **shared, "project_id": project_id, "target": rest or None})
-    return rows
-
-
-def _projects_of(target: Mapping[str, Any]) -> list[str]:
-    """The ids of the projects that a call named, each once."""
-    found: dict[str, None] = {}
-    for name in _PROJECTS:
-        value = target.get(name)
-        for one in value if isinstance(value, list) else (value,):
-            if is_uuid(one):
-                found[one.lower()] = None
-    return list(found)
-
-
-def storable(text: str, most: int) -> str:
-    """A text that every store takes, of at most ``most`` characters: others' texts may hold anything."""
-    cut = text if len(text) <= most else text[: most - 3] + "..."
-    if cut.isascii() and "\0" not in cut:
-        return cut
-    return cut.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def _tell(call: AuditedCall, outcome: str) -> None:

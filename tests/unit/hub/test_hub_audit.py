@@ -21,8 +21,9 @@ from projecthub.errors import (
     QueryRefused,
     RateLimited,
 )
-from projecthub.hub.audit import MAX_MESSAGE, MAX_PROJECTS, Audit, AuditedCall, is_denial, storable
+from projecthub.hub.audit import Audit
 from projecthub.hub.audit_denials import OF_ACCOUNT, OF_STRANGERS
+from projecthub.hub.audited_calls import MAX_MESSAGE, MAX_PROJECTS, AuditedCall, is_denial, storable
 from projecthub.hub.principals import Principal
 from projecthub.wire.audit import ListAudit
 
@@ -176,11 +177,14 @@ async def test_a_call_stands_with_each_project_that_it_names(
     house: House, audit: Audit, admin: Principal, ada: Principal
 ) -> None:
     audit.end(a_call(house, ada, src_project_id=ONE, target_project_id=TWO, src_path="a"), "ok")
-    audit.end(a_call(house, ada, project_id=[ONE, ONE.upper(), TWO], account_id=["x", "y", "z"]), "ok")
-    assert len(await entries(audit, admin, project_id=ONE)) == 2
-    assert [entry["target"] for entry in await entries(audit, admin, project_id=TWO)] == [
+    pairs = {"project_id": [ONE, TWO, ONE.upper()], "account_id": ["x", "y", "z"]}
+    audit.end(a_call(house, ada, **pairs, group="viewer"), "ok")
+    assert [entry["target"] for entry in await entries(audit, admin, project_id=ONE)] == [
         {"src_project_id": ONE, "target_project_id": TWO, "src_path": "a"},
-        {"project_id": [ONE, ONE.upper(), TWO], "account_id": ["x", "y", "z"]},
+        {"account_id": ["x", "z"], "group": "viewer"},
+    ]
+    assert [entry["target"] for entry in await entries(audit, admin, project_id=TWO)][1:] == [
+        {"account_id": "y", "group": "viewer"}
     ]
     many = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(MAX_PROJECTS + 20)]
     audit.end(a_call(house, ada, "m", project_id=many), "ok")
@@ -310,16 +314,26 @@ async def test_what_is_different_is_told_apart(house: House, audit: Audit, admin
     assert len(await entries(audit, admin)) == 5
 
 
+async def test_failures_of_what_may_have_changed_something_are_not_counted(
+    house: House, audit: Audit, admin: Principal, ada: Principal
+) -> None:
+    for _ in range(20):
+        audit.end(a_call(house, ada, project_id=ONE), "exec_failed")
+    assert len(await entries(audit, admin)) == 20
+
+
 async def test_denials_of_what_had_begun_are_counted_too(
     house: House, audit: Audit, admin: Principal, ada: Principal
 ) -> None:
-    async def work() -> None:
-        raise PermissionDenied
+    for error in (PermissionDenied, NotFound, InvalidArgument):
 
-    for _ in range(20):
-        with pytest.raises(PermissionDenied):
-            await audit.through(a_call(house, ada, project_id=ONE), work, None)
-    assert len(await entries(audit, admin)) == 1
+        async def work(error: type[Exception] = error) -> None:
+            raise error
+
+        for _ in range(20):
+            with pytest.raises(error):
+                await audit.through(a_call(house, ada, project_id=ONE), work, None)
+    assert len(await entries(audit, admin)) == 3
     assert under_way(house) == 0
 
 

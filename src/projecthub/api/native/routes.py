@@ -20,7 +20,7 @@ from projecthub.api.native.targets import named_by
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import MAX_BODY_BYTES
 from projecthub.errors import HubError, InternalError, InvalidArgument, StoreUnavailable
-from projecthub.hub.audit import message_of
+from projecthub.hub.audited_calls import message_of
 from projecthub.wire.audit import LEFT_OUTCOME
 
 if TYPE_CHECKING:
