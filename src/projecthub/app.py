@@ -23,6 +23,7 @@ from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
+from projecthub.hub.audit import Audit
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.cell_log import CellLog
 from projecthub.hub.clock import SystemClock
@@ -118,6 +119,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)
         await store.claim()
+        audit = Audit(store, clock, kept_days=settings.audit_days)
+        await audit.open()
+        stack.push_async_callback(audit.close)
         uids = _uids(settings) if isolation is Isolation.FULL else None
         quotas = Quotas(quota_defaults(settings), clock)
         bare = isolation is Isolation.NONE
@@ -178,6 +182,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             organizations=Organizations(store, clock, keys, accounts, creation, passwords, messages, sign_in, site),
             messages=messages,
             sign_in=sign_in,
+            audit=audit,
             site=site,
             figures=Figures(store, clock),
             readiness=Readiness(store, engine),
@@ -191,7 +196,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep)
+        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep, audit.sweep)
         housekeeping = Housekeeping(
             store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept, log_kept=_log_kept(settings)
         )

@@ -21,7 +21,7 @@ from projecthub.wire.units import to_ms
 if TYPE_CHECKING:
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
-    from projecthub.wire import messages
+    from projecthub.wire import audit, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +197,10 @@ async def _end_license(call: Call, request: shapes.LicenseOnly) -> shapes.Licens
     return await call.services.licenses.end(call.caller, request)
 
 
+async def _list_audit(call: Call, request: audit.ListAudit) -> audit.AuditPage:
+    return await call.services.audit.page(call.caller, request)
+
+
 async def _jupyter_kernels(call: Call, request: shapes.JupyterSpecs) -> list[shapes.JupyterKernelSpec]:
     return await call.services.jupyter.kernels(call.caller, request.project_id)
 
@@ -245,6 +249,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "licenses.update": _update_license,
     "licenses.end": _end_license,
     **ACCOUNT_HANDLERS,
+    "audit.list": _list_audit,
     "jupyter.kernels": _jupyter_kernels,
     "jupyter.execute": _jupyter_execute,
     "messages.send": _send_message,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from projecthub.hub.accounts import Accounts
     from projecthub.hub.admission import Admission
     from projecthub.hub.archives import Archives
+    from projecthub.hub.audit import Audit
     from projecthub.hub.calls import ProjectCalls
     from projecthub.hub.clock import Clock
     from projecthub.hub.collaborators import Collaborators
@@ -67,6 +68,7 @@ class Services:
     organizations: Organizations
     messages: Messages
     sign_in: SignIn
+    audit: Audit
     site: Site
     figures: Figures
     readiness: Readiness

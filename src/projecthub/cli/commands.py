@@ -13,6 +13,7 @@ import typer
 from projecthub import __version__
 from projecthub.cli import output
 from projecthub.cli.accounts import accounts
+from projecthub.cli.audit import audit
 from projecthub.cli.backups import backup, restore
 from projecthub.cli.collaborators import (
     add_collaborator,
@@ -165,6 +166,7 @@ app.command()(query)
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)
+app.command()(audit)
 app.command()(stop_all)
 app.command()(doctor)
 

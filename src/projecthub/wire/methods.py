@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from projecthub.wire import messages, organizations, shapes
+from projecthub.wire import audit, messages, organizations, shapes
 
 
 class Endpoint(StrEnum):
@@ -68,6 +68,7 @@ class Method:
         needs: What the caller must be able to do, by role and by key.
         source: Where it is specified.
         form: How the arguments stand on the wire.
+        makes_sessions: Whether it begins or ends sessions, which no ability stands for.
     """
 
     name: str
@@ -78,6 +79,12 @@ class Method:
     needs: Ability
     source: str
     form: Form = Form.OBJECT
+    makes_sessions: bool = False
+
+    @property
+    def is_mutating(self) -> bool:
+        """Whether its calls may change something. Those of `db.userQuery` do if their arguments say so."""
+        return self.needs is not Ability.READ or self.makes_sessions
 
 
 def _file(name: str, arguments: type, reply: Any, needs: Ability, form: Form = Form.OBJECT) -> Method:
@@ -153,12 +160,15 @@ _ROWS: Final = (
          "docs/wire-extensions.md"),
     _hub("accounts.setPassword", shapes.SetPassword, shapes.PasswordSet, Caller.ACCOUNT, MANAGE,
          "docs/wire-extensions.md"),
-    _hub("accounts.signIn", shapes.SignIn, shapes.SignedIn, Caller.ANYONE, READ, "docs/wire-extensions.md"),
-    _hub("accounts.signOut", shapes.SignOut, shapes.SignedOut, Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
+    Method("accounts.signIn", Endpoint.HUB, shapes.SignIn, shapes.SignedIn, Caller.ANYONE, READ,
+           "docs/wire-extensions.md", makes_sessions=True),
+    Method("accounts.signOut", Endpoint.HUB, shapes.SignOut, shapes.SignedOut, Caller.ACCOUNT, READ,
+           "docs/wire-extensions.md", makes_sessions=True),
     _hub("keys.create", shapes.CreateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
     _hub("keys.list", shapes.ListKeys, list[shapes.ApiKey], Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
     _hub("keys.update", shapes.UpdateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
     _hub("keys.revoke", shapes.RevokeKey, shapes.Revoked, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
+    _hub("audit.list", audit.ListAudit, audit.AuditPage, Caller.ADMIN, READ, "docs/wire-extensions.md"),
     _hub("jupyter.kernels", shapes.JupyterSpecs, list[shapes.JupyterKernelSpec], Caller.MEMBER, RUN,
          "Wire contract 5.3"),
     _hub("jupyter.execute", shapes.JupyterRun, shapes.JupyterResult | None, Caller.MEMBER, RUN, "Wire contract 5.3"),

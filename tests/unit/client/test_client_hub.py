@@ -51,6 +51,21 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [{"to_ids": [A], "subject": "S", "body": "B", "reply_id": 3}],
         4,
     ),
+    (Endpoint.HUB, "audit.list"): (
+        lambda hub: hub.audit.list(A, method="keys.", outcome="denied", since=5, after=7, order="oldest", limit=9),
+        [
+            {
+                "account_id": A,
+                "method": "keys.",
+                "outcome": "denied",
+                "since": 5,
+                "after": 7,
+                "order": "oldest",
+                "limit": 9,
+            }
+        ],
+        {"entries": [], "next": None},
+    ),
     (Endpoint.HUB, "messages.get"): (
         lambda hub: hub.messages.get(type="new", cutoff=5),
         [{"limit": 100, "offset": 0, "type": "new", "cutoff": 5}],

@@ -10,6 +10,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
+from projecthub.client._async.audit import AsyncAudit
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.jupyter import AsyncHubJupyter
@@ -43,6 +44,7 @@ class AsyncHub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        audit: The audit log, for site admins.
 
     Example:
         ```python
@@ -62,6 +64,7 @@ class AsyncHub:
     jupyter: AsyncHubJupyter
     messages: AsyncMessages
     org: AsyncOrganizations
+    audit: AsyncAudit
 
     def __init__(
         self,
@@ -213,3 +216,4 @@ class AsyncHub:
         self.jupyter = AsyncHubJupyter(connection)
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
+        self.audit = AsyncAudit(connection)

@@ -11,6 +11,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._sync.accounts import Accounts
+from projecthub.client._sync.audit import Audit
 from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.database import Database
 from projecthub.client._sync.jupyter import HubJupyter
@@ -44,6 +45,7 @@ class Hub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        audit: The audit log, for site admins.
 
     Example:
         ```python
@@ -63,6 +65,7 @@ class Hub:
     jupyter: HubJupyter
     messages: Messages
     org: Organizations
+    audit: Audit
 
     def __init__(
         self,
@@ -214,3 +217,4 @@ class Hub:
         self.jupyter = HubJupyter(connection)
         self.messages = Messages(connection)
         self.org = Organizations(connection)
+        self.audit = Audit(connection)
