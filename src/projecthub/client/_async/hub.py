@@ -19,6 +19,7 @@ from projecthub.client._async.messages import AsyncMessages
 from projecthub.client._async.organizations import AsyncOrganizations
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
+from projecthub.client._async.sync import AsyncSync
 from projecthub.client._async.system import AsyncHubSystem
 from projecthub.client.embedding import AsyncEmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -37,6 +38,7 @@ class AsyncHub:
         projects: Projects: list, create, start, stop, copy, share.
         system: Who the key is; other people.
         db: User queries.
+        sync: Histories of text files.
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
@@ -56,6 +58,7 @@ class AsyncHub:
     projects: AsyncProjects
     system: AsyncHubSystem
     db: AsyncDatabase
+    sync: AsyncSync
     accounts: AsyncAccounts
     keys: AsyncKeys
     licenses: AsyncLicenses
@@ -197,6 +200,7 @@ class AsyncHub:
         self.projects = AsyncProjects(connection)
         self.system = AsyncHubSystem(connection)
         self.db = AsyncDatabase(connection)
+        self.sync = AsyncSync(connection)
         self.accounts = AsyncAccounts(connection)
         self.keys = AsyncKeys(connection)
         self.licenses = AsyncLicenses(connection)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.project_server import AsyncProjectServer
 from projecthub.client.requests import of_method
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
@@ -212,7 +213,7 @@ class AsyncHubSystem:
         return await self._connection.call(_OF_HUB[name], of_method(_OF_HUB[name], arguments))
 
 
-class AsyncProjectSystem:
+class AsyncProjectSystem(AsyncProjectServer):
     """Commands in a project. Every call starts the project if it does not run."""
 
     def __init__(self, connection: AsyncConnection, project_id: str | None) -> None:

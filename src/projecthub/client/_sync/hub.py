@@ -20,6 +20,7 @@ from projecthub.client._sync.messages import Messages
 from projecthub.client._sync.organizations import Organizations
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
+from projecthub.client._sync.sync import Sync
 from projecthub.client._sync.system import HubSystem
 from projecthub.client.embedding import EmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -38,6 +39,7 @@ class Hub:
         projects: Projects: list, create, start, stop, copy, share.
         system: Who the key is; other people.
         db: User queries.
+        sync: Histories of text files.
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
@@ -57,6 +59,7 @@ class Hub:
     projects: Projects
     system: HubSystem
     db: Database
+    sync: Sync
     accounts: Accounts
     keys: Keys
     licenses: Licenses
@@ -198,6 +201,7 @@ class Hub:
         self.projects = Projects(connection)
         self.system = HubSystem(connection)
         self.db = Database(connection)
+        self.sync = Sync(connection)
         self.accounts = Accounts(connection)
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
