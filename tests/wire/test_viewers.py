@@ -120,6 +120,10 @@ def about(viewed: Viewed) -> dict[str, list[dict[str, Any]]]:
         "projects.addLicense": [{**project, "license_id": LICENSE}],
         "projects.removeLicense": [{**project, "license_id": LICENSE}],
         "projects.setQuotas": [{**project, "cores": 2}],
+        "sync.history": [{**project, "path": "data/a.txt"}],
+        "sync.checkpoint": [{**project, "path": "data/a.txt"}],
+        "db.touch": [{**project, "path": "data/a.txt", "action": "open"}],
+        "db.fileUseTimes": [{**project, "path": "data/a.txt"}],
         "jupyter.kernels": [project],
         "jupyter.execute": [{**project, "input": "1", "kernel": "python3"}],
         **{
@@ -164,7 +168,7 @@ def test_methods_of_the_project(viewed: Viewed, name: str) -> None:
     code, reply = viewed.call("project", name, [lists.get(name, path)])
     if row.needs is not Ability.READ:
         assert code == "permission_denied", reply
-    elif name in ("system.ping", "system.test"):
+    elif name in ("system.ping", "system.test", "system.version", "ping"):
         assert (code, "may not start it" in reply["error"]) == ("conflict", True)
     else:
         assert code == "ok"

@@ -46,6 +46,7 @@ OWN: Final = ".projecthub"
 _DIRECTORY: Final = "changes"
 _JOURNAL: Final = "journal"
 _BEGUN_WITHIN_S: Final = 60.0
+_FOR_EVER_NS: Final = 2**63
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -145,7 +146,9 @@ class Keeper:
         if self._changed:
             with contextlib.suppress(OSError):
                 self._open()
-                self._note(*(("new", path, 0) for path in self._changed))
+                os.utime(self._journal)  # by the clock that the files beside it are dated by
+                until_ns = 0 if self._header["job_id"] else os.fstat(self._journal).st_ctime_ns
+                self._note(*(("new", path, until_ns) for path in self._changed))
         for fd in (self._journal, self._fd):
             if fd >= 0:
                 os.close(fd)
@@ -246,8 +249,8 @@ class Journal:
                         name = names.of(home_fd, path)
                         if text is not None and name is not None:
                             yield State(name, text, at, number, kind == "was")
-                    case ["new", str(path), int(at), 0]:
-                        for inner, text in _texts_at(home_fd, path):
+                    case ["new", str(path), int(at), int(until_ns)]:
+                        for inner, text in _texts_at(home_fd, path, until_ns or _FOR_EVER_NS):
                             if (name := names.of(home_fd, inner)) is not None:
                                 yield State(name, text, at, number, False)
 
@@ -329,8 +332,11 @@ def is_of_people(path: str) -> bool:
     return path != OWN and not path.startswith(f"{OWN}/")
 
 
-def _texts_at(home_fd: int, path: str) -> Iterator[tuple[str, str]]:
-    """The text of a file, or of all files of a directory, with their paths."""
+def _texts_at(home_fd: int, path: str, until_ns: int) -> Iterator[tuple[str, str]]:
+    """The text of a file, or of all files of a directory, with their paths; of those that are as they were by then.
+
+    What was changed since is not what the journal tells of: the next one has it as what was there before.
+    """
     parent, name = split(path)
     with (
         contextlib.suppress(OSError, LeavesHomeError),
@@ -338,13 +344,14 @@ def _texts_at(home_fd: int, path: str) -> Iterator[tuple[str, str]]:
     ):
         status = os.stat(name or ".", dir_fd=parent_fd, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
-            if (text := _text_at(parent_fd, name)) is not None:
+            if status.st_ctime_ns <= until_ns and (text := _text_at(parent_fd, name)) is not None:
                 yield path, text
         elif stat.S_ISDIR(status.st_mode):
             with closing(os.open(name or ".", DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)) as fd:
-                for directory_fd, file, inner, _ in _files_in(fd):
+                for directory_fd, file, inner, found in _files_in(fd):
                     whole = join(path, inner)
-                    if is_of_people(whole) and (text := _text_at(directory_fd, file)) is not None:
+                    is_as_it_was = found.st_ctime_ns <= until_ns and is_of_people(whole)
+                    if is_as_it_was and (text := _text_at(directory_fd, file)) is not None:
                         yield whole, text
 
 

@@ -19,6 +19,7 @@ from projecthub.client._async.messages import AsyncMessages
 from projecthub.client._async.organizations import AsyncOrganizations
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
+from projecthub.client._async.purchases import AsyncPurchases
 from projecthub.client._async.sync import AsyncSync
 from projecthub.client._async.system import AsyncHubSystem
 from projecthub.client.embedding import AsyncEmbeddedTransport
@@ -45,6 +46,7 @@ class AsyncHub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        purchases: Balances, which are 0.
 
     Example:
         ```python
@@ -65,6 +67,7 @@ class AsyncHub:
     jupyter: AsyncHubJupyter
     messages: AsyncMessages
     org: AsyncOrganizations
+    purchases: AsyncPurchases
 
     def __init__(
         self,
@@ -207,3 +210,4 @@ class AsyncHub:
         self.jupyter = AsyncHubJupyter(connection)
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
+        self.purchases = AsyncPurchases(connection)

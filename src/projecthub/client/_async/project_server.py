@@ -71,6 +71,20 @@ class AsyncProjectServer:
         reply: int = await self._ask("system.version", shapes.NoArguments())
         return reply
 
+    async def pong(self) -> str:
+        """The shortest sign of life there is: the call `ping`, without a group.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+
+        Example:
+            ```python
+            await project.system.pong()  # 'pong'
+            ```
+        """
+        reply: str = await self._ask("ping", shapes.NoArguments())
+        return reply
+
     async def _ask(self, name: str, arguments: Any) -> Any:
         request = of_method(_METHODS[name], arguments, project_id=self._project_id)
         return await self._connection.call(_METHODS[name], request)

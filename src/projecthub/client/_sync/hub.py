@@ -20,6 +20,7 @@ from projecthub.client._sync.messages import Messages
 from projecthub.client._sync.organizations import Organizations
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
+from projecthub.client._sync.purchases import Purchases
 from projecthub.client._sync.sync import Sync
 from projecthub.client._sync.system import HubSystem
 from projecthub.client.embedding import EmbeddedTransport
@@ -46,6 +47,7 @@ class Hub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        purchases: Balances, which are 0.
 
     Example:
         ```python
@@ -66,6 +68,7 @@ class Hub:
     jupyter: HubJupyter
     messages: Messages
     org: Organizations
+    purchases: Purchases
 
     def __init__(
         self,
@@ -208,3 +211,4 @@ class Hub:
         self.jupyter = HubJupyter(connection)
         self.messages = Messages(connection)
         self.org = Organizations(connection)
+        self.purchases = Purchases(connection)

@@ -72,6 +72,20 @@ class ProjectServer:
         reply: int = self._ask("system.version", shapes.NoArguments())
         return reply
 
+    def pong(self) -> str:
+        """The shortest sign of life there is: the call `ping`, without a group.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+
+        Example:
+            ```python
+            project.system.pong()  # 'pong'
+            ```
+        """
+        reply: str = self._ask("ping", shapes.NoArguments())
+        return reply
+
     def _ask(self, name: str, arguments: Any) -> Any:
         request = of_method(_METHODS[name], arguments, project_id=self._project_id)
         return self._connection.call(_METHODS[name], request)
