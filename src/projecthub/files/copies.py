@@ -405,10 +405,13 @@ class _Copy:
 
     def _keep(self, fd: int, path: str, status: os.stat_result) -> None:
         """Keep for its history what is about to be replaced or deleted, in the directory ``fd``."""
-        keeper, name = self._course.keeper, split(path)[1]
-        if keeper is not None and stat.S_ISDIR(status.st_mode):
+        keeper = self._course.keeper
+        if keeper is None:
+            return
+        name = split(path)[1]
+        if stat.S_ISDIR(status.st_mode):
             keeper.replaced_directory(fd, name, self._in_home(path))
-        elif keeper is not None:
+        else:
             keeper.replaced(fd, name, self._in_home(path), status, lives_on=self._options.backup)
 
     def _shown(self, path: str) -> str:

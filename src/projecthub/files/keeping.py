@@ -19,9 +19,10 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
+from urllib.parse import unquote
 
 from projecthub.errors import HubError
 from projecthub.files.changes import Home, write_all
@@ -44,7 +45,14 @@ OWN: Final = ".projecthub"
 """In a home, what the hub keeps for its project: no files of people."""
 
 _DIRECTORY: Final = "changes"
-_JOURNAL: Final = "journal"
+_KEPT: Final = ".kept"
+"""The end of the name of a directory that holds what a journal has no room for."""
+_LINKED: Final = "="
+"""In that directory, the beginning of a name that is a path."""
+_MAX_NAME: Final = 255
+_MAX_INLINE: Final = 32_768
+_FEW: Final = 16
+"""So many small files that are replaced are read at once, and stand in the journal; those after them are linked."""
 _BEGUN_WITHIN_S: Final = 60.0
 _FOR_EVER_NS: Final = 2**63
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -84,16 +92,17 @@ class Keeper:
             job_id: The job that does it; until that has ended the journal is looked at again and again.
         """
         self._top = home.with_name(_DIRECTORY)
-        self._header = {"event": event, "account_id": account_id, "job_id": job_id}
+        self._header = {"event": event, "account_id": account_id, "job_id": job_id, "at": now_ms()}
         self._now_ms = now_ms
-        self._fd = self._journal = -1
+        self._name = ""
+        self._fd = self._kept = -1
         self._count = 0
         self._changed: list[str] = []
 
     @property
     def is_empty(self) -> bool:
         """Whether there was nothing to keep."""
-        return self._journal < 0 and not self._changed
+        return self._fd < 0 and not self._changed
 
     def replaced(
         self, directory_fd: int, name: str, path: str, status: os.stat_result, *, lives_on: bool = False
@@ -107,17 +116,16 @@ class Keeper:
             status: Its own.
             lives_on: Whether it keeps, or gets, another name.
         """
-
-        def keep(target: str) -> None:
-            if status.st_nlink == 1 and not lives_on:  # a link costs less than a copy, but changes the file's ctime
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_TEXT_BYTES or not self._has_room(path):
+            return
+        with contextlib.suppress(OSError):
+            is_one_of_many = self._count >= _FEW or status.st_size > _MAX_INLINE
+            if is_one_of_many and status.st_nlink == 1 and not lives_on:
                 with contextlib.suppress(PermissionError):  # of a file of another user
-                    os.link(name, target, src_dir_fd=directory_fd, dst_dir_fd=self._fd, follow_symlinks=False)
-                    return
+                    if self._link(directory_fd, name, path):
+                        return
             with closing(os.open(name, _READ, dir_fd=directory_fd)) as fd:
-                self._copy(fd, target)
-
-        if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_TEXT_BYTES:
-            self._keep("was", path, keep)
+                self._copy("was", fd, path)
 
     def replaced_directory(self, directory_fd: int, name: str, path: str) -> None:
         """Keep the files of a directory that is about to go with all that is in it."""
@@ -128,13 +136,14 @@ class Keeper:
     def found(self, home_fd: int, path: str) -> None:
         """Keep a file as it is, before it is changed by others or goes away; nothing, if there is none."""
         with contextlib.suppress(HubError, OSError, LeavesHomeError), closing(open_file(home_fd, path)) as fd:
-            if os.fstat(fd).st_size <= MAX_TEXT_BYTES:
-                self._keep("was", path, lambda target: self._copy(fd, target))
+            if self._has_room(path):
+                self._copy("was", fd, path)
 
     def written(self, fd: int, path: str) -> None:
         """Keep what was written to a path: the file ``fd``, which can be read."""
-        if os.fstat(fd).st_size <= MAX_TEXT_BYTES:
-            self._keep("is", path, lambda target: self._copy(fd, target))
+        with contextlib.suppress(OSError):
+            if self._has_room(path):
+                self._copy("is", fd, path)
 
     def changed(self, path: str) -> None:
         """Note that a file, or a directory with all that is in it, is new or another. What it holds is read later."""
@@ -146,55 +155,71 @@ class Keeper:
         if self._changed:
             with contextlib.suppress(OSError):
                 self._open()
-                os.utime(self._journal)  # by the clock that the files beside it are dated by
-                until_ns = 0 if self._header["job_id"] else os.fstat(self._journal).st_ctime_ns
-                self._note(*(("new", path, until_ns) for path in self._changed))
-        for fd in (self._journal, self._fd):
+                os.utime(self._fd)  # by the clock that the files beside it are dated by
+                until_ns = 0 if self._header["job_id"] else os.fstat(self._fd).st_ctime_ns
+                self._note("new", self._changed, until_ns)
+        for fd in (self._fd, self._kept):
             if fd >= 0:
                 os.close(fd)
-        self._fd = self._journal = -1
+        self._fd = self._kept = -1
 
-    def _keep(self, kind: str, path: str, keep: Callable[[str], None]) -> None:
-        if self._count >= MAX_FILES or not is_of_people(path):
+    def _has_room(self, path: str) -> bool:
+        return self._count < MAX_FILES and is_of_people(path)
+
+    def _copy(self, kind: str, fd: int, path: str) -> None:
+        """Keep the text of a file: a small one in the journal itself."""
+        self._count += 1
+        if (text := _text_of(fd)) is None:
             return
-        with contextlib.suppress(OSError):
+        if len(text) <= _MAX_INLINE:
             self._open()
-            self._count += 1
-            keep(str(self._count))
-            self._note((kind, path, self._count))  # last: what is noted is there
+            self._note(kind, path, text)
+            return
+        with closing(os.open(str(self._count), _CREATE, 0o600, dir_fd=self._beside())) as target:
+            write_all(target, text.encode())
+        self._note(kind, path, self._count)
 
-    def _copy(self, fd: int, name: str) -> None:
-        with closing(os.open(name, _CREATE, 0o600, dir_fd=self._fd)) as target:
-            write_all(target, os.pread(fd, MAX_TEXT_BYTES + 1, 0))
+    def _link(self, directory_fd: int, name: str, path: str) -> bool:
+        """Keep a file without reading it, by a name that tells its path, if that is not too long."""
+        told = _LINKED + path.replace("%", "%25").replace("/", "%2F")  # what `quote` does takes ten times as long
+        if len(told.encode()) > _MAX_NAME:
+            return False
+        os.link(name, told, src_dir_fd=directory_fd, dst_dir_fd=self._beside(), follow_symlinks=False)
+        self._count += 1
+        return True
 
-    def _note(self, *entries: tuple[str, str, int]) -> None:
-        at = self._now_ms()
-        lines = (json.dumps([kind, path, at, number]) for kind, path, number in entries)
-        write_all(self._journal, "".join(f"{line}\n" for line in lines).encode())
+    def _beside(self) -> int:
+        """The directory for what is kept beside the journal."""
+        self._open()
+        if self._kept < 0:
+            directory = self._top / f"{self._name}{_KEPT}"
+            directory.mkdir(mode=0o700)
+            self._kept = os.open(directory, DIRECTORY)
+        return self._kept
+
+    def _note(self, kind: str, path: str | list[str], what: int | str) -> None:
+        """Add to the journal: at last, what is noted is there."""
+        write_all(self._fd, json.dumps([kind, path, self._now_ms(), what]).encode() + b"\n")
 
     def _open(self) -> None:
-        if self._journal >= 0:
+        if self._fd >= 0:
             return
         self._top.mkdir(mode=0o700, exist_ok=True)
         name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
         hidden = self._top / f".{name}"  # from readers, until it is locked
-        hidden.mkdir(mode=0o700)
-        if self._fd >= 0:  # of a directory that did not get its name
-            os.close(self._fd)
-        self._fd = os.open(hidden, DIRECTORY)
-        journal = os.open(_JOURNAL, _CREATE | os.O_APPEND, 0o600, dir_fd=self._fd)
+        fd = os.open(hidden, _CREATE | os.O_APPEND, 0o600)
         try:
-            fcntl.flock(journal, fcntl.LOCK_EX)
-            write_all(journal, json.dumps(self._header).encode() + b"\n")
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            write_all(fd, json.dumps(self._header).encode() + b"\n")
             hidden.rename(self._top / name)
         except BaseException:
-            os.close(journal)
+            os.close(fd)
             raise
-        self._journal = journal
+        self._fd, self._name = fd, name
 
 
 class Journal:
-    """A journal that is being read, and nobody else's meanwhile; to be used in a ``with`` statement.
+    """A journal that is being read, and nobody else's until it is closed.
 
     Attributes:
         name: Its name; later ones sort behind.
@@ -214,45 +239,66 @@ class Journal:
         self._home = home
         self._path = home.path.with_name(_DIRECTORY) / name
         self.account_id: str | None
-        self._file = (self._path / _JOURNAL).open("rb")
+        self._file = self._path.open("rb")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             self._file.close()
             raise
         match _parsed(self._file.readline()):
-            case {"event": str(event), "account_id": account_id, "job_id": str(job_id)}:
-                self.event, self.account_id, self.job_id = event, account_id, job_id
+            case {"event": str(event), "account_id": account_id, "job_id": str(job_id), "at": int(at)}:
+                self.event, self.account_id, self.job_id, self._at = event, account_id, job_id, at
             case _:
-                self.event, self.account_id, self.job_id = "", None, ""
+                self.event, self.account_id, self.job_id, self._at = "", None, "", 0
 
-    def __enter__(self) -> Self:
-        """It is open."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it; it stays."""
+    def close(self) -> None:
+        """Let go of it; it stays. Idempotent."""
         self._file.close()
 
     def remove(self) -> None:
-        """It is not needed any more."""
-        shutil.rmtree(self._path, ignore_errors=True)
+        """It is not needed any more, nor what was kept beside it."""
+        if self._kept.is_dir():
+            shutil.rmtree(self._kept, ignore_errors=True)
+        self._path.unlink(missing_ok=True)
+
+    @property
+    def _kept(self) -> Path:
+        return self._path.with_name(f"{self.name}{_KEPT}")
 
     def states(self) -> Iterator[State]:
         """What it says that files held, in the order of the changes. Blocks."""
         names = _Names(self._home)
-        with opened_home(self._home.path) as home_fd, closing(os.open(self._path, DIRECTORY)) as fd:
-            for number, line in enumerate(self._file):
-                match _parsed(line):
-                    case ["was" | "is" as kind, str(path), int(at), int(kept)]:
-                        text = _text_at(fd, str(kept))
-                        name = names.of(home_fd, path)
-                        if text is not None and name is not None:
-                            yield State(name, text, at, number, kind == "was")
-                    case ["new", str(path), int(at), int(until_ns)]:
-                        for inner, text in _texts_at(home_fd, path, until_ns or _FOR_EVER_NS):
-                            if (name := names.of(home_fd, inner)) is not None:
-                                yield State(name, text, at, number, False)
+        with contextlib.ExitStack() as opened:
+            home_fd = opened.enter_context(opened_home(self._home.path))
+            kept_fd = -1
+            if self._kept.is_dir():
+                kept_fd = opened.enter_context(closing(os.open(self._kept, DIRECTORY)))
+            entries = enumerate(map(_parsed, self._file), 1)
+            for number, entry in [*self._linked(kept_fd), *entries]:
+                for state in self._told(home_fd, kept_fd, entry, number):
+                    if (name := names.of(home_fd, state.path)) is not None:
+                        yield replace(state, path=name)
+
+    def _linked(self, kept_fd: int) -> list[tuple[int, object]]:
+        """What is kept beside the journal under names that tell paths, as entries that come first."""
+        names = sorted(os.listdir(kept_fd)) if kept_fd >= 0 else []
+        return [(0, ["linked", name, self._at]) for name in names if name.startswith(_LINKED)]
+
+    def _told(self, home_fd: int, kept_fd: int, entry: object, number: int) -> Iterator[State]:
+        """What one entry says, by the paths that it names."""
+        match entry:
+            case ["linked", str(name), int(at)]:
+                if (found := _text_at(kept_fd, name)) is not None:
+                    yield State(unquote(name.removeprefix(_LINKED)), found, at, number, True)
+            case ["was" | "is" as kind, str(path), int(at), str(text)]:
+                yield State(path, text, at, number, kind == "was")
+            case ["was" | "is" as kind, str(path), int(at), int(kept)]:
+                if (found := _text_at(kept_fd, str(kept))) is not None:
+                    yield State(path, found, at, number, kind == "was")
+            case ["new", list(paths), int(at), int(until_ns)]:
+                for path in paths:
+                    for inner, text in _texts_at(home_fd, str(path), until_ns or _FOR_EVER_NS):
+                        yield State(inner, text, at, number, False)
 
 
 class _Names:
@@ -298,10 +344,11 @@ def pending(home: Path) -> list[str]:
     top, names = home.with_name(_DIRECTORY), list[str]()
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(top):  # noqa: PTH208
-            if not name.startswith("."):
+            if name.startswith("."):
+                if age_s(name[1:]) > _BEGUN_WITHIN_S:
+                    (top / name).unlink(missing_ok=True)
+            elif not name.endswith(_KEPT):
                 names.append(name)
-            elif age_s(name[1:]) > _BEGUN_WITHIN_S:
-                shutil.rmtree(top / name, ignore_errors=True)
     return sorted(names)
 
 
@@ -387,7 +434,7 @@ def _text_at(directory_fd: int, name: str) -> str | None:
 def _text_of(fd: int) -> str | None:
     status = os.fstat(fd)
     if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_TEXT_BYTES:
-        content = os.pread(fd, MAX_TEXT_BYTES + 1, 0)
+        content = os.pread(fd, status.st_size + 1, 0)
         if len(content) <= MAX_TEXT_BYTES:
             with contextlib.suppress(UnicodeDecodeError):
                 return content.decode()

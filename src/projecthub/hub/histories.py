@@ -12,11 +12,11 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from itertools import islice
-from typing import TYPE_CHECKING, Final, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
@@ -27,7 +27,7 @@ from projecthub.files.keeping import Journal, Keeper, State
 from projecthub.files.paths import shown
 from projecthub.files.threads import in_thread
 from projecthub.hub.file_ids import file_id
-from projecthub.hub.versions import Place, Seen, extended, is_too_long, news, shortened, texts_of
+from projecthub.hub.versions import Place, Seen, extended, is_too_long, news, shortened, steps_of
 from projecthub.wire import patches
 from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.units import from_ms, to_ms
@@ -153,14 +153,22 @@ class Histories:
             LimitError, StoreUnavailable: It cannot be written now; what is left is written the next time.
         """
         async with self._turn(project_id):
+            async with self._store.read() as tx:
+                if await tx.projects.get(project_id) is None:
+                    return  # it is being made
             home = self._homes.found(project_id)
-            for name in await self._in_thread(lambda: keeping.pending(home.path)):
-                with contextlib.suppress(BlockingIOError, FileNotFoundError):
-                    journal = await self._in_thread(lambda name=name: Journal(home, name))  # type: ignore[misc]
-                    with journal:
-                        if not await self._take(project_id, journal, gently):
-                            return
-                        await self._in_thread(lambda journal=journal: self._finish(journal))  # type: ignore[misc]
+            names = await self._in_thread(lambda: keeping.pending(home.path))
+            batches = _batches(home, names)
+            try:
+                while (batch := await self._in_thread(lambda: next(batches, None))) is not None:
+                    began = time.monotonic()
+                    with batch:
+                        await self._add(project_id, batch.by_path())
+                        await self._in_thread(lambda batch=batch: self._finish(batch.ended))  # type: ignore[misc]
+                    if gently:
+                        await asyncio.sleep(time.monotonic() - began)
+            finally:
+                await self._in_thread(batches.close)
 
     async def history(self, project_id: ProjectId, home: Home, path: str, first: int | None, last: int | None) -> bytes:
         """The JSON of `SyncHistory`, of a path in a home."""
@@ -221,25 +229,13 @@ class Histories:
             except Exception:
                 _log.exception("history.failed", project_id=project_id)
 
-    async def _take(self, project_id: ProjectId, journal: Journal, gently: bool) -> bool:
-        """Write down what a journal says; False: its project is not there yet."""
-        async with self._store.read() as tx:
-            if await tx.projects.get(project_id) is None:
-                return False
-        states = journal.states()
-        while batch := await self._in_thread(lambda: _batch(states)):
-            began = time.monotonic()
-            await self._add(project_id, _by_path(journal, batch))
-            if gently:
-                await asyncio.sleep(time.monotonic() - began)
-        return True
-
-    def _finish(self, journal: Journal) -> None:
-        """A journal was written down: it goes, unless its job goes on."""
-        is_over = journal.job_id in self._ended_jobs or keeping.age_s(journal.name) > _JOB_WITHIN_S
-        if not journal.job_id or is_over:
-            self._ended_jobs.discard(journal.job_id)
-            journal.remove()
+    def _finish(self, journals: Sequence[Journal]) -> None:
+        """Journals were written down: they go, but for those whose jobs go on."""
+        for journal in journals:
+            is_over = journal.job_id in self._ended_jobs or keeping.age_s(journal.name) > _JOB_WITHIN_S
+            if not journal.job_id or is_over:
+                self._ended_jobs.discard(journal.job_id)
+                journal.remove()
 
     async def _add(self, project_id: ProjectId, states: dict[str, list[Seen]]) -> int:
         """Add states of files, by their paths, to their histories; tells of how many files there was news."""
@@ -313,25 +309,64 @@ class Histories:
         return await in_thread(self._threads, work)
 
 
-def _batch(states: Iterator[State]) -> list[State]:
-    """The next states: some, and not too large ones together."""
-    batch, size = [], 0
-    for state in islice(states, _BATCH):
-        batch.append(state)
-        size += len(state.text)
-        if size > _BATCH_CHARACTERS:
-            break
-    return batch
+@dataclass(slots=True)
+class _Batch:
+    """States to be written down together; in the end it closes its journals.
+
+    Attributes:
+        states: Each with the journal that tells of it.
+        ended: Journals of which all is told in this batch, and those before.
+        size: Characters of the states.
+    """
+
+    states: list[tuple[Journal, State]] = field(default_factory=list)
+    ended: list[Journal] = field(default_factory=list)
+    size: int = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for journal in self.ended:
+            journal.close()
+
+    def is_full(self) -> bool:
+        return max(len(self.states), len(self.ended)) >= _BATCH or self.size >= _BATCH_CHARACTERS
+
+    def by_path(self) -> dict[str, list[Seen]]:
+        states: dict[str, list[Seen]] = {}
+        for journal, state in self.states:
+            mark = "" if journal.job_id else f"{journal.name}/{state.number:06}"
+            account_id = AccountId(journal.account_id) if journal.account_id and not state.was_there else None
+            event = FOUND if state.was_there else journal.event
+            states.setdefault(state.path, []).append(Seen(state.text, from_ms(state.at_ms), account_id, event, mark))
+        return states
 
 
-def _by_path(journal: Journal, batch: Sequence[State]) -> dict[str, list[Seen]]:
-    states: dict[str, list[Seen]] = {}
-    for state in batch:
-        mark = "" if journal.job_id else f"{journal.name}/{state.number:06}"
-        account_id = AccountId(journal.account_id) if journal.account_id and not state.was_there else None
-        event = FOUND if state.was_there else journal.event
-        states.setdefault(state.path, []).append(Seen(state.text, from_ms(state.at_ms), account_id, event, mark))
-    return states
+def _batches(home: Home, names: Sequence[str]) -> Generator[_Batch, None, None]:
+    """What journals tell, in their order. Blocks. Each batch is to be used in a ``with`` statement."""
+    batch = _Batch()
+    for name in names:
+        try:
+            journal = Journal(home, name)
+        except (BlockingIOError, FileNotFoundError):  # it is being written, or somebody else was quicker
+            continue
+        with contextlib.ExitStack() as unless_told:
+            unless_told.enter_context(batch)
+            unless_told.callback(journal.close)
+            for state in journal.states():
+                batch.states.append((journal, state))
+                batch.size += len(state.text)
+                if batch.is_full():
+                    yield batch
+                    batch = _Batch()
+            unless_told.pop_all()
+        batch.ended.append(journal)
+        if batch.is_full():
+            yield batch
+            batch = _Batch()
+    if batch.ended:
+        yield batch
 
 
 def _told(history: History | None, versions: Sequence[Version], first: int, last: int | None) -> bytes:
@@ -341,11 +376,12 @@ def _told(history: History | None, versions: Sequence[Version], first: int, last
     users: dict[str, int] = {history.project_id: 0}
     told: list[SyncPatch] = []
     before, parents = "", list[int]()
-    for version, text in zip(versions, texts_of(versions), strict=True):
+    for version, (text, patch) in zip(versions, steps_of(versions), strict=True):
         at = to_ms(version.at)
         if version.seq >= first and (last is None or version.seq <= last):
             user_id = users.setdefault(version.account_id or history.project_id, len(users))
-            patch = patches.make_patch(before if told else "", text)
+            if patch is None or not told:
+                patch = patches.to_json(patches.make_patch(before if told else "", text))
             told.append(
                 {
                     "seq": version.seq,
@@ -353,7 +389,7 @@ def _told(history: History | None, versions: Sequence[Version], first: int, last
                     "mesg": {
                         "time": at,
                         "wall": at,
-                        "patch": patches.to_json(patch),
+                        "patch": patch,
                         "user_id": user_id,
                         "parents": parents,
                         "version": version.seq,

@@ -147,11 +147,17 @@ def _with(place: Place, history: History | None, version: Version, state: Seen) 
 
 def texts_of(versions: Iterable[Version]) -> Iterator[str]:
     """The text at each of versions that follow one another; the first is a snapshot."""
+    for text, _ in steps_of(versions):
+        yield text
+
+
+def steps_of(versions: Iterable[Version]) -> Iterator[tuple[str, str | None]]:
+    """As `texts_of`, with the JSON of the patch from the one before where that is what is kept."""
     text = ""
     for version in versions:
         content = zlib.decompress(version.data).decode()
         text = content if version.is_snapshot else patches.apply_patch(text, json.loads(content))
-        yield text
+        yield text, None if version.is_snapshot else content
 
 
 def is_too_long(history: History) -> bool:

@@ -150,34 +150,43 @@ def _common_end(one: str, other: str) -> int:
     return low
 
 
-def _blocks(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int, int]]:
+def _blocks(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
     """Where two lists of lines differ: from and to which line of each."""
+    common = set(old) & set(new)  # what only one of them has cannot match, and need not be compared
+    olds, news = ([number for number, line in enumerate(lines) if line in common] for lines in (old, new))
+    matches = _matches([old[number] for number in olds], [new[number] for number in news])
+    old_at = new_at = 0
+    for one, other in [*((olds[x], news[y]) for x, y in matches), (len(old), len(new))]:
+        if one > old_at or other > new_at:
+            yield old_at, one, new_at, other
+        old_at, new_at = one + 1, other + 1
+
+
+def _matches(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
+    """Lines that are the same in both, in their order; none, if the two differ too much."""
+    matches: list[tuple[int, int]] = []
     trace = _trace(old, new)
-    if trace is None:
-        return [(0, len(old), 0, len(new))]
-    blocks: list[tuple[int, int, int, int]] = []
-    x, y = len(old), len(new)
-    for distance in range(len(trace) - 1, 0, -1):
+    x, y = (len(old), len(new)) if trace else (0, 0)
+    for distance in range(len(trace) - 1, -1, -1):
         furthest, diagonal = trace[distance], x - y
         down = diagonal == -distance or (diagonal != distance and furthest[diagonal - 1] < furthest[diagonal + 1])
         from_diagonal = diagonal + 1 if down else diagonal - 1
         from_x = furthest[from_diagonal]
         from_y = from_x - from_diagonal
-        to_x, to_y = (from_x, from_y + 1) if down else (from_x + 1, from_y)
-        if blocks and (to_x, to_y) == (blocks[-1][0], blocks[-1][2]):
-            blocks[-1] = (from_x, blocks[-1][1], from_y, blocks[-1][3])
-        else:
-            blocks.append((from_x, to_x, from_y, to_y))
+        while x > (from_x if down else from_x + 1) and y > 0:
+            x, y = x - 1, y - 1
+            matches.append((x, y))
         x, y = from_x, from_y
-    return blocks[::-1]
+    return matches[::-1]
 
 
-def _trace(old: Sequence[str], new: Sequence[str]) -> list[dict[int, int]] | None:
-    """How far each diagonal was reached before each distance; None: they differ too much to go on.
+def _trace(old: Sequence[str], new: Sequence[str]) -> list[dict[int, int]]:
+    """How far each diagonal was reached before each distance; nothing, if they differ too much to go on.
 
     Source: E. W. Myers, An O(ND) Difference Algorithm and Its Variations, 1986.
     """
-    furthest, trace, steps = {1: 0}, [], 0
+    furthest, steps = {1: 0}, 0
+    trace: list[dict[int, int]] = []
     for distance in range(min(len(old) + len(new), _MAX_DISTANCE) + 1):
         trace.append(furthest.copy())
         for diagonal in range(-distance, distance + 1, 2):
@@ -193,5 +202,5 @@ def _trace(old: Sequence[str], new: Sequence[str]) -> list[dict[int, int]] | Non
             if x >= len(old) and y >= len(new):
                 return trace
         if steps > _MAX_STEPS:
-            return None
-    return None
+            break
+    return []

@@ -250,6 +250,19 @@ async def test_a_file_with_another_name_keeps_its_state(desk: Desk, teacher: Des
     assert (desk.home / "other").stat().st_ctime_ns == unlinked
 
 
+async def test_many_files_that_a_copy_replaces(desk: Desk, teacher: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ones are read at once, the others linked, under names that have room for so many characters."""
+    names = ["%", "=", "ä b/ü", "d/" + "n" * 250, *(f"f{number}" for number in range(30)), "large"]
+    for name in names:
+        desk.inside(f"to/{name}", f"before {name}" * (10_000 if name == "large" else 1))
+        teacher.inside(f"from/{name}", f"new {name}" * (20_000 if name == "large" else 1))
+    await desk.copy_from(teacher, "from", "to", overwrite_newer=True)
+    for name in names:
+        times = 10_000 if name == "large" else 1
+        assert await desk.texts(f"to/{name}") == [f"before {name}" * times, f"new {name}" * times * (1 + (times > 1))]
+    assert os.listdir(desk.home.with_name("changes")) == []
+
+
 async def test_the_etag_of_what_was_written_stays(desk: Desk) -> None:
     files = Files(desk.house.workplaces)
     written = await files.write(desk.owner, desk.project, "a", once(b"1"))
@@ -370,7 +383,7 @@ async def test_what_a_killed_hub_has_kept_is_found(house: House, desk: Desk) -> 
     await desk.write("a", "2")
     house.join()  # another hub: whatever was only in memory is gone
     torn = keeping.pending(desk.home)[-1]
-    journal = desk.home.with_name("changes") / torn / "journal"
+    journal = desk.home.with_name("changes") / torn
     with journal.open("ab") as file:
         file.write(b'["is", "a", 1')
     await house.histories.sweep()
