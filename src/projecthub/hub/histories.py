@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -73,6 +74,7 @@ class Histories:
         self._turns: WeakValueDictionary[ProjectId, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[ProjectId, None] = {}
         self._wake = asyncio.Event()
+        self._hurried: Counter[ProjectId] = Counter()
         self._under_way = 0
         self._ended_at = 0.0
         self._ended_jobs: set[str] = set()
@@ -147,11 +149,21 @@ class Histories:
 
         Args:
             project_id: The project.
-            gently: Whether to leave others half of the time.
+            gently: Whether to leave others half of the time, as long as nobody waits for it.
 
         Raises:
             LimitError, StoreUnavailable: It cannot be written now; what is left is written the next time.
         """
+        if not gently:
+            self._hurried[project_id] += 1
+        try:
+            await self._write_down(project_id, gently)
+        finally:
+            if not gently:
+                self._hurried[project_id] -= 1
+                self._hurried += Counter()  # keeps what is above 0
+
+    async def _write_down(self, project_id: ProjectId, gently: bool) -> None:
         async with self._turn(project_id):
             async with self._store.read() as tx:
                 if await tx.projects.get(project_id) is None:
@@ -165,7 +177,7 @@ class Histories:
                     with batch:
                         await self._add(project_id, batch.by_path())
                         await self._in_thread(lambda batch=batch: self._finish(batch.ended))  # type: ignore[misc]
-                    if gently:
+                    if gently and not self._hurried[project_id]:
                         await asyncio.sleep(time.monotonic() - began)
             finally:
                 await self._in_thread(batches.close)
