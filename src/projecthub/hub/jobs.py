@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from projecthub.errors import Conflict, LimitError, NotFound, ProjectError, ServerLost, StoreUnavailable
+from projecthub.errors import (
+    Conflict,
+    InvalidArgument,
+    LimitError,
+    NotFound,
+    ProjectError,
+    ServerLost,
+    StoreUnavailable,
+)
 from projecthub.files.job_logs import JobLogReader, list_jobs, read_job
 from projecthub.files.places import opened_home, within_home
 from projecthub.files.threads import in_thread
@@ -97,8 +105,12 @@ class Jobs:
             ServerLost: The project has stopped meanwhile.
         """
         noted = {"command": "run notebook", "args": [options["path"]]}
-        path, home = within_home(options["path"]), self._homes.path(project_id)
-        async with self._histories.recording(project_id, caller.account_id, RUN) as keeper:
+        by, home = caller.account_id, self._homes.path(project_id)
+        try:
+            path = within_home(options["path"])
+        except InvalidArgument:  # the project says what there is
+            return await self._begin(caller, project_id, "jupyter.run_notebook", options, noted=noted)
+        async with self._histories.recording(project_id, by, RUN) as keeper:
 
             def keep() -> None:
                 with opened_home(home) as home_fd:
@@ -106,7 +118,7 @@ class Jobs:
 
             await self._in_thread(keep)
         job = await self._begin(caller, project_id, "jupyter.run_notebook", options, noted=noted)
-        async with self._histories.recording(project_id, caller.account_id, RUN, job_id=job["id"]) as keeper:
+        async with self._histories.recording(project_id, by, RUN, job_id=job["id"]) as keeper:
             keeper.changed(path)
         return job
 
