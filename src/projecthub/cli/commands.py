@@ -13,6 +13,7 @@ import typer
 from projecthub import __version__
 from projecthub.cli import output
 from projecthub.cli.accounts import accounts
+from projecthub.cli.audit import audit
 from projecthub.cli.backups import backup, restore
 from projecthub.cli.collaborators import (
     add_collaborator,
@@ -28,6 +29,7 @@ from projecthub.cli.copies import copy
 from projecthub.cli.doctor import doctor
 from projecthub.cli.exec import exec
 from projecthub.cli.files import files
+from projecthub.cli.histories import checkpoint, history, restore_version, show_version, use_times
 from projecthub.cli.invitations import create_invite_token, invite, invite_tokens, join, revoke_invite_token
 from projecthub.cli.jobs import jobs
 from projecthub.cli.jupyter import jupyter
@@ -40,7 +42,9 @@ from projecthub.cli.project_quotas import add_license, remove_license, set_quota
 from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
+from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
 from projecthub.cli.stop import stop as stop_all
+from projecthub.cli.system import query, system
 from projecthub.errors import (
     HubError,
     NotFound,
@@ -146,6 +150,10 @@ for _command in (
     set_quotas,
 ):
     projects.command()(_command)
+for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
+    accounts.command()(_way)
+for _file_command in (history, show_version, restore_version, checkpoint, use_times):
+    files.command()(_file_command)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
@@ -156,9 +164,12 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(jupyter, name="jupyter")
 app.command()(exec)
 app.add_typer(files, name="files")
+app.add_typer(system, name="system")
+app.command()(query)
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)
+app.command()(audit)
 app.command()(stop_all)
 app.command()(doctor)
 
