@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     idle_timeout_s: Annotated[
         int, Field(ge=0, description="Seconds without use after which a project is stopped; 0: never.")
     ] = 1800
+    log_days: Annotated[
+        int, Field(ge=0, le=36500, description="Days that entries of projects' logs are kept; 0: for ever.")
+    ] = 730
     public_url: Annotated[
         str | None,
         Field(description="Where people reach the hub, such as https://hub.example.org; for links to it."),

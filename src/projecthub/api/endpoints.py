@@ -54,6 +54,9 @@ _CODE_HEADER: Final = CODE_HEADER.encode()
 _RETRY_HEADER: Final = RETRY_HEADER.encode()
 _NOBODY: Final = "must sign in as project or account"
 
+_INSIDE: Final = frozenset({"jupyter.kernels", "jupyter.execute"})
+"""Methods of the hub that a project does: they end when their caller goes away, for a project may never answer."""
+
 _log = structlog.get_logger()
 
 
@@ -179,6 +182,9 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
             work = services.audit.through(noted, lambda: HANDLERS[name](call, arguments), made_by(method))
         else:
             work = HANDLERS[name](call, arguments)
+        if name in _INSIDE:
+            held = _bounded(background, work, timeout_s, subject, name, held=True)
+            return await unless_left(held, request.receive)
         return await _bounded(background, work, timeout_s, subject, name)
 
     return RpcEndpoint(services, serve)
@@ -211,6 +217,8 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         def work() -> Coroutine[Any, Any, Any]:
             if name == "system.exec":
                 return services.jobs.execute(caller, project_id, args)
+            if name == "system.jupyterExecute":
+                return _encoded(services.jupyter.run(caller, project_id, args))
             if handler is not None:
                 return handler(ProjectCall(services, caller, access.project), arguments)
             return services.calls.call(project_id, name, args)
@@ -226,6 +234,10 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         return await unless_left(bounded, request.receive)
 
     return RpcEndpoint(services, serve)
+
+
+async def _encoded(work: Awaitable[str]) -> Encoded:
+    return Encoded((await work).encode())
 
 
 async def _sign_in(services: Services, request: RpcRequest, message: str) -> Principal:

@@ -54,7 +54,7 @@ class Audit:
 
         Example:
             ```python
-            for entry in (hub.audit.list(outcome="denied"))["entries"]:
+            for entry in hub.audit.list(outcome="denied")["entries"]:
                 print(entry["time"], entry["account_id"], entry["method"], entry["message"])
             ```
         """
