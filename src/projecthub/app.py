@@ -58,6 +58,7 @@ from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
+from projecthub.hub.sync import Sync
 from projecthub.hub.tables import Tools
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
@@ -137,11 +138,13 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
         commands = CommandLog(store, clock)
+        workplaces = Workplaces(store, homes, calls, clock)
+        histories = workplaces.histories
         cells = CellLog(store, clock, calls, commands)
-        jobs = Jobs(calls, lifecycle, homes, commands)
+        jobs = Jobs(calls, lifecycle, homes, commands, histories)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
-        creation = Creation(store, clock, lifecycle, homes, Shares(store))
+        creation = Creation(store, clock, lifecycle, homes, Shares(store), histories)
         accounts = Accounts(store, clock, keys)
         passwords = Passwords()
         stack.callback(passwords.close)
@@ -151,7 +154,6 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         site = Site(
             name=settings.site_name, url=settings.public_url, help_email=settings.help_email, version=__version__
         )
-        workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
         mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
         invitations = Invitations(clock, keys, mail, lambda: site.url)
@@ -167,11 +169,12 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             projects=projects,
             collaborators=Collaborators(clock, keys),
             invitations=invitations,
-            copies=Copies(store, homes, clock),
+            copies=Copies(store, homes, clock, histories),
             queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,
             jobs=jobs,
             files=Files(workplaces),
+            sync=Sync(store, workplaces),
             archives=Archives(workplaces),
             trash=trash,
             uploads=uploads,
@@ -196,13 +199,15 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep, audit.sweep)
+        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep, audit.sweep, histories.sweep)
         housekeeping = Housekeeping(
             store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept, log_kept=_log_kept(settings)
         )
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)
+        histories.open()
+        stack.push_async_callback(histories.close)
         mail.open()
         stack.push_async_callback(mail.close)
         stack.push_async_callback(background.close)

@@ -70,6 +70,11 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "file_use.select of a project": lambda tx: tx.file_use.select(
         Selection(columns=("id",), order_by=(("last_edited_at", True),), limit=200), project_id=ID, after=NOW
     ),
+    "file_use.users": lambda tx: tx.file_use.users("f" * 40),
+    "histories.get": lambda tx: tx.histories.get(["f" * 40, "e" * 40]),
+    "histories.versions": lambda tx: tx.histories.versions("f" * 40, 3),
+    "histories.oldest": lambda tx: tx.histories.oldest(ID),
+    "histories.stored_bytes": lambda tx: tx.histories.stored_bytes(ID),
     "file_use.update": lambda tx: tx.file_use.update("f" * 40, {}, at=NOW),
     "shares.select_shown": lambda tx: tx.shares.select_shown(Selection(columns=("id",)), "f" * 40),
     "shares.delete": lambda tx: tx.shares.delete("f" * 40),

@@ -21,7 +21,7 @@ from projecthub.wire.units import to_ms
 if TYPE_CHECKING:
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
-    from projecthub.wire import audit, messages
+    from projecthub.wire import audit, histories, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +212,26 @@ async def _jupyter_execute(call: Call, request: shapes.JupyterRun) -> Encoded | 
     return Encoded(b'{"output":%s,"created":%s}' % (result.output.encode(), to_json(result.created)))
 
 
+async def _history(call: Call, request: histories.GetHistory) -> Encoded:
+    return Encoded(await call.services.sync.history(call.caller, request))
+
+
+async def _checkpoint(call: Call, request: histories.MakeCheckpoint) -> histories.Checkpoint:
+    return await call.services.sync.checkpoint(call.caller, request)
+
+
+async def _db_touch(call: Call, request: histories.Touch) -> None:
+    await call.services.sync.touch(call.caller, request)
+
+
+async def _file_use_times(call: Call, request: histories.FileUseTimes) -> histories.UseTimes:
+    return await call.services.sync.use_times(call.caller, request)
+
+
+async def _balance(call: Call, request: shapes.NoArguments) -> int:
+    return 0  # nothing is sold here
+
+
 HANDLERS: Final[dict[str, Handler]] = {
     "system.ping": _ping,
     "system.test": _test,
@@ -252,6 +272,12 @@ HANDLERS: Final[dict[str, Handler]] = {
     "audit.list": _list_audit,
     "jupyter.kernels": _jupyter_kernels,
     "jupyter.execute": _jupyter_execute,
+    "sync.history": _history,
+    "sync.checkpoint": _checkpoint,
+    "db.touch": _db_touch,
+    "db.fileUseTimes": _file_use_times,
+    "purchases.getBalance": _balance,
+    "purchases.getMinBalance": _balance,
     "messages.send": _send_message,
     "messages.get": _get_messages,
     "org.getAll": organizations.get_all,

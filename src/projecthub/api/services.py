@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from projecthub.hub.sessions import Sessions
     from projecthub.hub.sign_in import SignIn
     from projecthub.hub.site import Site
+    from projecthub.hub.sync import Sync
     from projecthub.hub.trash import Trash
     from projecthub.hub.uploads import Uploads
 
@@ -60,6 +61,7 @@ class Services:
     calls: ProjectCalls
     jobs: Jobs
     files: Files
+    sync: Sync
     trash: Trash
     archives: Archives
     uploads: Uploads

@@ -29,6 +29,7 @@ from projecthub.cli.copies import copy
 from projecthub.cli.doctor import doctor
 from projecthub.cli.exec import exec
 from projecthub.cli.files import files
+from projecthub.cli.histories import checkpoint, history, restore_version, show_version, use_times
 from projecthub.cli.invitations import create_invite_token, invite, invite_tokens, join, revoke_invite_token
 from projecthub.cli.jobs import jobs
 from projecthub.cli.jupyter import jupyter
@@ -151,6 +152,8 @@ for _command in (
     projects.command()(_command)
 for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
     accounts.command()(_way)
+for _file_command in (history, show_version, restore_version, checkpoint, use_times):
+    files.command()(_file_command)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")

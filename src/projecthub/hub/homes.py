@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from projecthub.files import Allowance, CopyOptions, CopySummary, DiskUse, Homes
+    from projecthub.files.keeping import Keeper
     from projecthub.store.records import Project
     from projecthub.wire.ids import ProjectId
 
@@ -141,6 +142,7 @@ class ProjectHomes:
         target: tuple[ProjectId, int, str],
         options: CopyOptions,
         run_quota: Mapping[str, Any] | None,
+        keeper: Keeper | None = None,
     ) -> CopySummary:
         """Copy a path into a project; what is made belongs to its user. See `Homes.copy`.
 
@@ -149,6 +151,7 @@ class ProjectHomes:
             target: The same.
             options: What to do about files that are there already.
             run_quota: Of the target.
+            keeper: Told what changes.
         """
         for project_id, unix_slot, _ in (source, target):
             await self._homes.ensure(project_id, uid=self.uid(unix_slot))
@@ -162,6 +165,7 @@ class ProjectHomes:
                 options=options,
                 uid=self.uid(target[1]),
                 quota_bytes=self.disk_quota_bytes(run_quota),
+                keeper=keeper,
             )
         except HubError as error:
             figures.copied(time.perf_counter() - began, 0, outcome=error.code)

@@ -24,6 +24,7 @@ from projecthub.store.audit import Audit
 from projecthub.store.collaborators import Collaborators
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
+from projecthub.store.histories import Histories
 from projecthub.store.idempotency import Idempotency
 from projecthub.store.invite_tokens import InviteTokens
 from projecthub.store.keys import Keys
@@ -60,6 +61,7 @@ class Transaction:
         "collaborators",
         "departures",
         "file_use",
+        "histories",
         "idempotency",
         "invite_tokens",
         "keys",
@@ -80,6 +82,7 @@ class Transaction:
         self.collaborators = Collaborators(connection)
         self.departures = Departures(connection)
         self.file_use = FileUse(connection)
+        self.histories = Histories(connection)
         self.idempotency = Idempotency(connection, now)
         self.invite_tokens = InviteTokens(connection)
         self.keys = Keys(connection)

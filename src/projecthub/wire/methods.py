@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from projecthub.wire import audit, messages, organizations, shapes
+from projecthub.wire import audit, histories, messages, organizations, project_system, shapes
 
 
 class Endpoint(StrEnum):
@@ -172,6 +172,13 @@ _ROWS: Final = (
     _hub("jupyter.kernels", shapes.JupyterSpecs, list[shapes.JupyterKernelSpec], Caller.MEMBER, RUN,
          "Wire contract 5.3"),
     _hub("jupyter.execute", shapes.JupyterRun, shapes.JupyterResult | None, Caller.MEMBER, RUN, "Wire contract 5.3"),
+    _hub("sync.history", histories.GetHistory, histories.SyncHistory, Caller.MEMBER, READ, "Wire contract 5.3"),
+    _hub("sync.checkpoint", histories.MakeCheckpoint, histories.Checkpoint, Caller.MEMBER, WRITE,
+         "docs/wire-extensions.md"),
+    _hub("db.touch", histories.Touch, None, Caller.MEMBER, READ, "Wire contract 5.3"),
+    _hub("db.fileUseTimes", histories.FileUseTimes, histories.UseTimes, Caller.MEMBER, READ, "Wire contract 5.3"),
+    _hub("purchases.getBalance", shapes.NoArguments, int, Caller.ACCOUNT, READ, "Wire contract 5.3"),
+    _hub("purchases.getMinBalance", shapes.NoArguments, int, Caller.ACCOUNT, READ, "Wire contract 5.3"),
     _hub("messages.send", messages.SendMessage, int | None, Caller.ACCOUNT, MANAGE, "Wire contract 5.3"),
     _hub("messages.get", messages.GetMessages, list[messages.Message], Caller.ACCOUNT, READ, "Wire contract 5.3"),
     _org("getAll", shapes.NoArguments, list[organizations.OrganizationRow], Caller.ADMIN, READ),
@@ -190,6 +197,11 @@ _ROWS: Final = (
     Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, READ, "Wire contract 5.5"),
     Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, READ, "Wire contract 5.5"),
     Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, RUN, "Wire contract 5.6"),
+    Method("system.configuration", Endpoint.PROJECT, project_system.Configuration, project_system.Configured,
+           Caller.MEMBER, RUN, "Wire contract 5.5", Form.LIST),
+    Method("system.signal", Endpoint.PROJECT, project_system.Signal, None, Caller.MEMBER, RUN, "Wire contract 5.5"),
+    Method("system.version", Endpoint.PROJECT, shapes.NoArguments, int, Caller.MEMBER, READ, "Wire contract 5.5"),
+    Method("ping", Endpoint.PROJECT, shapes.NoArguments, str, Caller.MEMBER, READ, "Wire contract 5.5"),
     _file("listing", shapes.Listing, list[shapes.FileEntry], READ),
     _file("readTextFileFromProject", shapes.ReadTextFile, str, READ),
     _file("writeTextFileToProject", shapes.WriteTextFile, None, WRITE),

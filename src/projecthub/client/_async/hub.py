@@ -20,6 +20,8 @@ from projecthub.client._async.messages import AsyncMessages
 from projecthub.client._async.organizations import AsyncOrganizations
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
+from projecthub.client._async.purchases import AsyncPurchases
+from projecthub.client._async.sync import AsyncSync
 from projecthub.client._async.system import AsyncHubSystem
 from projecthub.client.embedding import AsyncEmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -38,6 +40,7 @@ class AsyncHub:
         projects: Projects: list, create, start, stop, copy, share.
         system: Who the key is; other people.
         db: User queries.
+        sync: Histories of text files.
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
@@ -45,6 +48,7 @@ class AsyncHub:
         messages: Messages between people.
         org: Organizations.
         audit: The audit log, for site admins.
+        purchases: Balances, which are 0.
 
     Example:
         ```python
@@ -58,6 +62,7 @@ class AsyncHub:
     projects: AsyncProjects
     system: AsyncHubSystem
     db: AsyncDatabase
+    sync: AsyncSync
     accounts: AsyncAccounts
     keys: AsyncKeys
     licenses: AsyncLicenses
@@ -65,6 +70,7 @@ class AsyncHub:
     messages: AsyncMessages
     org: AsyncOrganizations
     audit: AsyncAudit
+    purchases: AsyncPurchases
 
     def __init__(
         self,
@@ -210,6 +216,7 @@ class AsyncHub:
         self.projects = AsyncProjects(connection)
         self.system = AsyncHubSystem(connection)
         self.db = AsyncDatabase(connection)
+        self.sync = AsyncSync(connection)
         self.accounts = AsyncAccounts(connection)
         self.keys = AsyncKeys(connection)
         self.licenses = AsyncLicenses(connection)
@@ -217,3 +224,4 @@ class AsyncHub:
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
         self.audit = AsyncAudit(connection)
+        self.purchases = AsyncPurchases(connection)

@@ -21,6 +21,8 @@ from projecthub.client._sync.messages import Messages
 from projecthub.client._sync.organizations import Organizations
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
+from projecthub.client._sync.purchases import Purchases
+from projecthub.client._sync.sync import Sync
 from projecthub.client._sync.system import HubSystem
 from projecthub.client.embedding import EmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -39,6 +41,7 @@ class Hub:
         projects: Projects: list, create, start, stop, copy, share.
         system: Who the key is; other people.
         db: User queries.
+        sync: Histories of text files.
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
@@ -46,6 +49,7 @@ class Hub:
         messages: Messages between people.
         org: Organizations.
         audit: The audit log, for site admins.
+        purchases: Balances, which are 0.
 
     Example:
         ```python
@@ -59,6 +63,7 @@ class Hub:
     projects: Projects
     system: HubSystem
     db: Database
+    sync: Sync
     accounts: Accounts
     keys: Keys
     licenses: Licenses
@@ -66,6 +71,7 @@ class Hub:
     messages: Messages
     org: Organizations
     audit: Audit
+    purchases: Purchases
 
     def __init__(
         self,
@@ -211,6 +217,7 @@ class Hub:
         self.projects = Projects(connection)
         self.system = HubSystem(connection)
         self.db = Database(connection)
+        self.sync = Sync(connection)
         self.accounts = Accounts(connection)
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
@@ -218,3 +225,4 @@ class Hub:
         self.messages = Messages(connection)
         self.org = Organizations(connection)
         self.audit = Audit(connection)
+        self.purchases = Purchases(connection)
