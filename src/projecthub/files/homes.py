@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -27,6 +28,8 @@ from projecthub.wire.ids import ProjectId, is_uuid
 T = TypeVar("T")
 
 _COPY_THREADS = 8
+_COPY_TURNS = 3
+"""Of these threads, copies to many and from many take so many together."""
 _WALK_THREADS = 2
 _PROJECT_MODE = 0o711
 """Of the directory that holds home and staging: others pass through to what is theirs, and cannot list it."""
@@ -82,6 +85,7 @@ class Homes:
         """
         self._root = root
         self._copies = ThreadPoolExecutor(_COPY_THREADS, thread_name_prefix="copy")
+        self._turns = asyncio.Semaphore(_COPY_TURNS)
         self._walks = ThreadPoolExecutor(_WALK_THREADS, thread_name_prefix="home")
         self.disk = Disk(root)
         self._measured = MeasuredHomes(self.disk)
@@ -269,6 +273,38 @@ class Homes:
         except LimitError:
             await target.gauge.read_now()  # something may have been deleted since
             return target.space.allow(added, freed, quota_bytes, beside=beside)
+
+    @property
+    def operations(self) -> Path:
+        """Where the lists of copies to many projects, or from many, lie: on the file system of the homes."""
+        return self._root / ".copies"
+
+    async def in_turn(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+        """Do blocking work of a copy to many, or from many, in a thread: few at a time, which leaves some for others."""
+        async with self._turns:
+            return await in_thread(self._copies, work, cancel=cancel)
+
+    async def at_once(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+        """Do blocking work of a copy that somebody waits for, in a thread."""
+        return await in_thread(self._copies, work, cancel=cancel)
+
+    async def admit(self, project_id: ProjectId, added: int, freed: int, quota_bytes: int | None) -> Allowance:
+        """Room for a copy into a home, to be closed when that has ended.
+
+        Args:
+            project_id: The project.
+            added: Bytes on disk that it will write; more can be taken later.
+            freed: Bytes on disk of what it replaces.
+            quota_bytes: What the home may take; None: there is no limit.
+
+        Raises:
+            LimitError: There is no room for it.
+        """
+        target = self._home(project_id)
+        if quota_bytes is not None and added > freed:
+            await target.gauge.read_recent()
+            target.space.pending_bytes = pending_bytes(self.path(project_id))
+        return await self._allow(target, Estimate(added, freed), quota_bytes, self.path(project_id).parent)
 
     async def is_over(self, project_id: ProjectId, quota_bytes: int) -> bool:
         """Whether a home takes more than its quota, as of a look that is less than a minute old."""

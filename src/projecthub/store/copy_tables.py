@@ -78,9 +78,9 @@ copy_targets = Table(
     metadata,
     Column("operation_id", KEY, ForeignKey("copy_operations.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("source_project_id", KEY, ForeignKey("projects.project_id"), nullable=False),
+    Column("source_project_id", KEY, nullable=False),
     Column("source_path", PathText, nullable=False),
-    Column("target_project_id", KEY, ForeignKey("projects.project_id"), nullable=False),
+    Column("target_project_id", KEY, nullable=False),
     Column("target_path", PathText, nullable=False),
     Column("state", KEY, nullable=False),
     Column("manifest", KEY),
@@ -94,7 +94,7 @@ copy_targets = Table(
     Index("ix_copy_targets_base", "base"),
     sqlite_with_rowid=False,
 )
-"""One source and one target of an operation, from 0 on.
+"""One source and one target of an operation, from 0 on. Its projects may be none that there are: it is refused then.
 
 ``manifest`` and ``base`` name lists of what a source held: now, and when it was copied to that place last.
 ``kept_bytes``: what it takes to undo it; null: it cannot be undone.

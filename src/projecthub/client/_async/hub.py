@@ -11,6 +11,7 @@ import httpx2
 from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.copies import AsyncCopies
 from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.jupyter import AsyncHubJupyter
 from projecthub.client._async.keys import AsyncKeys
@@ -43,6 +44,7 @@ class AsyncHub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        copies: Copies from one project to many, or from many to one.
 
     Example:
         ```python
@@ -62,6 +64,7 @@ class AsyncHub:
     jupyter: AsyncHubJupyter
     messages: AsyncMessages
     org: AsyncOrganizations
+    copies: AsyncCopies
 
     def __init__(
         self,
@@ -203,3 +206,4 @@ class AsyncHub:
         self.jupyter = AsyncHubJupyter(connection)
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
+        self.copies = AsyncCopies(connection)

@@ -71,12 +71,6 @@ def _create_targets() -> None:
         sa.Column("kept_bytes", sa.BigInteger()),
         sa.PrimaryKeyConstraint("operation_id", "number", name="pk_copy_targets"),
         sa.ForeignKeyConstraint(["operation_id"], ["copy_operations.id"], name="fk_copy_targets_operation_id"),
-        sa.ForeignKeyConstraint(
-            ["source_project_id"], ["projects.project_id"], name="fk_copy_targets_source_project_id"
-        ),
-        sa.ForeignKeyConstraint(
-            ["target_project_id"], ["projects.project_id"], name="fk_copy_targets_target_project_id"
-        ),
         sqlite_with_rowid=False,
     )
     for column in ("source_project_id", "target_project_id"):
