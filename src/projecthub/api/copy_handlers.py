@@ -45,7 +45,7 @@ async def _undo(call: Call, request: shapes.UndoCopies) -> shapes.CopyOperation:
     return await call.services.copies.undo(call.caller, request)
 
 
-COPY_HANDLERS: Final[dict[str, Any]] = {
+COPY_HANDLERS: Final[dict[str, Handler]] = {
     "projects.copyPaths": _copy_paths,
     "copies.plan": _plan,
     "copies.files": _files,

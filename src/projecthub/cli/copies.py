@@ -40,8 +40,8 @@ Policy = Annotated[
     str,
     typer.Option(
         metavar="POLICY",
-        help="What happens to what people have changed: update (what is newer there is kept), overwrite, keep, or merge "
-        "(kept, and the new version put beside it).",
+        help="What happens to what people have changed: update (what is newer there is kept), overwrite, keep, or "
+        "merge (kept, and the new version put beside it).",
     ),
 ]
 TargetsFrom = Annotated[

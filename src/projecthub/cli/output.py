@@ -26,7 +26,8 @@ _STYLES: Final = {
 """Colours of the words of a column `STATE`."""
 
 _FOLDED: Final = {
-    "TITLE", "NAME", "PERSON", "PATH", "BESIDE", "PROJECT", "E-MAIL", "QUOTA", "WHAT WAS FOUND", "WHAT TO DO", "DETAILS",
+    "PATH", "BESIDE",
+    "TITLE", "NAME", "PERSON", "PROJECT", "E-MAIL", "QUOTA", "WHAT WAS FOUND", "WHAT TO DO", "DETAILS",
 }  # fmt: skip
 """Columns that give way on a narrow terminal. The others, ids above all, could not be copied in pieces."""
 

@@ -265,7 +265,7 @@ class Homes:
         return self._root / ".copies"
 
     async def in_turn(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
-        """Do blocking work of a copy to many, or from many, in a thread: few at a time, which leaves some for others."""
+        """Do blocking work of a copy to or from many, in a thread: few at a time, which leaves some for others."""
         async with self._turns:
             return await in_thread(self._copies, work, cancel=cancel)
 
@@ -289,7 +289,9 @@ class Homes:
         if quota_bytes is not None and added > freed:
             await target.gauge.read_recent()
             target.space.pending_bytes = pending_bytes(self.path(project_id))
-        return await self._allow(target, Estimate(added, freed), quota_bytes, self.path(project_id).parent)
+        return await self._allow(
+            target, PlanSummary(added=added, freed=freed), quota_bytes, self.path(project_id).parent
+        )
 
     async def is_over(self, project_id: ProjectId, quota_bytes: int) -> bool:
         """Whether a home takes more than its quota, as of a look that is less than a minute old."""

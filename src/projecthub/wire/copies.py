@@ -28,7 +28,7 @@ class SourcePath(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCopies:
-    """`copies.plan`: `source` (a `ProjectPath`) with `targets`, or `sources` with `target`. `targets`: ids, or objects."""
+    """`copies.plan`: `source` with `targets`, or `sources` with `target`. `targets` are ids, or each a `ProjectPath`."""
 
     source: dict[str, Any] | None = None
     targets: list[str | dict[str, Any]] | None = None
@@ -135,7 +135,7 @@ class CopyProgress(TypedDict):
 
 
 class CopyTotals(TypedDict):
-    """Sums over the targets: `counts` of files by status; `files` and `bytes` to write, or written; targets by state."""
+    """Sums over targets: files by status; `files` and `bytes` that are to be written, or were; targets by state."""
 
     counts: dict[str, int]
     files: int

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from projecthub.errors import HubError, InternalError, NotFound
+from projecthub.errors import Conflict, HubError, InternalError, NotFound
 from projecthub.files.copying import Application, PlanSummary, stage_many, sync_file_system
 from projecthub.files.copying.records import size_of
 from projecthub.files.failures import unwritable
@@ -24,7 +24,7 @@ from projecthub.files.paths import shown
 from projecthub.files.plans import CopyOptions, CopySummary
 from projecthub.hub import figures
 from projecthub.hub.copies.ground import is_refusal
-from projecthub.hub.copies.planning import place_of, refused
+from projecthub.hub.copies.planning import place_of, plan_json, plan_of, refused
 from projecthub.hub.copies.replies import state_of, totals_of
 from projecthub.hub.copies.requests import options_of
 from projecthub.store.copy_records import TargetState
@@ -74,7 +74,7 @@ class Applied:
     def row(self) -> dict[str, Any]:
         """What becomes of its row."""
         assert self.summary is not None
-        plan = self.plan.as_json()
+        plan = plan_json(self.plan)
         done = summary_json(self.summary)
         return _row({"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes})
 
@@ -93,7 +93,7 @@ class Applier:
             targets = await tx.copies.targets(work.operation.id)
         shared = shared_projects(targets)
         planned = [target for target in targets if target.state is TargetState.PLANNED]
-        plans = [PlanSummary.from_json(_plan_json(target)) for target in planned]
+        plans = [plan_of(target) for target in planned]
         work.begin_anew(len(planned), sum(plan.files for plan in plans), sum(plan.bytes for plan in plans))
         for start in range(0, len(planned), BATCH):
             if work.is_cancelled:
@@ -107,7 +107,7 @@ class Applier:
             accesses = await ground.accesses(tx, operation.account_id, targets)
         options = options_of(operation.policy, operation.options)
         async with ground.places.hold(place_of(target) for target in targets):
-            batch = [Applied(target, PlanSummary.from_json(_plan_json(target))) for target in targets]
+            batch = [Applied(target, plan_of(target)) for target in targets]
             try:
                 for one in batch:
                     await self.admit(work, one, accesses, options)
@@ -228,10 +228,7 @@ class Applier:
         shared = shared_projects(targets)
         for start in range(0, len(committing), BATCH):
             began = time.perf_counter()
-            batch = [
-                Applied(target, PlanSummary.from_json(_plan_json(target)))
-                for target in committing[start : start + BATCH]
-            ]
+            batch = [Applied(target, plan_of(target)) for target in committing[start : start + BATCH]]
             await ground.homes.in_turn(lambda batch=batch: self._resume(batch))  # type: ignore[misc]
             await self.commit([one for one in batch if one.error is None])
             await self._note(work, batch, shared, time.perf_counter() - began)
@@ -392,9 +389,9 @@ def _staging(group: Sequence[Applied]) -> Callable[[], None]:
             for one in group:
                 one.error, one.application = error, None
             return
-        for application, error in failed.items():
+        for application, failure in failed.items():
             one = by_application[id(application)]
-            one.error, one.application = error, None
+            one.error, one.application = failure, None
 
     return work
 
@@ -407,6 +404,9 @@ def _commit(one: Applied) -> HubError | None:
         summary = one.application.commit()
         one.kept_bytes = size_of(one.application.record)
         one.summary = summary
+    except Conflict as error:  # the place itself is gone: nothing was changed
+        one.error = error
+        one.application.discard()
     except HubError as error:
         return error
     except OSError as error:
@@ -415,10 +415,6 @@ def _commit(one: Applied) -> HubError | None:
         _log.exception("copies.not_committed", operation=one.target.operation_id, target=one.target.number)
         return InternalError("the hub made a mistake, which its log holds")
     return None
-
-
-def _plan_json(target: CopyTarget) -> Mapping[str, Any]:
-    return target.summary or {}
 
 
 def _row(changes: dict[str, Any]) -> dict[str, Any]:

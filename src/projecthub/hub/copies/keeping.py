@@ -1,4 +1,4 @@
-"""What is kept of copies, and for how long: plans for a day, what it takes to undo a copy for a week and in little room."""
+"""What is kept of copies: plans for a day; for a week, and in little room, what it takes to undo one."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ class Keeping:
                     continue  # it was applied just now
                 await tx.copies.forget(operation.id)
             if operation.state is CopyState.PLANNED:
-                await self._ground.each([lambda id=operation.id: self._ground.remove(id)])  # type: ignore[misc]
+                await self._ground.each([lambda of=operation.id: self._ground.remove(of)])  # type: ignore[misc]
 
     async def _trim(self, project_id: ProjectId) -> None:
-        """Keep what is kept to undo copies into a project within its bounds: the oldest goes first, the newest stays."""
+        """Hold what is kept to undo copies into a project to its bounds: the oldest goes first, the newest stays."""
         async with self._ground.store.read() as tx:
             kept = await tx.copies.kept(project_id)
             project = await tx.projects.get(project_id)
@@ -123,7 +123,7 @@ class Keeping:
                 needed = await tx.copies.in_use(lists)
             if not needs_all and not self._operations.is_active(operation_id):
                 await self._ground.each(
-                    [lambda id=operation_id, keep=needed: self._ground.remove(id, keep=keep)]  # type: ignore[misc]
+                    [lambda of=operation_id, keep=needed: self._ground.remove(of, keep=keep)]  # type: ignore[misc]
                 )
 
     def _lists_of(self, operation_id: str) -> list[str]:

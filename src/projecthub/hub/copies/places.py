@@ -1,4 +1,4 @@
-"""Who copies to a place keeps others from it: two copies into one another would each find the other's work in its way."""
+"""Who copies to a place keeps others from it: two at a time would find each other's work in their way."""
 
 from __future__ import annotations
 

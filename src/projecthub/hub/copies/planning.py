@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from projecthub.errors import HubError, InternalError, LimitError
-from projecthub.files.copying import End, PlanSummary, compare, walk
+from projecthub.files.copying import End, PlanSummary, SourceSummary, compare, walk
 from projecthub.files.paths import reduced
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Policy
 from projecthub.hub.copies.replies import totals_of
@@ -93,39 +93,45 @@ class Planner:
             if error is None:
                 able.append(target)
             else:
-                planned[target.number] = _row(refused(error))
+                planned[target.number] = _row(target, refused(error))
                 work.done_with(target.number)
         if not able or work.is_cancelled:
             return
         name = self._ground.new_manifest(work.operation.id)
         try:
-            await self._walk(work, able[0], name, options, accesses)
+            walked = await self._walk(work, able[0], name, options, accesses)
         except HubError as error:
             for target in able:
-                planned[target.number] = _row(refused(error, TargetState.FAILED))
+                planned[target.number] = _row(target, refused(error, TargetState.FAILED))
                 work.done_with(target.number)
             return
         except CopyCancelledError:
             return
+        if walked.name is not None and any(target.target_path.endswith("/") for target in able):
+            able = [_landed(target, walked.name) for target in able]
+            async with self._ground.store.read() as tx:
+                bases = await tx.copies.handed_out([place_of(target) for target in able])
         comparison = Comparison(self._ground.manifest(name), options, bases)
 
         async def one(target: CopyTarget) -> None:
             changes = await self._compare(work, target, comparison, accesses)
             if changes is not None:
-                planned[target.number] = {**_row(changes), "manifest": name}
+                planned[target.number] = {**_row(target, changes), "manifest": name}
             work.done_with(target.number)
 
         async with asyncio.TaskGroup() as group:
             for target in able:
                 group.create_task(one(target))
 
-    async def _walk(self, work: Work, target: CopyTarget, name: str, options: CopyOptions, accesses: Accesses) -> None:
+    async def _walk(
+        self, work: Work, target: CopyTarget, name: str, options: CopyOptions, accesses: Accesses
+    ) -> SourceSummary:
         ground = self._ground
         project = accesses.by_id[target.source_project_id].project
         await ground.homes.opened(project)
         course = work.course(target.number)
         source, manifest, hashes = ground.source(target), ground.manifest(name), needs_hashes(options)
-        await ground.homes.in_turn(
+        return await ground.homes.in_turn(
             lambda: walk(source, manifest, exclude=options.exclude, hashes=hashes, course=course), cancel=course.cancel
         )
 
@@ -145,7 +151,7 @@ class Planner:
             _log.exception("copies.not_compared", operation=target.operation_id, target=target.number)
             return refused(InternalError("the hub made a mistake, which its log holds"), TargetState.FAILED)
         base = comparison.bases.get(place_of(target))
-        return {"state": TargetState.PLANNED, "summary": summary.as_json(), "base": base}
+        return {"state": TargetState.PLANNED, "summary": plan_json(summary), "base": base}
 
     async def _compare_with(
         self, work: Work, target: CopyTarget, comparison: Comparison, accesses: Accesses
@@ -207,11 +213,29 @@ def planned(
     return compare(source, manifest, target, plan, options=options, base=base, course=course)
 
 
+def plan_json(summary: PlanSummary) -> dict[str, Any]:
+    """What a plan comes to, for its row."""
+    return asdict(summary)
+
+
+def plan_of(target: CopyTarget) -> PlanSummary:
+    """What the plan of a target comes to, from its row."""
+    told = target.summary or {}
+    return PlanSummary(**{name: told[name] for name in PlanSummary.__dataclass_fields__ if name in told})
+
+
+def _landed(target: CopyTarget, name: str) -> CopyTarget:
+    """A target whose path ends with a slash is a directory: a single file lands in it."""
+    path = target.target_path
+    return replace(target, target_path=path + name) if path.endswith("/") else target
+
+
 def needs_hashes(options: CopyOptions) -> bool:
     """Whether it has to be known for certain who changed what."""
     return options.policy in (Policy.KEEP, Policy.MERGE)
 
 
-def _row(changes: dict[str, Any]) -> dict[str, Any]:
+def _row(target: CopyTarget, changes: dict[str, Any]) -> dict[str, Any]:
     """The same columns for all, as one statement changes them."""
-    return {"error": None, "error_code": None, "manifest": None, "base": None, "summary": None, **changes}
+    unset = {"error": None, "error_code": None, "manifest": None, "base": None, "summary": None}
+    return {**unset, "target_path": target.target_path, **changes}

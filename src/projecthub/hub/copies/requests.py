@@ -9,7 +9,7 @@ from typing import Any, Final
 from projecthub.errors import InvalidArgument
 from projecthub.files import CopyOptions, Policy
 from projecthub.files.excludes import Excludes
-from projecthub.files.paths import reduced, shown
+from projecthub.files.paths import LeavesHomeError, reduced, shown
 from projecthub.hub.permissions import project_id_of
 from projecthub.wire import copies as shapes
 from projecthub.wire.ids import ProjectId
@@ -130,7 +130,10 @@ def _end(given: Mapping[str, Any], name: str, default: str | None = None) -> tup
 def _path(path: Any, name: str) -> str:
     if not isinstance(path, str):
         raise InvalidArgument(f"{name} is {str(path)[:100]}; give a text")
-    reduced(path)
+    try:
+        reduced(path)
+    except LeavesHomeError:
+        raise InvalidArgument(f"{name} '{shown(path)[:200]}' leads out of the project's home") from None
     return path
 
 

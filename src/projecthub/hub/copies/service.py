@@ -295,8 +295,8 @@ class Copies:
         for target in targets:
             if not _can_undo(target):
                 raise Conflict(
-                    f"target {target.number} of copy operation '{operation.id}' is {target.state}, and cannot be undone: "
-                    f"{_NOT_DONE}, or that was too long ago"
+                    f"target {target.number} of copy operation '{operation.id}' is {target.state}, and cannot be "
+                    f"undone: {_NOT_DONE}, or that was too long ago"
                 )
         return targets
 

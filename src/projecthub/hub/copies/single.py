@@ -12,11 +12,12 @@ import time
 import uuid
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from projecthub.errors import CallTimeout, HubError, InvalidArgument, NotFound
+from projecthub.errors import CallTimeout, Conflict, HubError, InvalidArgument, NotFound
 from projecthub.files import CopyOptions
-from projecthub.files.copying import PlanSummary, walk
+from projecthub.files.copying import Application, PlanSummary, walk
+from projecthub.files.paths import LeavesHomeError
 from projecthub.files.plans import Course
 from projecthub.hub import figures
 from projecthub.hub.copies.applying import (
@@ -24,11 +25,12 @@ from projecthub.hub.copies.applying import (
     Applier,
     ended,
     event_of,
+    failure_of,
     idle_summary,
     summary_json,
 )
 from projecthub.hub.copies.ground import NO_SOURCE, NO_TARGET, Accesses
-from projecthub.hub.copies.planning import place_of, planned
+from projecthub.hub.copies.planning import place_of, plan_json, planned
 from projecthub.hub.copies.works import Work
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 from projecthub.store.copy_records import CopyOperation, CopyState, CopyTarget, TargetState
@@ -38,9 +40,13 @@ from projecthub.wire.methods import Ability
 if TYPE_CHECKING:
     from projecthub.hub.copies.ground import Ground
     from projecthub.hub.copies.operations import Operations
+    from projecthub.hub.copies.places import Place
     from projecthub.hub.principals import Principal
     from projecthub.store.records import Access
     from projecthub.wire.ids import ProjectId
+
+_TRIES: Final = 5
+"""So often it is tried to copy into a target in which somebody is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ class SingleCopies:
             held.enter_context(self._operations.hold(pair.work))
             try:
                 async with asyncio.timeout(timeout_s):
-                    await held.enter_async_context(ground.places.hold([place_of(pair.target)]))
+                    await held.enter_async_context(ground.places.hold([_place_of(pair.target)]))
             except TimeoutError:
                 raise CallTimeout(
                     f"timeout: another copy was on its way to the same place for {timeout_s:g} s; nothing was copied; "
@@ -161,27 +167,35 @@ class SingleCopies:
 
     async def _prepared(self, pair: _Pair) -> Applied:
         """Plan and stage; the target is as it was."""
-        ground = self._ground
-        plan = await ground.homes.at_once(lambda: self._plan(pair), cancel=pair.course.cancel)
-        one = Applied(replace(pair.target, summary=plan.as_json()), plan)
+        plan = await self._ground.homes.at_once(lambda: self._plan(pair), cancel=pair.course.cancel)
+        for tries_left in reversed(range(_TRIES)):
+            one = await self._admitted(pair, plan)
+            application = one.application
+            if application is None:
+                return one
+
+            def stage(application: Application = application) -> None:
+                application.stage()
+                application.sync()
+
+            try:
+                await self._ground.homes.at_once(stage, cancel=pair.course.cancel)
+                return one
+            except BaseException as error:
+                assert one.allowance is not None
+                one.allowance.close()
+                if not isinstance(error, Conflict) or not tries_left:
+                    raise
+            # Somebody is at work in the target: nobody has seen the plan, so it may be another one.
+            plan = await self._ground.homes.at_once(lambda: self._compare(pair), cancel=pair.course.cancel)
+        raise AssertionError  # the last try returns or raises
+
+    async def _admitted(self, pair: _Pair, plan: PlanSummary) -> Applied:
+        one = Applied(replace(pair.target, summary=plan_json(plan)), plan)
         by_id = {access.project.project_id: access for access in (pair.source_access, pair.target_access)}
         await self._applier.admit(pair.work, one, Accesses(by_id, enabled=True), pair.options, pair.course)
         if one.error is not None:
             raise one.error
-        application = one.application
-        if application is None:
-            return one
-
-        def stage() -> None:
-            application.stage()
-            application.sync()
-
-        try:
-            await ground.homes.at_once(stage, cancel=pair.course.cancel)
-        except BaseException:
-            assert one.allowance is not None
-            one.allowance.close()
-            raise
         return one
 
     def _plan(self, pair: _Pair) -> PlanSummary:
@@ -189,9 +203,17 @@ class SingleCopies:
         ground, target, options = self._ground, pair.target, pair.options
         assert target.manifest is not None
         ground.make_directory(pair.operation.id)
-        ends, manifest = (ground.source(target), ground.target(target)), ground.manifest(target.manifest)
-        walk(ends[0], manifest, exclude=options.exclude, hashes=False, course=pair.course)
-        return planned(ends, manifest, ground.plan(target), options, None, pair.course)
+        manifest = ground.manifest(target.manifest)
+        walk(ground.source(target), manifest, exclude=options.exclude, hashes=False, course=pair.course)
+        return self._compare(pair)
+
+    def _compare(self, pair: _Pair) -> PlanSummary:
+        ground, target = self._ground, pair.target
+        assert target.manifest is not None
+        plan = ground.plan(target)
+        plan.unlink(missing_ok=True)  # a record may still have it under another name
+        ends = ground.source(target), ground.target(target)
+        return planned(ends, ground.manifest(target.manifest), plan, pair.options, None, pair.course)
 
     async def _carried_out(self, pair: _Pair, one: Applied) -> shapes.CopySummary:
         if one.application is None:
@@ -210,6 +232,8 @@ class SingleCopies:
             assert one.allowance is not None
             one.allowance.close()
         await self._operations.to_its_end(pair.operation, self._end(pair, one))
+        if one.error is not None:
+            raise one.error
         assert one.summary is not None
         return {**summary_json(one.summary), "seconds": 0.0}  # type: ignore[typeddict-item]
 
@@ -228,8 +252,8 @@ class SingleCopies:
     async def _end(self, pair: _Pair, one: Applied) -> None:
         """Give what is marked its place, and say so."""
         await self._applier.commit([one], at_once=True)
-        row = one.row()
-        done = replace(one.target, state=row["state"], summary=row["summary"], kept_bytes=row["kept_bytes"])
+        row = one.row() if one.error is None else failure_of(one.error)
+        done = replace(one.target, state=row["state"], summary=row["summary"], kept_bytes=row.get("kept_bytes"))
         async with self._ground.store.write() as tx:
             await self._applier.note(tx, pair.operation, [one], ())
             await tx.copies.update(pair.operation.id, ended([done], self._ground.clock.now()))
@@ -242,6 +266,14 @@ class SingleCopies:
         async with self._ground.store.write() as tx:
             entries = [(project, told) for project in projects]
             await tx.log.append_all(entries, pair.operation.account_id, at=self._ground.clock.now())
+
+
+def _place_of(target: CopyTarget) -> Place:
+    """Where it goes. What is no path is told of when it is looked for; until then it is all of the home."""
+    try:
+        return place_of(target)
+    except (LeavesHomeError, InvalidArgument):
+        return target.target_project_id, ""
 
 
 def _projects_of(request: shapes.CopyPath) -> tuple[ProjectId, ProjectId]:

@@ -65,6 +65,7 @@ class Work:
     def begin_anew(self, targets: int, files: int = 0, written_bytes: int = 0) -> None:
         """Another part of it begins: so many targets, so much to write."""
         self.targets, self.targets_done = targets, 0
+        self.courses.clear()
         self.goal_files, self.goal_bytes = files, written_bytes
         self.files = self.bytes = 0
         self.began = time.monotonic()
