@@ -392,7 +392,7 @@ async def test_undo_of_all_and_of_some(of: Class) -> None:
     }
     with pytest.raises(Conflict, match="cannot be undone"):
         await of.undo(done)
-    with pytest.raises(Conflict, match="target 1 .* is undone"):
+    with pytest.raises(Conflict, match=r"target 1 .* is undone"):
         await of.undo(done, 1)
     with pytest.raises(NotFound, match="no target 9"):
         await of.undo(done, 9)
