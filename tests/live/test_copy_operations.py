@@ -249,7 +249,7 @@ def test_the_disk_is_full_in_the_middle(tmp_path: Path) -> None:
         with process.hub() as hub:
             course = hub.projects.create_project("Course")
             ids = [hub.projects.create_project(f"Student {n}") for n in range(40)]
-            hub.project(course).files.write_bytes("hw/data", os.urandom(1_000_000))
+            hub.project(course).files.write_bytes("hw/data", os.urandom(3_000_000))
             plan = hub.copies.plan({"project_id": course, "path": "hw"}, ids)
             done = hub.copies.apply(plan["id"])
             states = [target["state"] for target in done["targets"]]

@@ -273,7 +273,9 @@ class Homes:
         """Do blocking work of a copy that somebody waits for, in a thread."""
         return await in_thread(self._copies, work, cancel=cancel)
 
-    async def admit(self, project_id: ProjectId, added: int, freed: int, quota_bytes: int | None) -> Allowance:
+    async def admit(
+        self, project_id: ProjectId, added: int, freed: int, quota_bytes: int | None, *, others: int = 0
+    ) -> Allowance:
         """Room for a copy into a home, to be closed when that has ended.
 
         Args:
@@ -281,11 +283,15 @@ class Homes:
             added: Bytes on disk that it will write; more can be taken later.
             freed: Bytes on disk of what it replaces.
             quota_bytes: What the home may take; None: there is no limit.
+            others: Bytes on disk that copies to other homes will write before this one.
 
         Raises:
             LimitError: There is no room for it.
         """
         target = self._home(project_id)
+        is_much = added > 0 < others and added + others > self.disk.spare_bytes()
+        if is_much and not await in_thread(self._copies, lambda: are_cloned(self._root)):
+            self.disk.require_spare(added + others, "to copy to all of these projects")
         if quota_bytes is not None and added > freed:
             await target.gauge.read_recent()
             target.space.pending_bytes = pending_bytes(self.path(project_id))

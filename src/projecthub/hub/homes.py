@@ -118,10 +118,10 @@ class ProjectHomes:
         """Blocking work of a copy that somebody waits for. See `Homes.at_once`."""
         return await self._homes.at_once(work, cancel=cancel)
 
-    async def admit(self, project: Project, added: int, freed: int) -> Allowance:
+    async def admit(self, project: Project, added: int, freed: int, *, others: int = 0) -> Allowance:
         """Room for a copy into a home, within its quota. See `Homes.admit`."""
         quota_bytes = self.disk_quota_bytes(project.run_quota)
-        return await self._homes.admit(project.project_id, added, freed, quota_bytes)
+        return await self._homes.admit(project.project_id, added, freed, quota_bytes, others=others)
 
     def require_spare_for_plan(self) -> None:
         """Refuse to write down a plan where no room is left.

@@ -109,8 +109,10 @@ class Applier:
         async with ground.places.hold(place_of(target) for target in targets):
             batch = [Applied(target, plan_of(target)) for target in targets]
             try:
+                added = 0
                 for one in batch:
-                    await self.admit(work, one, accesses, options)
+                    await self.admit(work, one, accesses, options, others=added)
+                    added += one.plan.added if one.application is not None else 0
                 await self._stage(batch)
                 await self.mark(operation, batch)
                 await self.commit(batch)
@@ -123,16 +125,23 @@ class Applier:
     # -- the steps ---------------------------------------------------------------------------------
 
     async def admit(
-        self, work: Work, one: Applied, accesses: Accesses, options: CopyOptions, course: Course | None = None
+        self,
+        work: Work,
+        one: Applied,
+        accesses: Accesses,
+        options: CopyOptions,
+        *,
+        course: Course | None = None,
+        others: int = 0,
     ) -> None:
-        """See that a target may be copied to, and has room; what is in the way is left with it."""
+        """See that a target may be copied to, and has room beside ``others``; what is in the way is left with it."""
         ground, target = self._ground, one.target
         one.error = accesses.refusal(target)
         if one.error is not None or one.plan.is_idle:
             return
         project = accesses.by_id[target.target_project_id].project
         try:
-            one.allowance = await ground.homes.admit(project, one.plan.added, one.plan.freed)
+            one.allowance = await ground.homes.admit(project, one.plan.added, one.plan.freed, others=others)
         except HubError as error:
             one.error = error
             return

@@ -107,7 +107,7 @@ class Planner:
             return
         except CopyCancelledError:
             return
-        if walked.name is not None and any(target.target_path.endswith("/") for target in able):
+        if any(target.target_path.endswith("/") for target in able):
             able = [_landed(target, walked.name) for target in able]
             async with self._ground.store.read() as tx:
                 bases = await tx.copies.handed_out([place_of(target) for target in able])
@@ -185,8 +185,8 @@ class Planner:
             project = accesses.by_id[target.target_project_id].project
             try:
                 (await self._ground.homes.admit(project, added[target.target_project_id], 0)).close()
-            except LimitError:
-                row["summary"]["over_quota"] = True
+            except LimitError as error:
+                row["summary"]["over_quota"] = "quota_bytes" in error.details
 
     async def _write(self, work: Work, planned: Mapping[int, dict[str, Any]]) -> None:
         """Say what was planned, and then that the plan is there."""
@@ -224,10 +224,12 @@ def plan_of(target: CopyTarget) -> PlanSummary:
     return PlanSummary(**{name: told[name] for name in PlanSummary.__dataclass_fields__ if name in told})
 
 
-def _landed(target: CopyTarget, name: str) -> CopyTarget:
-    """A target whose path ends with a slash is a directory: a single file lands in it."""
+def _landed(target: CopyTarget, name: str | None) -> CopyTarget:
+    """A target whose path ends with a slash is a directory: a single file, which has a name, lands in it."""
     path = target.target_path
-    return replace(target, target_path=path + name) if path.endswith("/") else target
+    if not path.endswith("/"):
+        return target
+    return replace(target, target_path=(path.rstrip("/") or ".") if name is None else path + name)
 
 
 def needs_hashes(options: CopyOptions) -> bool:

@@ -193,7 +193,7 @@ class SingleCopies:
     async def _admitted(self, pair: _Pair, plan: PlanSummary) -> Applied:
         one = Applied(replace(pair.target, summary=plan_json(plan)), plan)
         by_id = {access.project.project_id: access for access in (pair.source_access, pair.target_access)}
-        await self._applier.admit(pair.work, one, Accesses(by_id, enabled=True), pair.options, pair.course)
+        await self._applier.admit(pair.work, one, Accesses(by_id, enabled=True), pair.options, course=pair.course)
         if one.error is not None:
             raise one.error
         return one
