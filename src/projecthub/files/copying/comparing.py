@@ -158,7 +158,7 @@ def _overlap(source: Source, target: Target, home: os.stat_result, options: Copy
 
 def _real_path(home_fd: int, fd: int, given: str) -> str:
     """Where an open directory lies in its home, without symlinks."""
-    home, here = (os.readlink(f"/proc/self/fd/{each}") for each in (home_fd, fd))
+    home, here = (str(Path(f"/proc/self/fd/{each}").readlink()) for each in (home_fd, fd))
     if here == home:
         return ""
     if not here.startswith(home + "/"):

@@ -17,6 +17,7 @@ from projecthub.files.copying.applications import Application
 from projecthub.files.copying.comparing import compare
 from projecthub.files.copying.plan_files import PlanSummary
 from projecthub.files.copying.walking import End, walk
+from projecthub.files.copying.staging import TargetGoneError
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY
 from projecthub.files.plans import CopyOptions, CopySummary, Course, Policy
@@ -99,13 +100,17 @@ class Pair:
             except BaseException:
                 application.discard()
                 raise
-            summary = application.commit()
+            try:
+                summary = application.commit()
+            except TargetGoneError:
+                application.discard()
+                raise
             with contextlib.suppress(HubError):  # it is done; what is left goes with the next copy
                 application.discard()
             return summary
 
     def _stage(self) -> Application | None:
-        """Make ready what is planned, or what is planned anew if the target has changed; None: nothing is to be done."""
+        """Make ready what is planned, anew if the target has changed; None: nothing is to be done any more."""
         for tries_left in reversed(range(_TRIES)):
             record = records.record_path(self._target.home, f"{PAIR}{secrets.token_hex(8)}")
             application = Application(
@@ -215,6 +220,6 @@ def settle(home: Path) -> None:
         for name in names:
             record = copies / name
             if (record / records.MARK).exists():
-                with contextlib.suppress(Conflict):  # its target is gone
+                with contextlib.suppress(TargetGoneError):
                     Application.resume(record, home).commit()
             records.discard(record)

@@ -83,7 +83,7 @@ def size_of(record: Path) -> int:
             blocks += os.lstat(where).st_blocks
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                status = os.lstat(os.path.join(where, name))
+                status = os.lstat(f"{where}/{name}")
                 blocks += status.st_blocks if status.st_nlink == 1 else 0
     return blocks * 512
 

@@ -43,6 +43,10 @@ T = TypeVar("T")
 MOVED = "the target has changed since the plan: '{}'; plan again"
 
 
+class TargetGoneError(Conflict):
+    """The directory that a plan is for is not there any more."""
+
+
 class _UnreadableError(Exception):
     """Something of the source cannot be read; the cause says why. It is nobody's fault but the source's."""
 
@@ -628,9 +632,9 @@ def open_root(home: Path, root: str, known: Sequence[int], path: str) -> int:
     """Open the directory of a target that a plan is for.
 
     Raises:
-        Conflict: Another one is in its place, or none.
+        TargetGoneError: Another one is in its place, or none.
     """
-    moved = Conflict(MOVED.format(shown(path)))
+    moved = TargetGoneError(MOVED.format(shown(path)))
     home_fd = open_home(home)
     try:
         fd = open_beneath(home_fd, root, OPEN_DIRECTORY, follow=False)
