@@ -466,6 +466,8 @@ class _One:
         if "d" in self.part:
             mode, mtime_ns = self.part["d"]
             self._step("meta", 0, path, mode, mtime_ns, self.part["was"])
+        elif "was" in self.part:
+            self._step("was", 0, path, self.part["was"])
         return to_make
 
     def _require(self, fd: int, path: str, name: str, there: list[Any] | None) -> None:
