@@ -116,7 +116,8 @@ def compare(
             handed_out = BaseManifest(base)
             opened.callback(handed_out.close)
         try:
-            with plan.open("w", encoding="ascii", newline="\n") as file:
+            plan.unlink(missing_ok=True)  # a record may have it under another name
+            with plan.open("x", encoding="ascii", newline="\n") as file:
                 file.write(encode({"version": VERSION, "head": asdict(head)}) + "\n")
                 summary = PlanSummary()
                 if not is_same:
