@@ -107,7 +107,7 @@ class Homes:
         # Two looks at a directory take a tenth of what it takes to wake a thread for them.
         if not home.is_dir():
             await in_thread(self._walks, lambda: _make_home(home, staging, uid))
-        elif not is_empty(staging) or home.with_name(COPIES).exists():
+        elif not is_empty(staging) or not is_empty(home.with_name(COPIES)):
             await in_thread(self._walks, _told(lambda: _settle(home, staging)))
         return home
 

@@ -1,7 +1,7 @@
 """Putting what was made ready into its place, in steps that can be told from the disk and taken again.
 
-What is replaced changes places with what replaces it, and is looked at then: if it is not what the plan saw, they change
-back, and theirs stays.
+What is replaced changes places with what replaces it, and is looked at then: if it is not what the plan saw, they
+change back, and theirs stays.
 """
 
 from __future__ import annotations
@@ -24,6 +24,25 @@ from projecthub.files.paths import PendingDirectories, exchange, join, open_deep
 
 _OWNER = 0o700
 _NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_CHANGED = frozenset(
+    {
+        errno.EACCES,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EEXIST,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENOTEMPTY,
+        errno.EPERM,
+        errno.ESTALE,
+        errno.EXDEV,
+    }
+)
+"""Answers that come of what somebody does in the target at the same time, and not of the disk."""
 _MAX_RACES = 8
 
 
@@ -84,8 +103,21 @@ class Commit:
             if name in ("rmdir", "meta"):  # what is inside first
                 steps = sorted(steps, key=lambda step: step[2].count("/") + bool(step[2]), reverse=True)
             for step in steps:
-                deed(*step[1:])
+                self._take(deed, step)
         self._leave()
+
+    def _take(self, deed: Callable[..., None], step: list[Any]) -> None:
+        """Take one step. What changes under it again and again stays as it is, and is told."""
+        for _ in range(_MAX_RACES):
+            try:
+                deed(*step[1:])
+                return
+            except OSError as error:
+                self._leave()
+                if error.errno not in _CHANGED:
+                    raise
+        if step[0] in ("put", "tree", "delete", "backup"):
+            self._keep(step[1], step[2], step[3])
 
     def _enter(self, path: str) -> int | None:
         """The directory that steps are taken in; None: it is gone."""
@@ -157,7 +189,8 @@ class Commit:
 
     def _rmdir(self, number: int, path: str, name: str, there: list[Any], _: int) -> None:
         fd = self._enter(path)
-        if fd is None:
+        if fd is None:  # the one it was in is removed too
+            self.deleted += number > 0
             return
         status = status_at(fd, name)
         if status is not None:

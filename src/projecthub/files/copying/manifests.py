@@ -27,8 +27,8 @@ OTHER = "x"
 """What is there and is not copied: excluded, or a device, socket or fifo."""
 
 Entry = list[Any]
-"""Name and kind; of what is copied and no directory also mode, size, mtime_ns and blocks of 512 bytes, then of a symlink
-its text, of a name the path of its file, of a file its hash if that was asked for."""
+"""Name and kind; of what is copied and no directory also mode, size, mtime_ns and blocks of 512 bytes, then of a
+symlink its text, of a name the path of its file, of a file its hash if that was asked for."""
 
 encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 VERSION: Final = 1

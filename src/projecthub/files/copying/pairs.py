@@ -16,6 +16,7 @@ from projecthub.files.copying import records
 from projecthub.files.copying.applications import Application
 from projecthub.files.copying.comparing import compare
 from projecthub.files.copying.plan_files import PlanSummary
+from projecthub.files.copying.staging import TargetGoneError
 from projecthub.files.copying.walking import End, walk
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY
@@ -67,10 +68,9 @@ class Pair:
         return self._compare()
 
     def _compare(self) -> PlanSummary:
-        plan = self._work / "plan"
-        plan.unlink(missing_ok=True)  # a record may still have it under another name
+        work = self._work
         return compare(
-            self._source, self._work / "manifest", self._target, plan, options=self._options, course=self._course
+            self._source, work / "manifest", self._target, work / "plan", options=self._options, course=self._course
         )
 
     def apply(self, planned: PlanSummary, *, mark: Callable[[], None] | None = None) -> CopySummary:
@@ -99,13 +99,17 @@ class Pair:
             except BaseException:
                 application.discard()
                 raise
-            summary = application.commit()
+            try:
+                summary = application.commit()
+            except TargetGoneError:
+                application.discard()
+                raise
             with contextlib.suppress(HubError):  # it is done; what is left goes with the next copy
                 application.discard()
             return summary
 
     def _stage(self) -> Application | None:
-        """Make ready what is planned, or what is planned anew if the target has changed; None: nothing is to be done."""
+        """Make ready what is planned, anew if the target has changed; None: nothing is to be done any more."""
         for tries_left in reversed(range(_TRIES)):
             record = records.record_path(self._target.home, f"{PAIR}{secrets.token_hex(8)}")
             application = Application(
@@ -215,6 +219,6 @@ def settle(home: Path) -> None:
         for name in names:
             record = copies / name
             if (record / records.MARK).exists():
-                with contextlib.suppress(Conflict):  # its target is gone
+                with contextlib.suppress(TargetGoneError):
                     Application.resume(record, home).commit()
             records.discard(record)

@@ -1,7 +1,7 @@
 """Plans: what a copy would do in one target, in a file, so that memory does not grow with the tree.
 
-Lines of JSON like those of a manifest. The first says what goes where; each other one is a directory of the target, or a
-part of one, with a row for each entry that is not simply the same. Rows are numbered through, from 1.
+Lines of JSON like those of a manifest. The first says what goes where; each other one is a directory of the target, or
+a part of one, with a row for each entry that is not simply the same. Rows are numbered through, from 1.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def size_of(record: Path) -> int:
             blocks += os.lstat(where).st_blocks
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                status = os.lstat(os.path.join(where, name))
+                status = os.lstat(f"{where}/{name}")
                 blocks += status.st_blocks if status.st_nlink == 1 else 0
     return blocks * 512
 
@@ -99,8 +99,6 @@ def discard(record: Path) -> None:
     try:
         with contextlib.closing(StagingRun(record.parent.with_name("staging"))) as run:
             run.discard_path(record)
-        with contextlib.suppress(OSError):
-            record.parent.rmdir()
     except OSError as error:
         raise unwritable(error, "the record of the copy") from error
 

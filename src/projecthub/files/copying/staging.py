@@ -43,6 +43,10 @@ T = TypeVar("T")
 MOVED = "the target has changed since the plan: '{}'; plan again"
 
 
+class TargetGoneError(Conflict):
+    """The directory that a plan is for is not there any more."""
+
+
 class _UnreadableError(Exception):
     """Something of the source cannot be read; the cause says why. It is nobody's fault but the source's."""
 
@@ -462,6 +466,8 @@ class _One:
         if "d" in self.part:
             mode, mtime_ns = self.part["d"]
             self._step("meta", 0, path, mode, mtime_ns, self.part["was"])
+        elif "was" in self.part:
+            self._step("was", 0, path, self.part["was"])
         return to_make
 
     def _require(self, fd: int, path: str, name: str, there: list[Any] | None) -> None:
@@ -628,9 +634,9 @@ def open_root(home: Path, root: str, known: Sequence[int], path: str) -> int:
     """Open the directory of a target that a plan is for.
 
     Raises:
-        Conflict: Another one is in its place, or none.
+        TargetGoneError: Another one is in its place, or none.
     """
-    moved = Conflict(MOVED.format(shown(path)))
+    moved = TargetGoneError(MOVED.format(shown(path)))
     home_fd = open_home(home)
     try:
         fd = open_beneath(home_fd, root, OPEN_DIRECTORY, follow=False)
