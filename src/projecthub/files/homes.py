@@ -13,9 +13,8 @@ from typing import TypeVar
 
 from projecthub.errors import InvalidArgument, LimitError
 from projecthub.files.contents import are_cloned
-from projecthub.files.copying.pairs import Pair, settle
+from projecthub.files.copying.pairs import Pair, is_settled, settle
 from projecthub.files.copying.plan_files import PlanSummary
-from projecthub.files.copying.records import COPIES
 from projecthub.files.copying.walking import End
 from projecthub.files.disk import DiskUse, MeasuredHome, MeasuredHomes
 from projecthub.files.failures import unwritable
@@ -107,7 +106,7 @@ class Homes:
         # Two looks at a directory take a tenth of what it takes to wake a thread for them.
         if not home.is_dir():
             await in_thread(self._walks, lambda: _make_home(home, staging, uid))
-        elif not is_empty(staging) or not is_empty(home.with_name(COPIES)):
+        elif not is_empty(staging) or not is_settled(home):
             await in_thread(self._walks, _told(lambda: _settle(home, staging)))
         return home
 

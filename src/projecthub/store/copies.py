@@ -263,7 +263,7 @@ class Copies:
             await self._connection.execute(_HAND_OUT_AGAIN, values)
 
     async def take_back(self, rows: Sequence[tuple[ProjectId, str, str, str | None]]) -> None:
-        """Note that copies were undone, unless there was another one since: project, path, their list, the one before."""
+        """Note that copies were undone, unless there was one since: project, path, their list, the one before."""
         for project_id, path, manifest, before in rows:
             values = {"of_project": project_id, "of_path": path, "of_manifest": manifest}
             if before is None:

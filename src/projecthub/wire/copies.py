@@ -28,7 +28,7 @@ class SourcePath(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCopies:
-    """`copies.plan`: `source` with `targets`, or `sources` with `target`. `targets` are ids, or each a `ProjectPath`."""
+    """`copies.plan`: `source` with `targets`, or `sources` with `target`. `targets` are ids or `ProjectPath`s."""
 
     source: dict[str, Any] | None = None
     targets: list[str | dict[str, Any]] | None = None

@@ -194,10 +194,13 @@ class Applier:
         for one in batch:
             if one.error is None and one.application is None:
                 one.summary = idle_summary(one.plan)
-        homes = self._ground.homes
+        ground, homes = self._ground, self._ground.homes
         failures = await (homes.at_once(commit) if at_once else homes.in_turn(commit))
         if failures:
             raise failures[0]
+        # A store on the same disk syncs the new names with its own next write; of one copy that is enough.
+        if any(one.application is not None for one in batch) and (ground.store.shared or not at_once):
+            await homes.in_turn(lambda: sync_file_system(homes.operations))
 
     async def _note(self, work: Work, batch: Sequence[Applied], shared: Collection[ProjectId], seconds: float) -> None:
         """Say what came of a batch, in the rows and in the logs of the projects."""

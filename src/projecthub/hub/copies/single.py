@@ -85,7 +85,7 @@ class SingleCopies:
             Conflict: The target project is deleted.
             NotFound: The source path is not there.
             LimitError: It exceeds the disk quota of the target, or the disk is full.
-            CallTimeout: ``timeout`` is over.
+            CallTimeout: ``timeout`` is over, and nothing was changed.
         """
         source, target = _projects_of(request)
         async with self._ground.store.read() as tx:
