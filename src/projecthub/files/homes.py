@@ -198,7 +198,7 @@ class Homes:
         try:
             planned = await in_thread(self._copies, pair.plan, cancel=course.cancel)
             allowance = await self._allow(measured, planned, quota_bytes, target.home.parent)
-            course.take = allowance.take
+            course.take, course.begin_again = allowance.take, allowance.begin_again
             try:
                 return await in_thread(self._copies, lambda: pair.apply(planned), cancel=course.cancel)
             finally:

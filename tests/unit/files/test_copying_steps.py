@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -65,6 +67,21 @@ def test_hard_links_within_the_tree(steps: Steps, homes: TwoHomes, exists: bool)
     assert steps.compare().files == 0
     discard(steps.record)
     assert found["a"].st_nlink == 4
+
+
+def test_a_new_name_of_a_file_that_is_there_already(steps: Steps, homes: TwoHomes) -> None:
+    write(homes.one / "src/d/a", "1" * 5000)
+    steps.plan()
+    steps.application().stage()
+    steps.application().commit()
+    discard(steps.record)
+    os.link(homes.one / "src/d/a", homes.one / "src/d/b")
+    assert steps.plan().files == 1
+    steps.application().stage()
+    steps.application().commit()
+    assert (homes.other / "dst/d/a").stat().st_ino == (homes.other / "dst/d/b").stat().st_ino
+    assert undo(steps.record, homes.other, course=Course(None)).removed == 1
+    assert tree(homes.other / "dst/d") == {"a": "1" * 5000}
 
 
 def test_extended_attributes_of_users(steps: Steps, homes: TwoHomes) -> None:
@@ -303,6 +320,38 @@ def test_a_target_that_is_gone_after_the_mark_is_told(steps: Steps, homes: TwoHo
     with pytest.raises(Conflict):
         Application.resume(steps.record, homes.other).commit()
     assert tree(homes.other) == {"elsewhere": "/", "elsewhere/g": "2"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small file system")
+def test_a_disk_that_is_full_after_the_mark_holds_it_up_and_no_more(homes: TwoHomes, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=60", "none", disk], check=True)
+    try:
+        (disk / "home").mkdir()
+        options = CopyOptions(backup=True)
+        steps = Steps(End(homes.one, "src"), End(disk / "home", "dst"), options, tmp_path / "work")
+        for name in "abc":
+            write(homes.one / "src" / name, "new", mtime_s=10)
+            write(disk / "home/dst" / name, "old", mtime_s=1)
+        steps.plan()
+        steps.application().stage()
+        fillers = []
+        with contextlib.suppress(OSError):
+            for number in range(100):
+                fillers.append(write(disk / f"filler{number}"))
+        with pytest.raises(LimitError, match=r"no space left.*made ready"):
+            Application.resume(steps.record, disk / "home").commit()
+        for filler in fillers:
+            filler.unlink()
+        summary = Application.resume(steps.record, disk / "home").commit()
+        assert (summary.files, summary.backed_up, summary.kept_newer) == (3, 3, 0)
+        expected = dict.fromkeys("abc", "new") | {f"{name}~": "old" for name in "abc"}
+        assert tree(disk / "home/dst") == expected
+        assert undo(steps.record, disk / "home", course=Course(None)).restored == 3
+        assert tree(disk / "home/dst") == dict.fromkeys("abc", "old")
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_record_that_was_never_staged_is_not_resumed(steps: Steps, homes: TwoHomes) -> None:

@@ -126,6 +126,7 @@ class Pair:
                 application.stage()
                 return application
             except Conflict:
+                self._course.begin_again()
                 planned = self._compare()
                 if planned.is_idle:
                     return None
