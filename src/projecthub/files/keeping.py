@@ -104,9 +104,7 @@ class Keeper:
         """Whether there was nothing to keep."""
         return self._fd < 0 and not self._changed
 
-    def replaced(
-        self, directory_fd: int, name: str, path: str, status: os.stat_result, *, lives_on: bool = False
-    ) -> None:
+    def replaced(self, directory_fd: int, name: str, path: str, status: os.stat_result) -> None:
         """Keep a file that is about to lose its name in a directory.
 
         Args:
@@ -114,13 +112,12 @@ class Keeper:
             name: Its name there.
             path: Its path, reduced.
             status: Its own.
-            lives_on: Whether it keeps, or gets, another name.
         """
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_TEXT_BYTES or not self._has_room(path):
             return
         with contextlib.suppress(OSError):
             is_one_of_many = self._count >= _FEW or status.st_size > _MAX_INLINE
-            if is_one_of_many and status.st_nlink == 1 and not lives_on:
+            if is_one_of_many and status.st_nlink == 1:
                 with contextlib.suppress(PermissionError):  # of a file of another user
                     if self._link(directory_fd, name, path):
                         return

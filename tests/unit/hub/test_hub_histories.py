@@ -235,8 +235,7 @@ async def test_a_copy_of_one_file_and_one_with_backups(desk: Desk, teacher: Desk
     before = (desk.home / "b").stat()
     await desk.copy_from(teacher, "a", "b", overwrite_newer=True, backup=True)
     assert await desk.texts("b") == ["before", "1"]
-    kept = (desk.home / "b~").stat()
-    assert (kept.st_ino, kept.st_nlink) == (before.st_ino, 1)
+    assert (desk.home / "b~").stat().st_ino == before.st_ino
 
 
 async def test_a_file_with_another_name_keeps_its_state(desk: Desk, teacher: Desk) -> None:
