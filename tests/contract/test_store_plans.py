@@ -90,6 +90,7 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "histories.get": lambda tx: tx.histories.get(["f" * 40, "e" * 40]),
     "histories.versions": lambda tx: tx.histories.versions("f" * 40, 3),
     "histories.oldest": lambda tx: tx.histories.oldest(ID),
+    "histories.taken": lambda tx: tx.histories.taken(ID),
     "histories.stored_bytes": lambda tx: tx.histories.stored_bytes(ID),
     "file_use.update": lambda tx: tx.file_use.update("f" * 40, {}, at=NOW),
     "shares.select_shown": lambda tx: tx.shares.select_shown(Selection(columns=("id",)), "f" * 40),

@@ -573,6 +573,7 @@ history_sizes = Table(
     metadata,
     _reference("project_id", "projects.project_id", primary_key=True),
     Column("stored_bytes", BigInteger, nullable=False),
+    Column("taken", VALUE, nullable=False, default=list),
     sqlite_with_rowid=False,
 )
-"""What the histories of a project take."""
+"""What the histories of a project take, and the names of the journals that were written down last."""
