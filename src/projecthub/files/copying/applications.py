@@ -14,7 +14,8 @@ from projecthub.errors import HubError, NotFound
 from projecthub.files.copying import records
 from projecthub.files.copying.commits import Commit
 from projecthub.files.copying.plan_files import MAX_NAMED_PATHS, Plan
-from projecthub.files.copying.staging import Staging, open_root, stage
+from projecthub.files.copying.staged_targets import Staging, open_root
+from projecthub.files.copying.staging import stage
 from projecthub.files.copying.walking import End
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY, shown
