@@ -99,6 +99,16 @@ def _updating(names: tuple[str, ...]) -> Update:
     )
 
 
+@cache
+def _updating_operation(names: tuple[str, ...]) -> Update:
+    """The same for columns of an operation."""
+    return (
+        update(copy_operations)
+        .where(_operation.id == bindparam("of_operation"))
+        .values({name: bindparam(f"to_{name}", type_=_operation[name].type) for name in names})
+    )
+
+
 class Copies:
     """The copies, within a transaction."""
 
@@ -202,11 +212,12 @@ class Copies:
         Raises:
             InvalidArgument: A column is unknown or never changes.
         """
-        statement = update(copy_operations).where(_operation.id == id)
+        values = checked_changes(copy_operations, changes, fixed=_FIXED)
+        statement = _updating_operation(tuple(values))
         if states is not None:
             statement = statement.where(_operation.state.in_(states))
-        values = checked_changes(copy_operations, changes, fixed=_FIXED)
-        return (await self._connection.execute(statement.values(values))).rowcount > 0
+        named = {"of_operation": id, **{f"to_{name}": value for name, value in values.items()}}
+        return (await self._connection.execute(statement, named)).rowcount > 0
 
     async def update_targets(self, operation_id: str, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Change columns of targets.
