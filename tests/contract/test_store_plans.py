@@ -41,6 +41,7 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "copies.update_targets": lambda tx: tx.copies.update_targets(ID, {0: {"error": "x"}}),
     "copies.expired": lambda tx: tx.copies.expired(NOW, limit=20),
     "copies.not_undoable": lambda tx: tx.copies.not_undoable(NOW, limit=20),
+    "copies.newest": lambda tx: tx.copies.newest(within=timedelta(minutes=2)),
     "copies.kept": lambda tx: tx.copies.kept(ID),
     "copies.handed_out": lambda tx: tx.copies.handed_out([(ID, "hw")]),
     "copies.take_back": lambda tx: tx.copies.take_back([(ID, "hw", "m", None), (ID, "hw", "m", "b")]),
