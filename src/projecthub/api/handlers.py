@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from projecthub.api import organization_handlers as organizations
 from projecthub.api.account_handlers import ACCOUNT_HANDLERS
+from projecthub.api.copy_handlers import COPY_HANDLERS
 from projecthub.api.replies import Encoded
 from projecthub.errors import InvalidArgument
 from projecthub.wire import shapes
@@ -270,6 +271,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "licenses.end": _end_license,
     **ACCOUNT_HANDLERS,
     "audit.list": _list_audit,
+    **COPY_HANDLERS,
     "jupyter.kernels": _jupyter_kernels,
     "jupyter.execute": _jupyter_execute,
     "sync.history": _history,

@@ -22,6 +22,7 @@ from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.audit import Audit
 from projecthub.store.collaborators import Collaborators
+from projecthub.store.copies import Copies
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
 from projecthub.store.histories import Histories
@@ -59,6 +60,7 @@ class Transaction:
         "accounts",
         "audit",
         "collaborators",
+        "copies",
         "departures",
         "file_use",
         "histories",
@@ -80,6 +82,7 @@ class Transaction:
         self.accounts = Accounts(connection)
         self.audit = Audit(connection)
         self.collaborators = Collaborators(connection)
+        self.copies = Copies(connection)
         self.departures = Departures(connection)
         self.file_use = FileUse(connection)
         self.histories = Histories(connection)

@@ -16,6 +16,7 @@ from scripted_wire import HOST, KEY, Wire
 from projecthub import AsyncHub, AsyncProject, Hub, Project
 from projecthub.client.requests import GRACE_S, USUAL_WAIT_S
 from projecthub.errors import (
+    CallTimeout,
     ClientError,
     Conflict,
     NotFound,
@@ -27,6 +28,7 @@ from projecthub.errors import (
 from projecthub.wire.methods import METHODS, Endpoint
 
 P, A = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
+COPIED = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False}
 STATE = {"state": "running", "time": "2025-11-21T14:55:21.253Z"}
 
 CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] = {
@@ -54,6 +56,65 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         "/auth/password-reset/t",
     ),
     (Endpoint.HUB, "system.revokeUserAuthToken"): (lambda hub: hub.system.revoke_user_auth_token("t"), ["t"], None),
+    (Endpoint.HUB, "projects.copyPaths"): (
+        lambda hub: hub.projects.copy_paths(
+            sources=[{"project_id": P, "path": "hw"}], target={"project_id": A, "path": "in"}, dry_run=True
+        ),
+        [
+            {
+                "sources": [{"project_id": P, "path": "hw"}],
+                "target": {"project_id": A, "path": "in"},
+                **COPIED,
+                "dry_run": True,
+                "wait": True,
+            }
+        ],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.plan"): (
+        lambda hub: hub.copies.plan({"project_id": P, "path": "hw"}, [A, {"project_id": P}], exclude=["x"], wait=False),
+        [
+            {
+                "source": {"project_id": P, "path": "hw"},
+                "targets": [A, {"project_id": P}],
+                **COPIED,
+                "exclude": ["x"],
+                "wait": False,
+            }
+        ],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.files"): (
+        lambda hub: hub.copies.files(A, 2, statuses=["new"]),
+        [{"id": A, "number": 2, "statuses": ["new"], "after": 0, "limit": 1000}],
+        {"files": [], "next": None},
+    ),
+    (Endpoint.HUB, "copies.apply"): (
+        lambda hub: hub.copies.apply(A, only="failed"),
+        [{"id": A, "only": "failed", "wait": True}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.get"): (
+        lambda hub: hub.copies.get(A, targets=False),
+        [{"id": A, "targets": False}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.list"): (
+        lambda hub: hub.copies.list(P, after=A),
+        [{"project_id": P, "limit": 100, "after": A}],
+        [],
+    ),
+    (Endpoint.HUB, "copies.cancel"): (lambda hub: hub.copies.cancel(A), [{"id": A}], {"id": A}),
+    (Endpoint.HUB, "copies.retry"): (
+        lambda hub: hub.copies.retry(A, wait=False),
+        [{"id": A, "wait": False}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.undo"): (
+        lambda hub: hub.copies.undo(A, (1, 2)),
+        [{"id": A, "targets": [1, 2], "wait": True}],
+        {"id": A},
+    ),
     (Endpoint.HUB, "messages.send"): (
         lambda hub: hub.messages.send("S", "B", [A], 3),
         [{"to_ids": [A], "subject": "S", "body": "B", "reply_id": 3}],
@@ -439,6 +500,26 @@ def test_a_bound_is_sent_and_waited_for(hub: Hub, wire: Wire) -> None:
     hub.projects.start(P)
     assert [body.get("timeout") for body in wire.bodies] == [30_000, None]
     assert [r.extensions["timeout"]["read"] for r in wire.requests] == [30 + GRACE_S, USUAL_WAIT_S]
+
+
+def test_what_waits_for_copies_waits_as_long_as_they_need(hub: Hub, wire: Wire) -> None:
+    wire.answers({"id": A})
+    hub.copies.apply(A)
+    hub.copies.retry(A, wait=False)
+    hub.projects.copy_paths({"project_id": P, "path": "x"}, [A])
+    assert [r.extensions["timeout"]["read"] for r in wire.requests] == [None, USUAL_WAIT_S, None]
+
+
+def test_waiting_for_copies(hub: Hub, wire: Wire) -> None:
+    now = {"id": A, "state": "running"}
+    seen: list[Any] = []
+    for answer in (now, now, {**now, "state": "done"}, {**now, "state": "done", "targets": []}):
+        wire.answers(answer)
+    assert hub.copies.wait(A, on_progress=seen.append)["targets"] == []
+    assert [one["state"] for one in seen] == ["running", "running", "done"]
+    wire.answers(now)
+    with pytest.raises(CallTimeout, match="it goes on"):
+        hub.copies.wait(A, timeout_s=0.01)
 
 
 def test_exec_s_timeout_bounds_command_and_call(hub: Hub, wire: Wire) -> None:

@@ -12,6 +12,7 @@ from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
 from projecthub.client._async.audit import AsyncAudit
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.copies import AsyncCopies
 from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.jupyter import AsyncHubJupyter
 from projecthub.client._async.keys import AsyncKeys
@@ -49,6 +50,7 @@ class AsyncHub:
         org: Organizations.
         audit: The audit log, for site admins.
         purchases: Balances, which are 0.
+        copies: Copies from one project to many, or from many to one.
 
     Example:
         ```python
@@ -71,6 +73,7 @@ class AsyncHub:
     org: AsyncOrganizations
     audit: AsyncAudit
     purchases: AsyncPurchases
+    copies: AsyncCopies
 
     def __init__(
         self,
@@ -225,3 +228,4 @@ class AsyncHub:
         self.org = AsyncOrganizations(connection)
         self.audit = AsyncAudit(connection)
         self.purchases = AsyncPurchases(connection)
+        self.copies = AsyncCopies(connection)

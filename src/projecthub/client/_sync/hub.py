@@ -13,6 +13,7 @@ from projecthub.client import requests, settings
 from projecthub.client._sync.accounts import Accounts
 from projecthub.client._sync.audit import Audit
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.copies import Copies
 from projecthub.client._sync.database import Database
 from projecthub.client._sync.jupyter import HubJupyter
 from projecthub.client._sync.keys import Keys
@@ -50,6 +51,7 @@ class Hub:
         org: Organizations.
         audit: The audit log, for site admins.
         purchases: Balances, which are 0.
+        copies: Copies from one project to many, or from many to one.
 
     Example:
         ```python
@@ -72,6 +74,7 @@ class Hub:
     org: Organizations
     audit: Audit
     purchases: Purchases
+    copies: Copies
 
     def __init__(
         self,
@@ -226,3 +229,4 @@ class Hub:
         self.org = Organizations(connection)
         self.audit = Audit(connection)
         self.purchases = Purchases(connection)
+        self.copies = Copies(connection)
