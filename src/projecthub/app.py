@@ -27,6 +27,7 @@ from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
+from projecthub.hub.courses import Courses
 from projecthub.hub.creation import Creation
 from projecthub.hub.figures import Figures
 from projecthub.hub.files import Files
@@ -161,6 +162,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             collaborators=Collaborators(clock, keys),
             invitations=invitations,
             copies=Copies(store, homes, clock),
+            courses=Courses(store),
             queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,
             jobs=jobs,

@@ -124,7 +124,7 @@ def about(viewed: Viewed) -> dict[str, list[dict[str, Any]]]:
         "jupyter.execute": [{**project, "input": "1", "kernel": "python3"}],
         **{
             f"projects.{name}": [project]
-            for name in ("start", "stop", "restart", "touch", "deleteProject", "state", "status", "idle")
+            for name in ("start", "stop", "restart", "touch", "deleteProject", "state", "status", "idle", "ofCourse")
         },
     }
 

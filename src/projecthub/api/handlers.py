@@ -18,7 +18,7 @@ from projecthub.wire.units import to_ms
 if TYPE_CHECKING:
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
-    from projecthub.wire import messages
+    from projecthub.wire import courses, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,10 @@ async def _invite_without_account(call: Call, request: shapes.InviteWithoutAccou
     return await call.services.invitations.invite_without_account(call.caller, request)
 
 
+async def _of_course(call: Call, request: courses.CourseOnly) -> list[courses.CourseProject]:
+    return await call.services.courses.projects(call.caller, request)
+
+
 async def _start(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
     return await call.services.projects.start(call.caller, request.project_id)
 
@@ -221,6 +225,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "projects.handOver": _hand_over,
     "projects.inviteCollaborator": _invite_collaborator,
     "projects.inviteCollaboratorWithoutAccount": _invite_without_account,
+    "projects.ofCourse": _of_course,
     "projects.start": _start,
     "projects.stop": _stop,
     "projects.restart": _restart,

@@ -20,6 +20,7 @@ from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
+from projecthub.store.courses import Courses
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
 from projecthub.store.idempotency import Idempotency
@@ -53,6 +54,7 @@ class Transaction:
     __slots__ = (
         "accounts",
         "collaborators",
+        "courses",
         "departures",
         "file_use",
         "idempotency",
@@ -72,6 +74,7 @@ class Transaction:
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
         self.accounts = Accounts(connection)
         self.collaborators = Collaborators(connection)
+        self.courses = Courses(connection)
         self.departures = Departures(connection)
         self.file_use = FileUse(connection)
         self.idempotency = Idempotency(connection, now)

@@ -125,6 +125,24 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CourseProject:
+    """A student's project in a course.
+
+    Attributes:
+        student: The student's id in the course's roster.
+        course: The project's field `course`.
+        roles: Its people.
+    """
+
+    project_id: ProjectId
+    student: str
+    title: str
+    deleted: bool
+    course: Mapping[str, Any]
+    roles: Mapping[AccountId, Role]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """A project and what one account is to it, read by one query."""
 
