@@ -49,6 +49,7 @@ class Courses:
                 "deleted": each.deleted,
                 "course": {**each.course},
                 "users": {account_id: {"group": str(role)} for account_id, role in each.roles.items()},
+                "invited": sorted(each.invite),
             }
             for each in found
         ]

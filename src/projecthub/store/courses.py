@@ -24,6 +24,7 @@ _OF_COURSE: Final = (
         projects.c.title,
         projects.c.deleted,
         projects.c.course,
+        projects.c.invite,
     )
     .join_from(course_projects, projects, projects.c.project_id == course_projects.c.project_id)
     .where(course_projects.c.course_project_id == bindparam("of_course"))
@@ -66,6 +67,7 @@ class Courses:
                 title=row.title,
                 deleted=bool(row.deleted),
                 course=row.course or {},
+                invite=row.invite or {},
                 roles=people.get(row.project_id, {}),
             )
             for row in await self._connection.execute(_OF_COURSE, values)

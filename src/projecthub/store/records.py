@@ -131,6 +131,7 @@ class CourseProject:
     Attributes:
         student: The student's id in the course's roster.
         course: The project's field `course`.
+        invite: The project's field `invite`: who was invited by e-mail.
         roles: Its people.
     """
 
@@ -139,6 +140,7 @@ class CourseProject:
     title: str
     deleted: bool
     course: Mapping[str, Any]
+    invite: Mapping[str, Any]
     roles: Mapping[AccountId, Role]
 
 

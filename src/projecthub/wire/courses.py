@@ -19,7 +19,7 @@ class CourseOnly:
 
 
 class CourseProject(TypedDict):
-    """A student's project; `users` as in a row of a project."""
+    """A student's project; `users` as in a row of a project, `invited`: e-mail addresses of who was."""
 
     project_id: str
     student: str
@@ -27,3 +27,4 @@ class CourseProject(TypedDict):
     deleted: bool
     course: dict[str, Any]
     users: dict[str, dict[str, str]]
+    invited: list[str]
