@@ -13,6 +13,7 @@ from projecthub import __version__
 from projecthub.cli import output
 from projecthub.cli.accounts import accounts
 from projecthub.cli.backups import backup, restore
+from projecthub.cli.classes import classes
 from projecthub.cli.collaborators import (
     add_collaborator,
     change_group,
@@ -143,6 +144,7 @@ for _command in (
 ):
     projects.command()(_command)
 app.add_typer(projects, name="projects")
+app.add_typer(classes, name="class")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")

@@ -704,7 +704,7 @@ class ProjectStatus(_StatusFlat, total=False):
 class Member(TypedDict):
     """One value of a project's `users`."""
 
-    group: Literal["owner", "collaborator"]
+    group: Literal["owner", "collaborator", "viewer"]
     hide: NotRequired[bool]
     upgrades: NotRequired[dict[str, Any]]
     ssh_keys: NotRequired[dict[str, Any]]

@@ -10,6 +10,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
+from projecthub.client._async.classes import AsyncClasses
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.jupyter import AsyncHubJupyter
@@ -43,6 +44,7 @@ class AsyncHub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        classes: Classes: hand out, collect, return, as a class file says.
 
     Example:
         ```python
@@ -62,6 +64,7 @@ class AsyncHub:
     jupyter: AsyncHubJupyter
     messages: AsyncMessages
     org: AsyncOrganizations
+    classes: AsyncClasses
 
     def __init__(
         self,
@@ -203,3 +206,4 @@ class AsyncHub:
         self.jupyter = AsyncHubJupyter(connection)
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
+        self.classes = AsyncClasses(self)

@@ -11,6 +11,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._sync.accounts import Accounts
+from projecthub.client._sync.classes import Classes
 from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.database import Database
 from projecthub.client._sync.jupyter import HubJupyter
@@ -44,6 +45,7 @@ class Hub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        classes: Classes: hand out, collect, return, as a class file says.
 
     Example:
         ```python
@@ -63,6 +65,7 @@ class Hub:
     jupyter: HubJupyter
     messages: Messages
     org: Organizations
+    classes: Classes
 
     def __init__(
         self,
@@ -204,3 +207,4 @@ class Hub:
         self.jupyter = HubJupyter(connection)
         self.messages = Messages(connection)
         self.org = Organizations(connection)
+        self.classes = Classes(self)

@@ -190,7 +190,7 @@ class ProjectPeople:
             project_id: The course's project, which you own or are a collaborator of.
 
         Returns:
-            One object for each: `project_id`, `student`, `title`, `deleted`, `course`, `users`.
+            One object for each: `project_id`, `student`, `title`, `deleted`, `course`, `users`, `invited`.
 
         Raises:
             PermissionDenied: You do not teach it.
