@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.hubs import HubProcess
 
 from projecthub import PermissionDenied
 from projecthub.client.classes.changes import ChangeKind
 from projecthub.client.classes.register import read_register
+from tests.hubs import HubProcess
 
 STUDENTS = 12
 
@@ -167,7 +167,7 @@ def test_the_layout_of_nbgrader(process: HubProcess) -> None:
     assert list(collected.missing) == ["s1"]
     tree = course.tree(course.id, "submitted/s0/hw1")
     assert sorted(tree) == ["data.txt", "task.py", "timestamp.txt"]
-    assert datetime.strptime(tree["timestamp.txt"], "%Y-%m-%d %H:%M:%S UTC\n")  # noqa: DTZ007
+    assert datetime.strptime(tree["timestamp.txt"], "%Y-%m-%d %H:%M:%S UTC\n")
     course.files.write_text("feedback/s0/hw1/task.html", "<p>Good</p>")
     (returned,) = course.hub.classes.return_graded(course.id)
     assert [row.student for row in returned.rows] == ["s0"]
