@@ -149,6 +149,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         trash, uploads = Trash(workplaces), Uploads(workplaces)
         mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
         invitations = Invitations(clock, keys, mail, lambda: site.url)
+        copies = Copies(store, homes, clock)
         services = Services(
             clock=clock,
             keys=keys,
@@ -161,8 +162,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             projects=projects,
             collaborators=Collaborators(clock, keys),
             invitations=invitations,
-            copies=Copies(store, homes, clock),
             courses=Courses(store),
+            copies=copies,
             queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,
             jobs=jobs,
@@ -187,10 +188,12 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         services.figures.queue("wishes_waiting", help, lambda: lifecycle.waiting)
         hub = RunningHub(app, isolation, Network.HOST, admin_key, is_new, site, stop_projects)
         await creation.open()
+        await copies.open()  # before anybody sees the files
+        stack.push_async_callback(copies.close)
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep)
+        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep, copies.sweep)
         housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
         housekeeping.open()
         stack.callback(jobs.close)

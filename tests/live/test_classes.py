@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from projecthub import PermissionDenied
 from projecthub.client.classes.changes import ChangeKind
 from projecthub.client.classes.register import read_register
+from projecthub.errors import PermissionDenied
 from tests.hubs import HubProcess
 
 STUDENTS = 12
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +30,24 @@ def process() -> Iterator[HubProcess]:
     process.close()
 
 
+@pytest.fixture
+def make_course(process: HubProcess) -> Iterator[Callable[..., Course]]:
+    with contextlib.ExitStack() as opened:
+
+        def make(**options: Any) -> Course:
+            course = Course(process, **options)
+            opened.enter_context(course.hub)
+            return course
+
+        yield make
+
+
 class Course:
     """A teacher, a course, and students, some of whom have accounts."""
 
     def __init__(self, process: HubProcess, *, students: int, accounts: int, layout: str = "plain") -> None:
         self.process = process
-        self.teacher_id, self.key = process.person("teacher")
+        self.teacher_id, self.key = process.person(f"teacher{next(_NUMBERS)}")
         self.hub = process.hub(self.key)
         self.id = self.hub.projects.create_project("Statistics")
         self.files = self.hub.project(self.id).files
@@ -63,14 +79,14 @@ class Course:
         return {name: files.read_text(f"{path}/{name}") for name in names}
 
 
-def test_a_class_from_the_first_handout_to_the_grades(process: HubProcess) -> None:
-    course = Course(process, students=STUDENTS, accounts=4)
+def test_a_class_from_the_first_handout_to_the_grades(process: HubProcess, make_course: Callable[..., Course]) -> None:
+    course = make_course(students=STUDENTS, accounts=4)
     course.declare()
     foreseen = course.hub.classes.diff(course.id)
     assert [each.kind for each in foreseen.changes].count(ChangeKind.CREATE) == STUDENTS
     assert course.projects() == {}
     done = course.hub.classes.apply(course.id)
-    assert done.failures == ()
+    assert not done.failures
     assert done.changes == foreseen.changes
     projects = course.projects()
     assert sorted(projects) == sorted(f"s{number}" for number in range(STUDENTS))
@@ -107,19 +123,20 @@ def test_a_class_from_the_first_handout_to_the_grades(process: HubProcess) -> No
     assert course.hub.classes.apply(course.id).is_idle
 
     # Nothing is due, then all but one is; who changes a file after its time is late.
-    assert course.hub.classes.collect(course.id)[0].rows == ()
+    assert not course.hub.classes.collect(course.id)[0].rows
     due, later = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)
     course.declare(due=due, extensions=f"extensions = {{s1 = {later.isoformat()}}}\n")
     (collected,) = course.hub.classes.collect(course.id)
     assert sorted(row.student for row in collected.rows) == sorted(set(projects) - {"s1"})
     assert list(collected.waiting) == ["s1"]
-    assert collected.missing == collected.failures == ()
+    assert not collected.missing
+    assert not collected.failures
     register = read_register(course.files.read_text("collected/hw1.csv"))
     assert register["s0"].late_s > 3500
     assert course.tree(course.id, "collected/hw1/s0")["task.py"] == "print('s0')\n"
     before = course.files.read_bytes("collected/hw1.csv")
     (again,) = course.hub.classes.collect(course.id)
-    assert again.rows == ()
+    assert not again.rows
     assert course.files.read_bytes("collected/hw1.csv") == before
     (early,) = course.hub.classes.collect(course.id, early=True)
     assert [row.student for row in early.rows] == ["s1"]
@@ -131,14 +148,16 @@ def test_a_class_from_the_first_handout_to_the_grades(process: HubProcess) -> No
     assert [row.student for row in returned.rows] == ["s0"]
     assert len(returned.missing) == STUDENTS
     assert course.tree(projects["s0"], "hw1-graded") == {"task.py": "print('s0')  # 7 of 10\n"}
-    assert course.hub.classes.return_graded(course.id)[0].rows == ()
+    assert not course.hub.classes.return_graded(course.id)[0].rows
     words = {each.student: each.items["hw1"] for each in course.hub.classes.status(course.id)}
     assert words["s0"] == "returned"
     assert words["s1"] == "collected"
 
 
-def test_who_assists_does_the_same_and_makes_nothing_twice(process: HubProcess) -> None:
-    course = Course(process, students=3, accounts=1)
+def test_who_assists_does_the_same_and_makes_nothing_twice(
+    process: HubProcess, make_course: Callable[..., Course]
+) -> None:
+    course = make_course(students=3, accounts=1)
     course.declare()
     course.hub.classes.apply(course.id)
     assistant_id, key = process.person("assistant")
@@ -146,7 +165,7 @@ def test_who_assists_does_the_same_and_makes_nothing_twice(process: HubProcess) 
     with process.hub(key) as assistant:
         report = assistant.classes.apply(course.id)
         assert {each.kind for each in report.changes} == {ChangeKind.ADD_TEACHER}
-        assert report.failures == ()
+        assert not report.failures
         assert assistant.classes.apply(course.id).is_idle
     course.hub.projects.delete(course.projects()["s1"])
     course.roster.remove(next(line for line in course.roster if line.endswith(",s2")))
@@ -156,10 +175,10 @@ def test_who_assists_does_the_same_and_makes_nothing_twice(process: HubProcess) 
     assert list(report.departed) == [course.projects()["s2"]]
 
 
-def test_the_layout_of_nbgrader(process: HubProcess) -> None:
-    course = Course(process, students=2, accounts=0, layout="nbgrader")
+def test_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=2, accounts=0, layout="nbgrader")
     course.declare()
-    assert course.hub.classes.apply(course.id).failures == ()
+    assert not course.hub.classes.apply(course.id).failures
     projects = course.projects()
     course.hub.project(projects["s1"]).files.delete("hw1")
     (collected,) = course.hub.classes.collect(course.id, early=True)
@@ -180,7 +199,7 @@ def run(process: HubProcess, key: str, *arguments: str) -> subprocess.CompletedP
 
 
 def test_the_command_line(process: HubProcess, tmp_path: Path) -> None:
-    _, key = process.person("teacher")
+    _, key = process.person(f"teacher{next(_NUMBERS)}")
     with process.hub(key) as hub:
         course = hub.projects.create_project('Logic "1"')
         hub.project(course).files.write_text("hw1/task.md", "Prove it.\n")

@@ -109,6 +109,11 @@ def about(viewed: Viewed) -> dict[str, list[dict[str, Any]]]:
             {"src_project_id": viewed.own_id, "src_path": ".", "target_project_id": viewed.project_id},
             {"src_project_id": viewed.project_id, "src_path": "data", "target_path": "copy"},
         ],
+        "projects.copyPaths": [
+            {"source": {"project_id": viewed.own_id, "path": "."}, "targets": [viewed.project_id]},
+            {"sources": [project | {"path": "data"}], "target": project | {"path": "copy"}},
+        ],
+        "copies.list": [project],
         "projects.addCollaborator": [project | other, project | {"account_id": viewed.viewer_id}],
         "projects.removeCollaborator": [project | other, project | {"account_id": viewed.owner_id}],
         "projects.changeUserType": [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.api import organization_handlers as organizations
 from projecthub.api.account_handlers import ACCOUNT_HANDLERS
+from projecthub.api.copy_handlers import COPY_HANDLERS
 from projecthub.errors import InvalidArgument
 from projecthub.wire import shapes
 from projecthub.wire.units import to_ms
@@ -244,6 +245,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "licenses.update": _update_license,
     "licenses.end": _end_license,
     **ACCOUNT_HANDLERS,
+    **COPY_HANDLERS,
     "jupyter.kernels": _jupyter_kernels,
     "jupyter.execute": _jupyter_execute,
     "messages.send": _send_message,

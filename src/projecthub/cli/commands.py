@@ -24,7 +24,7 @@ from projecthub.cli.collaborators import (
     owners_only,
     remove_collaborator,
 )
-from projecthub.cli.copies import copy
+from projecthub.cli.copies import copies, copy
 from projecthub.cli.doctor import doctor
 from projecthub.cli.exec import exec
 from projecthub.cli.files import files
@@ -150,6 +150,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
 app.add_typer(organizations, name="org")
 app.add_typer(messages, name="messages")
+app.add_typer(copies, name="copies")
 app.add_typer(jobs, name="jobs")
 app.add_typer(jupyter, name="jupyter")
 app.command()(exec)

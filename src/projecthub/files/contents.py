@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 _FICLONE = 0x40049409
-_SMALL_BYTES = 128 * 1024
 _CHUNK_BYTES = 16 * 1024 * 1024
 _BUFFER_BYTES = 1024 * 1024
 _NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EINVAL})
@@ -46,23 +45,24 @@ class Contents:
         """Fill an empty file. Holes stay holes; what is written behind the end meanwhile is not copied.
 
         Args:
-            source: A regular file, open for reading, at its beginning.
+            source: A regular file, open for reading.
             target: An empty file, open for writing.
             status: Of the source.
         """
         size = status.st_size
-        if not size or (self._clones and self._cloned(source, target)):
+        if not size or self.clone(source, target):
             return
         if status.st_blocks * 512 < size:
             for start, stop in _data(source, size):
                 self._copy_range(source, target, start, stop)
             os.ftruncate(target, size)
-        elif size <= _SMALL_BYTES:
-            _write_all(target, os.read(source, size))
         else:
             self._copy_range(source, target, 0, size)
 
-    def _cloned(self, source: int, target: int) -> bool:
+    def clone(self, source: int, target: int) -> bool:
+        """Let an empty file share the contents of another one; tells whether that could be done."""
+        if not self._clones:
+            return False
         try:
             fcntl.ioctl(target, _FICLONE, source)
         except OSError as error:
@@ -91,11 +91,12 @@ class Contents:
                 self._ranges = False
         data = os.pread(source, min(count, _BUFFER_BYTES), at)
         os.lseek(target, at, os.SEEK_SET)
-        _write_all(target, data)
+        write_all(target, data)
         return len(data)
 
 
-def _write_all(target: int, data: bytes) -> None:
+def write_all(target: int, data: bytes) -> None:
+    """Write all of ``data``."""
     written = os.write(target, data)
     while written < len(data):  # a nearly full disk takes a part, and says why at the next try
         written += os.write(target, data[written:])

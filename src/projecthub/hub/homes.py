@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from projecthub.errors import HubError, LimitError
 from projecthub.files import SEEN_HOME, Home
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from projecthub.files import Allowance, CopyOptions, CopySummary, DiskUse, Homes
     from projecthub.store.records import Project
     from projecthub.wire.ids import ProjectId
+
+T = TypeVar("T")
 
 
 class ProjectHomes:
@@ -102,6 +104,32 @@ class ProjectHomes:
     async def is_over(self, project: Project) -> bool:
         """Whether a home takes more than its quota. See `Homes.is_over`."""
         return await self._homes.is_over(project.project_id, self.disk_quota_bytes(project.run_quota))
+
+    @property
+    def operations(self) -> Path:
+        """Where the lists of copies to many, or from many, lie. See `Homes.operations`."""
+        return self._homes.operations
+
+    async def in_turn(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+        """Blocking work of a copy to many, or from many. See `Homes.in_turn`."""
+        return await self._homes.in_turn(work, cancel=cancel)
+
+    async def at_once(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+        """Blocking work of a copy that somebody waits for. See `Homes.at_once`."""
+        return await self._homes.at_once(work, cancel=cancel)
+
+    async def admit(self, project: Project, added: int, freed: int) -> Allowance:
+        """Room for a copy into a home, within its quota. See `Homes.admit`."""
+        quota_bytes = self.disk_quota_bytes(project.run_quota)
+        return await self._homes.admit(project.project_id, added, freed, quota_bytes)
+
+    def require_spare_for_plan(self) -> None:
+        """Refuse to write down a plan where no room is left.
+
+        Raises:
+            LimitError: The disk is full.
+        """
+        self._homes.disk.require_spare(0, "a plan of copies")
 
     def ids_after(self, last: str, limit: int) -> list[ProjectId]:
         """Projects that have a home. See `Homes.ids_after`."""

@@ -20,6 +20,7 @@ from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
+from projecthub.store.copies import Copies
 from projecthub.store.courses import Courses
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
@@ -54,6 +55,7 @@ class Transaction:
     __slots__ = (
         "accounts",
         "collaborators",
+        "copies",
         "courses",
         "departures",
         "file_use",
@@ -75,6 +77,7 @@ class Transaction:
         self.accounts = Accounts(connection)
         self.collaborators = Collaborators(connection)
         self.courses = Courses(connection)
+        self.copies = Copies(connection)
         self.departures = Departures(connection)
         self.file_use = FileUse(connection)
         self.idempotency = Idempotency(connection, now)

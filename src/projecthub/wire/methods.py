@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from projecthub.wire import courses, messages, organizations, shapes
+from projecthub.wire import copies, courses, messages, organizations, shapes
 
 
 class Endpoint(StrEnum):
@@ -91,6 +91,10 @@ def _hub(
     return Method(name, Endpoint.HUB, arguments, reply, caller, needs, source, form)
 
 
+def _copies(name: str, arguments: type, reply: Any, needs: Ability) -> Method:
+    return Method(f"copies.{name}", Endpoint.HUB, arguments, reply, Caller.ACCOUNT, needs, "docs/wire-extensions.md")
+
+
 def _org(name: str, arguments: type, reply: Any, caller: Caller, needs: Ability) -> Method:
     return Method(f"org.{name}", Endpoint.HUB, arguments, reply, caller, needs, "Wire contract 5.4")
 
@@ -114,6 +118,15 @@ _ROWS: Final = (
     _hub("projects.createProject", shapes.CreateProject, str, Caller.ACCOUNT, MANAGE, "Wire contract 2.2"),
     _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, WRITE,
          "Wire contract 2.3"),
+    _hub("projects.copyPaths", copies.CopyPaths, copies.CopyOperation, Caller.MEMBER, WRITE, "docs/wire-extensions.md"),
+    _copies("plan", copies.PlanCopies, copies.CopyOperation, READ),
+    _copies("files", copies.CopyFiles, copies.PlannedFiles, READ),
+    _copies("apply", copies.ApplyCopies, copies.CopyOperation, WRITE),
+    _copies("get", copies.GetCopies, copies.CopyOperation, READ),
+    _copies("list", copies.ListCopies, list[copies.CopyOperation], READ),
+    _copies("cancel", copies.CancelCopies, copies.CopyOperation, WRITE),
+    _copies("retry", copies.RetryCopies, copies.CopyOperation, WRITE),
+    _copies("undo", copies.UndoCopies, copies.CopyOperation, WRITE),
     _hub("projects.addCollaborator", shapes.AddCollaborator, shapes.AddedCollaborators, Caller.MEMBER, MANAGE,
          "Wire contract 2.4", Form.OPTS),
     _hub("projects.removeCollaborator", shapes.RemoveCollaborator, shapes.RemovedCollaborator, Caller.MEMBER, MANAGE,

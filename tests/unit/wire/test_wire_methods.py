@@ -9,10 +9,11 @@ import typing
 import pytest
 
 from projecthub.api.handlers import HANDLERS
-from projecthub.wire import courses, messages, organizations, shapes
+from projecthub.wire import copies, courses, messages, organizations, shapes
 from projecthub.wire.methods import METHODS, Endpoint, Form, Method
 
-SHAPES = (shapes, courses, messages, organizations)
+SHAPES = (shapes, copies, courses, messages, organizations)
+
 ROWS = [row for table in METHODS.values() for row in table.values()]
 
 

@@ -125,7 +125,10 @@ class AsyncClasses(AsyncClasswork):
         accounts = await self._accounts(definition)
         words: dict[str, dict[str, str]] = {student.id: {} for student in definition.students}
         for item in definition.items:
-            handed = _words(await self._plan(project_id, definition, item, found))
+            handout = await self._plan(project_id, definition, item, found)
+            handed = _words(handout)
+            if handout.operation is not None and not handout.is_idle:
+                await self._hub.copies.cancel(handout.operation["id"])
             register = await self._register(project_id, definition, item)
             for student in definition.students:
                 if item.is_for(student):
@@ -234,7 +237,10 @@ class AsyncClasses(AsyncClasswork):
             )
         except HubError as error:
             return Handout(item=item.name, students=students, error=error.message)
-        return Handout(item=item.name, operation=operation, students=students)
+        handout = Handout(item=item.name, operation=operation, students=students)
+        if handout.is_idle:  # a plan that nobody applies would be kept for a day
+            await self._hub.copies.cancel(operation["id"])
+        return handout
 
     @staticmethod
     def _report(definition: ClassDefinition, found: Sequence[CourseProject], **fields: Any) -> ClassReport:

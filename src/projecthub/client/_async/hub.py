@@ -12,6 +12,7 @@ from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
 from projecthub.client._async.classes import AsyncClasses
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.copies import AsyncCopies
 from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.jupyter import AsyncHubJupyter
 from projecthub.client._async.keys import AsyncKeys
@@ -45,6 +46,7 @@ class AsyncHub:
         messages: Messages between people.
         org: Organizations.
         classes: Classes: hand out, collect, return, as a class file says.
+        copies: Copies from one project to many, or from many to one.
 
     Example:
         ```python
@@ -65,6 +67,7 @@ class AsyncHub:
     messages: AsyncMessages
     org: AsyncOrganizations
     classes: AsyncClasses
+    copies: AsyncCopies
 
     def __init__(
         self,
@@ -207,3 +210,4 @@ class AsyncHub:
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
         self.classes = AsyncClasses(self)
+        self.copies = AsyncCopies(connection)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client.classes.definition import USUAL_FILE, ClassDefinition, Item, Student, read_class, roster_path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from projecthub.client._sync.hub import Hub
 
 _FILES_A_PAGE: Final = 1000
+_DOOMED: Final = "would_be_deleted"
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
@@ -203,7 +204,7 @@ class Classwork:
             if target["state"] == "done":
                 known = [at for at in (changed_at, before.changed_at if before else None) if at is not None]
                 rows.append(_row(item, student, target, max(known, default=None), files, now))
-            elif target.get("code") == NotFound.code:
+            elif target.get("error_code") == NotFound.code:
                 missing.append(student.id)
             else:
                 failures.append(Failure(student=student.id, what="collect", error=target.get("error") or ""))
@@ -214,14 +215,16 @@ class Classwork:
 
     def _latest(self, operation: Any, target: Any) -> tuple[datetime | None, int]:
         """The latest time of a file that is collected, and how many files there are."""
-        latest, after = None, 0
-        files = sum(count for status, count in target["counts"].items() if status != "would_be_deleted")
-        while page := self._hub.copies.files(operation["id"], target["number"], after=after, limit=_FILES_A_PAGE):
-            for file in page:
-                at = datetime.fromisoformat(file["mtime"]).astimezone(UTC).replace(microsecond=0)
-                if file["status"] != "would_be_deleted" and (latest is None or at > latest):
+        latest: datetime | None = None
+        after: int | None = 0
+        files = sum(count for status, count in target.get("counts", {}).items() if status != _DOOMED)
+        while after is not None and files:
+            page = self._hub.copies.files(operation["id"], target["number"], after=after, limit=_FILES_A_PAGE)
+            for file in page["files"]:
+                at = from_ms(file["mtime"]).replace(microsecond=0)
+                if file["status"] != _DOOMED and (latest is None or at > latest):
                     latest = at
-            after = page[-1]["number"]
+            after = page["next"]
         return latest, files
 
     def _stamp(self, course_id: str, definition: ClassDefinition, item: Item, rows: Sequence[Collected]) -> None:

@@ -13,6 +13,7 @@ from projecthub.client import requests, settings
 from projecthub.client._sync.accounts import Accounts
 from projecthub.client._sync.classes import Classes
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.copies import Copies
 from projecthub.client._sync.database import Database
 from projecthub.client._sync.jupyter import HubJupyter
 from projecthub.client._sync.keys import Keys
@@ -46,6 +47,7 @@ class Hub:
         messages: Messages between people.
         org: Organizations.
         classes: Classes: hand out, collect, return, as a class file says.
+        copies: Copies from one project to many, or from many to one.
 
     Example:
         ```python
@@ -66,6 +68,7 @@ class Hub:
     messages: Messages
     org: Organizations
     classes: Classes
+    copies: Copies
 
     def __init__(
         self,
@@ -208,3 +211,4 @@ class Hub:
         self.messages = Messages(connection)
         self.org = Organizations(connection)
         self.classes = Classes(self)
+        self.copies = Copies(connection)
