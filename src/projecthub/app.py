@@ -24,10 +24,12 @@ from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.clock import SystemClock
+from projecthub.hub.clones import Clones
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
+from projecthub.hub.exports import Exports
 from projecthub.hub.figures import Figures
 from projecthub.hub.files import Files
 from projecthub.hub.homes import ProjectHomes
@@ -51,11 +53,13 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
 from projecthub.hub.rosters import Rosters
 from projecthub.hub.sessions import Sessions
+from projecthub.hub.shared_files import SharedFiles
 from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.tables import Tools
+from projecthub.hub.templates import Templates
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
 from projecthub.hub.workplaces import Workplaces
@@ -134,7 +138,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         jobs = Jobs(calls, lifecycle, homes, commands)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
-        creation = Creation(store, clock, lifecycle, homes, Shares(store))
+        workplaces, templates = Workplaces(store, homes, calls, clock), Templates(store, clock)
+        shares = Shares(store, clock, workplaces)
+        creation = Creation(store, clock, lifecycle, homes, shares, templates)
         accounts = Accounts(store, clock, keys)
         passwords = Passwords()
         stack.callback(passwords.close)
@@ -144,7 +150,6 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         site = Site(
             name=settings.site_name, url=settings.public_url, help_email=settings.help_email, version=__version__
         )
-        workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
         mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
         invitations = Invitations(clock, keys, mail, lambda: site.url)
@@ -157,6 +162,11 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             rosters=Rosters(accounts, keys),
             sessions=sessions,
             creation=creation,
+            clones=Clones(store, homes, creation),
+            templates=templates,
+            shares=shares,
+            shared_files=SharedFiles(shares, workplaces),
+            exports=Exports(store, workplaces, creation),
             projects=projects,
             collaborators=Collaborators(clock, keys),
             invitations=invitations,

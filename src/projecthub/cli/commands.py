@@ -35,10 +35,12 @@ from projecthub.cli.licenses import licenses
 from projecthub.cli.lifecycle import delete, restart, start, stop, touch, undelete
 from projecthub.cli.messages import messages
 from projecthub.cli.organizations import organizations
+from projecthub.cli.project_making import clone, export, import_, set_template, templates
 from projecthub.cli.project_quotas import add_license, remove_license, set_quotas
 from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
+from projecthub.cli.shares import shares
 from projecthub.cli.stop import stop as stop_all
 from projecthub.errors import (
     HubError,
@@ -124,6 +126,10 @@ for _command in (
     delete,
     undelete,
     copy,
+    clone,
+    export,
+    set_template,
+    templates,
     collaborators,
     add_collaborator,
     remove_collaborator,
@@ -142,8 +148,10 @@ for _command in (
     set_quotas,
 ):
     projects.command()(_command)
+projects.command("import")(import_)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
+app.add_typer(shares, name="shares")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
 app.add_typer(organizations, name="org")

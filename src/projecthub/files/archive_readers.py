@@ -7,15 +7,17 @@ ends too early.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
+import re
 import stat
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import IO, Any, Final, cast
+from dataclasses import dataclass, field, replace
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import zstandard
 
@@ -23,6 +25,10 @@ from projecthub.errors import InvalidArgument
 from projecthub.files import zips
 from projecthub.files.packing import Form
 from projecthub.files.paths import MAX_PATH_BYTES, shown
+from projecthub.files.tar_headers import XATTR, xattr_name
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 _PIECE_BYTES: Final = 512 * 1024
 _HEADER_BYTES: Final = 256 * 1024
@@ -34,6 +40,8 @@ _BARREN_SHARE: Final = 4
 _PADDING_BYTES: Final = 16 * 1024 * 1024
 _WINDOW_BYTES: Final = 32 * 1024 * 1024
 _ENCRYPTED: Final = 0x1
+_EXACT_TIME: Final = re.compile(r"(-?)(\d{1,11})(?:\.(\d{1,30}))?")
+_KEPT_XATTR: Final = f"{XATTR}user."
 _DAMAGED: Final = (
     tarfile.TarError,
     zips.BadZipError,
@@ -61,6 +69,9 @@ class Packed:
         same_as: The path of what it is a hard link to; None: it is none.
         size: Of a file.
         content: Of a file: stretches of bytes, each with its place; to be read before the next thing comes.
+        mtime_ns: The same as ``mtime``, exactly; None: nothing more exact is told.
+        xattrs: Extended attributes, those that users may set.
+        before: Sums up all bytes of the tar before this thing; None: nobody wants to know.
     """
 
     name: str
@@ -70,21 +81,25 @@ class Packed:
     same_as: str | None = None
     size: int = 0
     content: Iterable[tuple[int, bytes]] = ()
+    mtime_ns: int | None = None
+    xattrs: Mapping[str, bytes] = field(default_factory=dict)
+    before: _Hash | None = None
 
 
-def contents_of(fd: int, form: Form) -> Iterator[Packed]:
+def contents_of(fd: int, form: Form, *, summed: bool = False) -> Iterator[Packed]:
     """What an archive holds.
 
     Args:
         fd: The archive, a file that stays open.
         form: Of the archive.
+        summed: Whether things of a tar tell the checksum of all that was before them.
 
     Raises:
         InvalidArgument: It is no such archive, is damaged, holds what is refused, or takes too much memory to read.
     """
     with _told(form), open(os.dup(fd), "rb") as file:
         file.seek(0)
-        for thing in _zipped(fd) if form == "zip" else _tarred(_Tape(_Fed(file), form)):
+        for thing in _zipped(fd) if form == "zip" else _tarred(_Tape(_Fed(file), form, summed=summed)):
             yield replace(thing, content=_guarded(thing.content, form))
 
 
@@ -138,7 +153,8 @@ class _Tape:
         budget: How many bytes more may be read.
     """
 
-    def __init__(self, fed: _Fed, form: Form) -> None:
+    def __init__(self, fed: _Fed, form: Form, *, summed: bool) -> None:
+        self._digest = hashlib.sha256() if summed else None
         self._fed = fed
         self._source = _opened(fed, form)
         self._at = 0
@@ -165,7 +181,13 @@ class _Tape:
             size -= len(part)
             self._at += len(part)
             self._fed.yielded = self._at
+            if self._digest is not None:
+                self._digest.update(part)
         return b"".join(parts)
+
+    def digest(self) -> _Hash | None:
+        """Sums up all that was read so far; None: nobody wants to know."""
+        return None if self._digest is None else self._digest.copy()
 
     def seek(self, to: int) -> None:
         if to < self._at:
@@ -177,13 +199,18 @@ class _Tape:
 
 def _tarred(tape: _Tape) -> Iterator[Packed]:
     tar = tarfile.TarFile(fileobj=cast(IO[bytes], tape), encoding="utf-8", errors="surrogateescape")
-    while (info := tar.next()) is not None:
+    while True:
+        if tar.firstmember is None:  # type: ignore[attr-defined]  # the first header was read at the very beginning
+            tape.seek(tar.offset)
+        before = tape.digest()
+        if (info := tar.next()) is None:
+            break
         tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
         if len(tar.pax_headers) > _MAX_GLOBAL_HEADERS:
             raise InvalidArgument(
                 f"the archive has more than {_MAX_GLOBAL_HEADERS} global headers; pack it in another way"
             )
-        yield _from_tar(info, tape)
+        yield _from_tar(info, tape, before)
         tape.budget = _HEADER_BYTES
     if tape.last != bytes(tarfile.BLOCKSIZE):  # a reader of tars takes any damage for its end
         raise EOFError("it ends too early")
@@ -199,20 +226,38 @@ def _read_out(tape: _Tape) -> None:
             raise InvalidArgument("something follows after the end of the archive; send one archive at a time")
 
 
-def _from_tar(info: tarfile.TarInfo, tape: _Tape) -> Packed:
+def _from_tar(info: tarfile.TarInfo, tape: _Tape, before: _Hash | None) -> Packed:
     mode = info.mode & 0o7777
+    more: dict[str, Any] = {"mtime_ns": _exact_time(info), "xattrs": _xattrs(info), "before": before}
     if info.isdir():
-        return Packed(info.name, stat.S_IFDIR | mode, info.mtime)
+        return Packed(info.name, stat.S_IFDIR | mode, info.mtime, **more)
     if info.issym():
-        return Packed(info.name, stat.S_IFLNK | mode, info.mtime, link=info.linkname)
+        return Packed(info.name, stat.S_IFLNK | mode, info.mtime, link=info.linkname, **more)
     if info.islnk():
-        return Packed(info.name, stat.S_IFREG | mode, info.mtime, same_as=info.linkname)
+        return Packed(info.name, stat.S_IFREG | mode, info.mtime, same_as=info.linkname, **more)
     if info.isreg():
         content = _tar_content(info, tape)
-        return Packed(info.name, stat.S_IFREG | mode, info.mtime, size=info.size, content=content)
+        return Packed(info.name, stat.S_IFREG | mode, info.mtime, size=info.size, content=content, **more)
     raise InvalidArgument(
         f"the archive holds '{_short(info.name)}', a pipe, a device or of an unknown kind; pack it without that"
     )
+
+
+def _exact_time(info: tarfile.TarInfo) -> int | None:
+    """Nanoseconds since the epoch, which a number of seconds with a fraction cannot tell."""
+    match = _EXACT_TIME.fullmatch(info.pax_headers.get("mtime", ""))
+    if match is None:
+        return None
+    time_ns = int(match[2]) * 10**9 + int((match[3] or "")[:9].ljust(9, "0"))
+    return -time_ns if match[1] else time_ns
+
+
+def _xattrs(info: tarfile.TarInfo) -> dict[str, bytes]:
+    return {
+        xattr_name(keyword): value.encode("utf-8", "surrogateescape")
+        for keyword, value in info.pax_headers.items()
+        if keyword.startswith(_KEPT_XATTR)
+    }
 
 
 def _tar_content(info: tarfile.TarInfo, tape: _Tape) -> Iterator[tuple[int, bytes]]:

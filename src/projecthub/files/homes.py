@@ -114,6 +114,13 @@ class Homes:
             await in_thread(self._walks, _told(lambda: StagingRun(staging).close()))
         return home
 
+    async def prepare(self, project_id: ProjectId) -> Path:
+        """Make the place for a home that is to come whole, and was begun; tells where. Removes nothing."""
+        home = self.path(project_id)
+        make = _told(lambda: home.parent.mkdir(mode=_PROJECT_MODE, parents=True, exist_ok=True))
+        await in_thread(self._walks, make)
+        return home
+
     async def begin(self, project_id: ProjectId) -> None:
         """Note that a home is being made for a project that is not there yet; `finish` or `remove` ends that."""
         await in_thread(self._walks, _told(lambda: _note(self._unfinished, project_id)))
@@ -165,6 +172,7 @@ class Homes:
         options: CopyOptions,
         uid: int | None,
         quota_bytes: int | None = None,
+        course: Course | None = None,
     ) -> CopySummary:
         """Copy a file, or the contents of a directory, from one home to another or to a place in the same.
 
@@ -178,6 +186,7 @@ class Homes:
             options: How to copy.
             uid: Owner and group of what is made; None: the hub's own.
             quota_bytes: What the target's home may take; None: there is no limit.
+            course: By which others see how far it is; None: nobody does.
 
         Raises:
             InvalidArgument: A path leaves its home, or a directory would be copied into itself.
@@ -190,7 +199,7 @@ class Homes:
 
         Source: Wire contract 2.3.
         """
-        course = Course(options.timeout_s)
+        course = Course(options.timeout_s) if course is None else course
         ends: _Ends = {
             "source_home": self.path(src_project_id),
             "source_path": src_path,
@@ -211,6 +220,7 @@ class Homes:
             return copy_path(**ends, staging=staging, options=options, uid=uid, course=course)
 
         estimated = await in_thread(self._copies, estimate, cancel=course.cancel)
+        course.expected_bytes = estimated.added
         allowance = await self._allow(target, estimated, quota_bytes, staging.parent)
         course.take = allowance.take
         try:

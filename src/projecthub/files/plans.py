@@ -136,12 +136,14 @@ class Course:
 
     Attributes:
         tally: What has been done so far.
+        expected_bytes: About how much it will write, as it takes on disk; None: nobody has looked yet.
         take: Called with the number of bytes before they are written; raises `LimitError` if they may not be. None:
             they may.
     """
 
     def __init__(self, timeout_s: float | None) -> None:
         self.tally = Tally()
+        self.expected_bytes: int | None = None
         self.take: Callable[[int], None] | None = None
         self._timeout_s = timeout_s
         self._started = time.monotonic()

@@ -15,6 +15,7 @@ from projecthub.wire import shapes
 from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
+    from projecthub.files import CopySummary
     from projecthub.hub.clock import Clock
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.principals import Principal
@@ -83,20 +84,25 @@ class Copies:
                 await self._note(caller, source, target, {**event, "error": error.code})
             raise
         await self._note(caller, source, target, {**event, "files": summary.files, "bytes": summary.bytes})
-        return {
-            "files": summary.files,
-            "bytes": summary.bytes,
-            "skipped": summary.skipped,
-            "unchanged": summary.unchanged,
-            "kept_newer": summary.kept_newer,
-            "kept_newer_paths": list(summary.kept_newer_paths),
-            "deleted": summary.deleted,
-            "backed_up": summary.backed_up,
-            "seconds": round(summary.seconds, 6),
-        }
+        return told_summary(summary)
 
     async def _note(self, caller: Principal, source: ProjectId, target: ProjectId, event: dict[str, Any]) -> None:
         """Write a copy into the logs of both projects, when its files are there: they are in no transaction."""
         async with self._store.write() as tx:
             for project_id in dict.fromkeys((source, target)):
                 await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
+
+
+def told_summary(summary: CopySummary) -> shapes.CopySummary:
+    """What a copy has done, as the wire tells it."""
+    return {
+        "files": summary.files,
+        "bytes": summary.bytes,
+        "skipped": summary.skipped,
+        "unchanged": summary.unchanged,
+        "kept_newer": summary.kept_newer,
+        "kept_newer_paths": list(summary.kept_newer_paths),
+        "deleted": summary.deleted,
+        "backed_up": summary.backed_up,
+        "seconds": round(summary.seconds, 6),
+    }

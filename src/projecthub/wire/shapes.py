@@ -68,7 +68,7 @@ class UserQuery:
 class CreateProject:
     """`projects.createProject`. `ephemeral` is a lifetime in milliseconds.
 
-    `customize` may hold `disableInternet`, and `license`, which is added to the other.
+    `customize` may hold `disableInternet`, and `license`, which is added to the other. `template_id`: a project.
     """
 
     title: str | None = None
@@ -80,6 +80,7 @@ class CreateProject:
     ephemeral: int | None = None
     project_id: str | None = None
     customize: dict[str, Any] | None = None
+    template_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,12 @@ from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.calls import ProjectCalls
+from projecthub.hub.clones import Clones
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.creation import Creation
+from projecthub.hub.exports import Exports
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
@@ -43,6 +45,8 @@ from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.tables import Tools
+from projecthub.hub.templates import Templates
+from projecthub.hub.workplaces import Workplaces
 from projecthub.store import Store
 from projecthub.store.records import Project, Role
 from projecthub.wire import shapes
@@ -102,7 +106,12 @@ class House:
         self.housekeeping = Housekeeping(
             self.store, self.clock, self.keys, self.projects, self.lifecycle, self.idle, self.jobs, self.commands
         )
-        self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
+        self.workplaces = Workplaces(self.store, self.homes, self.calls, self.clock)
+        self.templates = Templates(self.store, self.clock)
+        self.shares = Shares(self.store, self.clock, self.workplaces)
+        self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, self.shares, self.templates)
+        self.clones = Clones(self.store, self.homes, self.creation)
+        self.exports = Exports(self.store, self.workplaces, self.creation)
         self.organizations = Organizations(
             self.store,
             self.clock,

@@ -19,6 +19,7 @@ from projecthub.client._async.messages import AsyncMessages
 from projecthub.client._async.organizations import AsyncOrganizations
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
+from projecthub.client._async.shares import AsyncShares
 from projecthub.client._async.system import AsyncHubSystem
 from projecthub.client.embedding import AsyncEmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -43,6 +44,7 @@ class AsyncHub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        shares: What projects show to others.
 
     Example:
         ```python
@@ -62,6 +64,7 @@ class AsyncHub:
     jupyter: AsyncHubJupyter
     messages: AsyncMessages
     org: AsyncOrganizations
+    shares: AsyncShares
 
     def __init__(
         self,
@@ -203,3 +206,4 @@ class AsyncHub:
         self.jupyter = AsyncHubJupyter(connection)
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
+        self.shares = AsyncShares(connection)

@@ -20,6 +20,7 @@ from projecthub.client._sync.messages import Messages
 from projecthub.client._sync.organizations import Organizations
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
+from projecthub.client._sync.shares import Shares
 from projecthub.client._sync.system import HubSystem
 from projecthub.client.embedding import EmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -44,6 +45,7 @@ class Hub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        shares: What projects show to others.
 
     Example:
         ```python
@@ -63,6 +65,7 @@ class Hub:
     jupyter: HubJupyter
     messages: Messages
     org: Organizations
+    shares: Shares
 
     def __init__(
         self,
@@ -204,3 +207,4 @@ class Hub:
         self.jupyter = HubJupyter(connection)
         self.messages = Messages(connection)
         self.org = Organizations(connection)
+        self.shares = Shares(connection)
