@@ -297,9 +297,13 @@ class Unpacking:
 
 def _time_ns(thing: Packed) -> int | None:
     """When a thing was changed last, in nanoseconds since the epoch; None: never that a file system could know."""
-    if thing.mtime_ns is None:
-        return int(thing.mtime * 1e9) if math.isfinite(thing.mtime) and int(thing.mtime) in _TIMES else None
-    return thing.mtime_ns if thing.mtime_ns // 10**9 in _TIMES else None
+    time_ns = thing.mtime_ns
+    if time_ns is None:
+        if not math.isfinite(thing.mtime):
+            return None
+        whole = int(thing.mtime)
+        time_ns = whole * 10**9 + int((thing.mtime - whole) * 1e9)
+    return time_ns if time_ns // 10**9 in _TIMES else None
 
 
 def set_time(fd: int, thing: Packed) -> None:
