@@ -30,6 +30,7 @@ NOT_OF_A_PROJECT = {
     "system.getNames",
     "system.userSearch",
     "projects.createProject",
+    "projects.clone",  # who reads a project may have one of their own that is as it is
 }
 
 
@@ -118,6 +119,8 @@ def about(viewed: Viewed) -> dict[str, list[dict[str, Any]]]:
         "projects.inviteCollaborator": [project | other],
         "projects.inviteCollaboratorWithoutAccount": [project | mail],
         "projects.addLicense": [{**project, "license_id": LICENSE}],
+        "projects.setTemplate": [project, {**project, "template": False}],
+        "shares.list": [project],
         "projects.removeLicense": [{**project, "license_id": LICENSE}],
         "projects.setQuotas": [{**project, "cores": 2}],
         "jupyter.kernels": [project],
@@ -185,6 +188,7 @@ def test_what_runs_already_answers_viewers(viewed: Viewed) -> None:
 
 # Routes that look, and nothing else. All others are refused.
 READING = {
+    ("GET", "/export"),
     ("GET", "/files"),
     ("GET", "/files/stat"),
     ("GET", "/files/content"),
@@ -208,6 +212,7 @@ def test_routes(viewed: Viewed) -> None:
         if path.startswith(prefix) and method != "parameters"
     }
     assert routes > READING
+    routes -= {("POST", "/clone")}  # makes a project of the caller's own
     before = viewed.seen()
     headers = {"Authorization": f"Bearer {viewed.key}", "Tus-Resumable": "1.0.0"}
     parameters = {"path": "data/a.txt"}
@@ -243,6 +248,18 @@ def test_an_unmodified_client_sees_viewers(viewed: Viewed) -> None:
             hub.projects.start(viewed.project_id)
         for client in made:
             client.close()
+
+
+def test_viewers_clone_it(viewed: Viewed) -> None:
+    before = viewed.seen()
+    project_id = viewed.viewer.projects.clone(viewed.project_id)
+    again = viewed.viewer.projects.clone(viewed.project_id, progress=lambda done, total: None)
+    for made in (project_id, again):
+        with viewed.viewer.project(made) as inside:
+            assert inside.files.read_text("data/a.txt") == "read me"
+        [row] = viewed.viewer.projects.get(project_id=made)
+        assert row["users"] == {viewed.viewer_id: {"group": "owner"}}
+    assert viewed.seen() == before
 
 
 def test_viewers_copy_from_it_and_leave(hub_process: HubProcess) -> None:

@@ -12,7 +12,8 @@ from contextlib import aclosing
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Path
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -22,7 +23,6 @@ from projecthub.api.native.routes import make_router as router_of
 from projecthub.errors import HubError, InternalError
 from projecthub.files import Course
 from projecthub.files.threads import until_ended
-from projecthub.hub.permissions import project_id_of
 from projecthub.wire.shapes import CreateProject
 from projecthub.wire.sharing import CloneProject
 
@@ -31,8 +31,37 @@ _TICK_S: Final = 0.25
 _LINES: Final = {200: {"description": "Lines of JSON, the last of which names the project.", "content": {_TYPE: {}}}}
 
 AKey = Annotated[str | None, Header(alias="idempotency-key", description="Names this very call: see `createProject`.")]
+AProject = Annotated[str, Path(description="The id of the project that is cloned, a uuid.")]
 
 _log = structlog.get_logger()
+
+
+class WantedProject(BaseModel):
+    """What a new project is to be like; see `projects.createProject`."""
+
+    model_config = ConfigDict(strict=True)
+
+    title: str | None = Field(None, description="What people call it.")
+    description: str | None = Field(None, description="What it is for.")
+    license: str | None = Field(None, description="A license's id, or several parted by commas.")
+    public_path_id: str | None = Field(None, description="Id of a share, with whose files it begins.")
+    template_id: str | None = Field(None, description="Id of a template, as which it begins.")
+    image: str | None = Field(None, description="Name of the software image.")
+    start: bool = Field(False, description="Whether it is started.")
+    ephemeral: int | None = Field(None, description="Milliseconds after which it is deleted.")
+    project_id: str | None = Field(None, description="Its id; for site admins.")
+    customize: dict[str, Any] | None = Field(None, description="May hold `disableInternet` and `license`.")
+
+
+class WantedClone(BaseModel):
+    """What a clone is to be like; see `projects.clone`."""
+
+    model_config = ConfigDict(strict=True)
+
+    title: str | None = Field(None, description="What it is called; default: the same, with (copy).")
+    exclude: list[str] | None = Field(None, description="Patterns of names to leave out.")
+    with_collaborators: bool = Field(False, description="Whether the project's people are on it, too.")
+    start: bool = Field(False, description="Whether it is started.")
 
 
 def make_router() -> APIRouter:
@@ -44,23 +73,16 @@ def make_router() -> APIRouter:
     return router
 
 
-async def _create(maker: AMaker, wanted: CreateProject, key: AKey = None) -> Response:
+async def _create(maker: AMaker, wanted: WantedProject, key: AKey = None) -> Response:
     course = Course(None)
-    create = maker.services.creation.create
-    return await _answer(create(maker.caller, wanted, idempotency_key=key, course=course), course)
+    create, request = maker.services.creation.create, CreateProject(**wanted.model_dump())
+    return await _answer(create(maker.caller, request, idempotency_key=key, course=course), course)
 
 
-async def _clone(maker: AMaker, project_id: str, wanted: CloneProject, key: AKey = None) -> Response:
+async def _clone(maker: AMaker, project_id: AProject, wanted: WantedClone, key: AKey = None) -> Response:
     course = Course(None)
-    wanted = CloneProject(
-        project_id=project_id_of(project_id),
-        title=wanted.title,
-        exclude=wanted.exclude,
-        with_collaborators=wanted.with_collaborators,
-        start=wanted.start,
-    )
-    clone = maker.services.clones.clone
-    return await _answer(clone(maker.caller, wanted, idempotency_key=key, course=course), course)
+    clone, request = maker.services.clones.clone, CloneProject(project_id=project_id, **wanted.model_dump())
+    return await _answer(clone(maker.caller, request, idempotency_key=key, course=course), course)
 
 
 class _LinesResponse(StreamingResponse):

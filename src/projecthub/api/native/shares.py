@@ -17,6 +17,7 @@ from projecthub.api.native.routes import make_router as router_of
 from projecthub.wire.sharing import ListShares
 
 _BINARY: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_WITHOUT_A_KEY: dict[str, Any] = {"security": [{}, {"bearer": []}, {"basic": []}]}
 
 AShare = Annotated[str, Path(description="The id of a share: 40 hex digits.", pattern="^[0-9a-f]{40}$")]
 ABelow = Annotated[str, Query(description="A path below what is shared; empty: all of it. Of any bytes.")]
@@ -55,11 +56,12 @@ class SharePage(BaseModel):
 def make_router() -> APIRouter:
     """The routes of shares."""
     router = router_of("shares", "/shares", OpenRoute)
-    router.get("", summary="List the shares that may be browsed", response_model=SharePage)(_list)
-    router.get("/{share_id}", summary="Look at a share", response_model=Share)(_get)
-    router.get("/{share_id}/files", summary="List a directory of a share", response_model=FilePage)(_files)
+    free: dict[str, Any] = {"openapi_extra": _WITHOUT_A_KEY}
+    router.get("", summary="List the shares that may be browsed", response_model=SharePage, **free)(_list)
+    router.get("/{share_id}", summary="Look at a share", response_model=Share, **free)(_get)
+    router.get("/{share_id}/files", summary="List a directory of a share", response_model=FilePage, **free)(_files)
     content: dict[int | str, dict[str, Any]] = {200: _BINARY, 206: _BINARY}
-    download: dict[str, Any] = {"response_class": Response, "responses": content}
+    download: dict[str, Any] = {"response_class": Response, "responses": content, **free}
     router.get("/{share_id}/files/content", summary="Download a file of a share", **download)(_content)
     router.head("/{share_id}/files/content", include_in_schema=False)(_content)
     router.get(
@@ -67,6 +69,7 @@ def make_router() -> APIRouter:
         summary="Download a directory of a share as one archive",
         response_class=Response,
         responses=ARCHIVE,  # type: ignore[arg-type]
+        **free,
     )(_archive)
     return router
 
