@@ -149,7 +149,7 @@ class Unpacking:
             if stat.S_ISDIR(thing.mode):
                 self._make_directory(parent_fd, name, thing, apart="/" not in path)
             else:
-                with contextlib.suppress(FileNotFoundError):
+                if status_of(parent_fd, name) is not None:
                     os.unlink(name, dir_fd=parent_fd)  # of two with one name the last one counts
                 self._take(_NAME_BYTES + len(name))
                 yield from self._make_file(parent_fd, name, thing)
