@@ -7,7 +7,6 @@ ends too early.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import re
 import stat
@@ -17,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import IO, Any, Final, cast
 
 import zstandard
 
@@ -26,9 +25,6 @@ from projecthub.files import zips
 from projecthub.files.packing import Form
 from projecthub.files.paths import MAX_PATH_BYTES, shown
 from projecthub.files.tar_headers import XATTR, xattr_name
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 _PIECE_BYTES: Final = 512 * 1024
 _HEADER_BYTES: Final = 256 * 1024
@@ -71,7 +67,6 @@ class Packed:
         content: Of a file: stretches of bytes, each with its place; to be read before the next thing comes.
         mtime_ns: The same as ``mtime``, exactly; None: nothing more exact is told.
         xattrs: Extended attributes, those that users may set.
-        before: Sums up all bytes of the tar before this thing; None: nobody wants to know.
     """
 
     name: str
@@ -83,27 +78,25 @@ class Packed:
     content: Iterable[tuple[int, bytes]] = ()
     mtime_ns: int | None = None
     xattrs: Mapping[str, bytes] = field(default_factory=dict)
-    before: _Hash | None = None
 
 
-def contents_of(fd: int, form: Form, *, summed: bool = False) -> Iterator[Packed]:
+def contents_of(fd: int, form: Form) -> Iterator[Packed]:
     """What an archive holds.
 
     Args:
         fd: The archive, a file that stays open.
         form: Of the archive.
-        summed: Whether things of a tar tell the checksum of all that was before them.
 
     Raises:
         InvalidArgument: It is no such archive, is damaged, holds what is refused, or takes too much memory to read.
     """
-    with _told(form), open(os.dup(fd), "rb") as file:
+    with told_damage(form), open(os.dup(fd), "rb") as file:
         file.seek(0)
-        for thing in _zipped(fd) if form == "zip" else _tarred(_Tape(_Fed(file), form, summed=summed)):
+        for thing in _zipped(fd) if form == "zip" else _tarred(_Tape(Fed(file), form)):
             yield replace(thing, content=_guarded(thing.content, form))
 
 
-class _Fed:
+class Fed:
     """An archive as it is decompressed. One that feeds much and yields little only takes time, and is refused.
 
     Attributes:
@@ -116,6 +109,7 @@ class _Fed:
         self.yielded = 0
 
     def read(self, size: int = -1) -> bytes:
+        """Give more of it, if so much is worth its while."""
         data = self._file.read(size)
         self._fed += len(data)
         if self._fed > _BARREN_BYTES + _BARREN_SHARE * self.yielded:
@@ -123,7 +117,8 @@ class _Fed:
         return data
 
 
-def _opened(fed: _Fed, form: Form) -> Any:
+def decompressed(fed: Fed, form: Form) -> Any:
+    """A file of what is in an archive, without its compression."""
     if form == "tar.zst":
         reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
         return reader.stream_reader(cast(IO[bytes], fed), read_across_frames=True)
@@ -131,12 +126,13 @@ def _opened(fed: _Fed, form: Form) -> Any:
 
 
 def _guarded(content: Iterable[tuple[int, bytes]], form: Form) -> Iterator[tuple[int, bytes]]:
-    with _told(form):
+    with told_damage(form):
         yield from content
 
 
 @contextmanager
-def _told(form: Form) -> Iterator[None]:
+def told_damage(form: Form) -> Iterator[None]:
+    """What a reader says of damage, as the refusal of an archive."""
     try:
         yield
     except _DAMAGED as error:
@@ -153,10 +149,9 @@ class _Tape:
         budget: How many bytes more may be read.
     """
 
-    def __init__(self, fed: _Fed, form: Form, *, summed: bool) -> None:
-        self._digest = hashlib.sha256() if summed else None
+    def __init__(self, fed: Fed, form: Form) -> None:
         self._fed = fed
-        self._source = _opened(fed, form)
+        self._source = decompressed(fed, form)
         self._at = 0
         self.last = b""
         self.budget = _HEADER_BYTES
@@ -181,13 +176,7 @@ class _Tape:
             size -= len(part)
             self._at += len(part)
             self._fed.yielded = self._at
-            if self._digest is not None:
-                self._digest.update(part)
         return b"".join(parts)
-
-    def digest(self) -> _Hash | None:
-        """Sums up all that was read so far; None: nobody wants to know."""
-        return None if self._digest is None else self._digest.copy()
 
     def seek(self, to: int) -> None:
         if to < self._at:
@@ -199,18 +188,13 @@ class _Tape:
 
 def _tarred(tape: _Tape) -> Iterator[Packed]:
     tar = tarfile.TarFile(fileobj=cast(IO[bytes], tape), encoding="utf-8", errors="surrogateescape")
-    while True:
-        if tar.firstmember is None:  # type: ignore[attr-defined]  # the first header was read at the very beginning
-            tape.seek(tar.offset)
-        before = tape.digest()
-        if (info := tar.next()) is None:
-            break
+    while (info := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
         if len(tar.pax_headers) > _MAX_GLOBAL_HEADERS:
             raise InvalidArgument(
                 f"the archive has more than {_MAX_GLOBAL_HEADERS} global headers; pack it in another way"
             )
-        yield _from_tar(info, tape, before)
+        yield _from_tar(info, tape)
         tape.budget = _HEADER_BYTES
     if tape.last != bytes(tarfile.BLOCKSIZE):  # a reader of tars takes any damage for its end
         raise EOFError("it ends too early")
@@ -226,9 +210,9 @@ def _read_out(tape: _Tape) -> None:
             raise InvalidArgument("something follows after the end of the archive; send one archive at a time")
 
 
-def _from_tar(info: tarfile.TarInfo, tape: _Tape, before: _Hash | None) -> Packed:
+def _from_tar(info: tarfile.TarInfo, tape: _Tape) -> Packed:
     mode = info.mode & 0o7777
-    more: dict[str, Any] = {"mtime_ns": _exact_time(info), "xattrs": _xattrs(info), "before": before}
+    more: dict[str, Any] = {"mtime_ns": exact_time(info.pax_headers.get("mtime", "")), "xattrs": _xattrs(info)}
     if info.isdir():
         return Packed(info.name, stat.S_IFDIR | mode, info.mtime, **more)
     if info.issym():
@@ -243,9 +227,9 @@ def _from_tar(info: tarfile.TarInfo, tape: _Tape, before: _Hash | None) -> Packe
     )
 
 
-def _exact_time(info: tarfile.TarInfo) -> int | None:
-    """Nanoseconds since the epoch, which a number of seconds with a fraction cannot tell."""
-    match = _EXACT_TIME.fullmatch(info.pax_headers.get("mtime", ""))
+def exact_time(text: str) -> int | None:
+    """Nanoseconds since the epoch, of seconds with a fraction; None: it is no such text."""
+    match = _EXACT_TIME.fullmatch(text)
     if match is None:
         return None
     time_ns = int(match[2]) * 10**9 + int((match[3] or "")[:9].ljust(9, "0"))

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from projecthub.errors import InvalidArgument
-from projecthub.files.archive_readers import Packed, contents_of
+from projecthub.files.archive_readers import Packed
+from projecthub.files.export_reader import ExportReader
 from projecthub.files.exporting import FORMAT, HOME, MANIFEST, SEAL, VERSION
 from projecthub.files.making import KEPT_MODE
 from projecthub.files.packing import KEEPING
@@ -61,13 +62,14 @@ class Importing(Unpacking):
             LimitError: It would not fit.
             FileExistsError: There is a home already.
         """
-        return self.unpack(self._read(contents_of(fd, "tar.zst", summed=True)))
+        return self.unpack(self._read(ExportReader(fd, SEAL)))
 
-    def _read(self, packed: Iterator[Packed]) -> Iterator[Packed]:
+    def _read(self, export: ExportReader) -> Iterator[Packed]:
+        packed = export.things()
         self.manifest = _manifest_of(_document(next(packed, None), MANIFEST))
         for thing in packed:
             if thing.name == SEAL:
-                self._check(thing)
+                self._check(thing, export.sum_before_seal)
                 break
             if (inner := _inside(thing)) is not None:
                 yield inner
@@ -76,10 +78,9 @@ class Importing(Unpacking):
         for thing in packed:
             raise InvalidArgument(f"the export holds '{shown(thing.name)[:200]}' behind its seal; export it again")
 
-    def _check(self, thing: Packed) -> None:
-        assert thing.before is not None
+    def _check(self, thing: Packed, sha256: str) -> None:
         seal = _document(thing, SEAL)
-        if seal.get("sha256") != thing.before.hexdigest():
+        if not sha256 or seal.get("sha256") != sha256:
             raise InvalidArgument("the export is not what it was: its checksum is another; export it again")
         left_out = seal.get("left_out")
         self.left_out = left_out if isinstance(left_out, int) else 0

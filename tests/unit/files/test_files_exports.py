@@ -288,6 +288,45 @@ EVIL: dict[str, Callable[[], bytes]] = {
     "a device": lambda: sealed(entry(b"home/d", tarfile.CHRTYPE)),
     "an attribute too large": lambda: sealed(entry(b"home/a", more={b"SCHILY.xattr.user.a": b"x" * 100_000})),
     "a huge header": lambda: sealed(entry(b"home/a", more={b"comment": b"x" * 300_000})),
+    "a sparse file of no size": lambda: sealed(
+        entry(b"home/a", content=bytes(512), more={b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0"})
+    ),
+    **{
+        f"a map of {text!r}": lambda text=text: sealed(  # type: ignore[misc]
+            entry(
+                b"home/a",
+                content=text.ljust(1024, b"\0"),
+                more={
+                    b"GNU.sparse.major": b"1",
+                    b"GNU.sparse.minor": b"0",
+                    b"GNU.sparse.name": b"home/a",
+                    b"GNU.sparse.realsize": b"9",
+                },
+            )
+        )
+        for text in (
+            b"",
+            b"\n",
+            b"-1\n",
+            b"9\n0\n",
+            b"1\n0\n9999\n",
+            b"2\n5\n1\n0\n1\n",
+            b"99999999999999999999\n",
+            b"1\nx\n1\n",
+        )
+    },
+    "a map of another kind": lambda: sealed(
+        entry(b"home/a", content=b"x", more={b"GNU.sparse.major": b"0", b"GNU.sparse.realsize": b"9"})
+    ),
+    **{
+        f"a record {record!r}": lambda record=record: sealed(  # type: ignore[misc]
+            entry(b"x", tarfile.XHDTYPE, content=record) + entry(b"home/a")
+        )
+        for record in (b"0 a=b\n", b"x", b"9 a=b\n", b"3 \n", b"6 a=b\n5 a=", b"-6 a=b\n", b"1_0 a=bcd\n")
+    },
+    "a size below zero": lambda: sealed(entry(b"x", tarfile.XHDTYPE, content=b"11 size=-5\n") + entry(b"home/a")),
+    "a header with another sum": lambda: sealed(entry(b"home/a").replace(b"ustar", b"Ustar")),
+    "headers without end": lambda: sealed(entry(b"x", tarfile.XHDTYPE, content=b"6 a=b\n") * 3),
     "a hole beyond all": lambda: sealed(
         entry(
             b"home/a",
@@ -324,6 +363,15 @@ def test_other_attributes_than_those_of_users_are_not_set(tmp_path: Path) -> Non
     records = {b"SCHILY.xattr.security.capability": b"x", b"SCHILY.xattr.trusted.x": b"y"}
     bring(sealed(entry(b"home/a", more=records)), tmp_path / "in")
     assert os.listxattr(tmp_path / "in" / "home" / "a") == []
+
+
+def test_a_large_file_that_is_cut_short_makes_nothing(home: Path, tmp_path: Path) -> None:
+    (home / "large").write_bytes(os.urandom(3_000_000))
+    content, _ = export(home)
+    for size in (1_000_000, 2_000_000, len(content) - 100):
+        with pytest.raises(InvalidArgument, match=r"damaged|seal"):
+            bring(content[:size], tmp_path / "in")
+        assert not (tmp_path / "in" / "home").exists()
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.9, 0.999])
