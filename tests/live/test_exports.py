@@ -20,7 +20,7 @@ import pytest
 from projecthub import Hub, errors
 from tests.hubs import HubProcess
 
-FILES = 2000
+FILES = 1500
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_a_hub_that_is_killed_in_the_middle_leaves_all_or_nothing(
         hub.projects.export(source, file)
     unfinished = own_hub.data_dir / "projects" / ".unfinished"
     cut_short = 0
-    for attempt in range(8):
+    for attempt in range(6):
         with own_hub.hub(retries=0) as hub:
             calls: dict[str, Callable[[], object]] = {
                 "import": lambda hub=hub: hub.projects.import_(file),  # type: ignore[misc]
