@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/copies.py [--rounds 9] [--directory /var/tmp]
 
-Neither side syncs. The two take turns, so that both meet the same weather on the disk.
+What is kept for the histories of files is part of a copy; how long it takes without that stands beside. Neither side
+syncs. They take turns, so that all meet the same weather on the disk.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pathlib import Path
 from statistics import median
 from uuid import uuid4
 
-from projecthub.files import CopyOptions, Homes
+from projecthub.files import CopyOptions, Homes, keeping
+from projecthub.files.keeping import Keeper
 from projecthub.wire.ids import ProjectId
 
 
@@ -51,29 +53,45 @@ def measure(runner: asyncio.Runner, directory: Path, make: Callable[[Path], None
     target_home = runner.run(homes.ensure(other, uid=None))
     make(source_home / "source")
 
-    def copy(target: str) -> None:
+    def copy(target: str, *, is_kept: bool = True) -> None:
+        keeper = Keeper(target_home, "copied", None, lambda: 0) if is_kept else None
         runner.run(
             homes.copy(
                 src_project_id=one,
                 src_path="source",
                 target_project_id=other,
                 target_path=target,
-                options=CopyOptions(),
+                options=CopyOptions(overwrite_newer=True),
                 uid=None,
+                keeper=keeper,
             )
         )
+        if keeper is not None:
+            keeper.close()
+
+    def change() -> None:
+        for file in (source_home / "source").rglob("*.*"):
+            os.utime(file)
+        keeping.forget(target_home)
 
     def cp() -> None:
         subprocess.run(["cp", "-a", source_home / "source", target_home / "theirs"], check=True)
 
     cp()  # warms the cache
-    times: dict[str, list[float]] = {"cp -a": [], "projecthub": [], "again, unchanged": []}
+    names = ("cp -a", "projecthub", "without histories", "again, unchanged", "over others", "over, without histories")
+    times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         shutil.rmtree(target_home / "theirs")
         times["cp -a"].append(time_ms(cp))
         shutil.rmtree(target_home / "ours", ignore_errors=True)
         times["projecthub"].append(time_ms(lambda: copy("ours")))
         times["again, unchanged"].append(time_ms(lambda: copy("ours")))
+        change()
+        times["over others"].append(time_ms(lambda: copy("ours")))
+        change()
+        times["over, without histories"].append(time_ms(lambda: copy("ours", is_kept=False)))
+        shutil.rmtree(target_home / "ours")
+        times["without histories"].append(time_ms(lambda: copy("ours", is_kept=False)))
     return {name: median(values) for name, values in times.items()}
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,9 @@ from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
+from projecthub.hub.audit import Audit
 from projecthub.hub.calls import ProjectCalls
+from projecthub.hub.cell_log import CellLog
 from projecthub.hub.clock import SystemClock
 from projecthub.hub.clones import Clones
 from projecthub.hub.collaborators import Collaborators
@@ -58,6 +61,7 @@ from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
+from projecthub.hub.sync import Sync
 from projecthub.hub.tables import Tools
 from projecthub.hub.templates import Templates
 from projecthub.hub.trash import Trash
@@ -120,6 +124,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)
         await store.claim()
+        audit = Audit(store, clock, kept_days=settings.audit_days)
+        await audit.open()
+        stack.push_async_callback(audit.close)
         uids = _uids(settings) if isolation is Isolation.FULL else None
         quotas = Quotas(quota_defaults(settings), clock)
         bare = isolation is Isolation.NONE
@@ -135,12 +142,14 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
         commands = CommandLog(store, clock)
-        jobs = Jobs(calls, lifecycle, homes, commands)
+        workplaces = Workplaces(store, homes, calls, clock)
+        histories = workplaces.histories
+        cells = CellLog(store, clock, calls, commands)
+        jobs = Jobs(calls, lifecycle, homes, commands, histories)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
-        workplaces, templates = Workplaces(store, homes, calls, clock), Templates(store, clock)
-        shares = Shares(store, clock, workplaces)
-        creation = Creation(store, clock, lifecycle, homes, shares, templates)
+        templates, shares = Templates(store, clock), Shares(store, clock, workplaces)
+        creation = Creation(store, clock, lifecycle, homes, shares, templates, histories)
         accounts = Accounts(store, clock, keys)
         passwords = Passwords()
         stack.callback(passwords.close)
@@ -170,21 +179,23 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             projects=projects,
             collaborators=Collaborators(clock, keys),
             invitations=invitations,
-            copies=Copies(store, homes, clock),
+            copies=Copies(store, homes, clock, histories),
             queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,
             jobs=jobs,
             files=Files(workplaces),
+            sync=Sync(store, workplaces),
             archives=Archives(workplaces),
             trash=trash,
             uploads=uploads,
-            jupyter=Jupyter(store, clock, calls),
-            jupyter_sessions=JupyterSessions(calls),
+            jupyter=Jupyter(store, clock, calls, commands),
+            jupyter_sessions=JupyterSessions(calls, cells),
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             organizations=Organizations(store, clock, keys, accounts, creation, passwords, messages, sign_in, site),
             messages=messages,
             sign_in=sign_in,
+            audit=audit,
             site=site,
             figures=Figures(store, clock),
             readiness=Readiness(store, engine),
@@ -198,11 +209,15 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep)
-        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
+        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep, audit.sweep, histories.sweep)
+        housekeeping = Housekeeping(
+            store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept, log_kept=_log_kept(settings)
+        )
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)
+        histories.open()
+        stack.push_async_callback(histories.close)
         mail.open()
         stack.push_async_callback(mail.close)
         stack.push_async_callback(background.close)
@@ -257,6 +272,11 @@ def quota_defaults(settings: Settings) -> QuotaDefaults:
         idle_timeout_s=settings.idle_timeout_s,
         network=settings.network,
     )
+
+
+def _log_kept(settings: Settings) -> timedelta | None:
+    """For how long entries of projects' logs are kept; None: for ever."""
+    return timedelta(days=settings.log_days) if settings.log_days else None
 
 
 def smtp_server(settings: Settings) -> SmtpServer | None:

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     idle_timeout_s: Annotated[
         int, Field(ge=0, description="Seconds without use after which a project is stopped; 0: never.")
     ] = 1800
+    log_days: Annotated[
+        int, Field(ge=0, le=36500, description="Days that entries of projects' logs are kept; 0: for ever.")
+    ] = 730
     public_url: Annotated[
         str | None,
         Field(description="Where people reach the hub, such as https://hub.example.org; for links to it."),
@@ -80,6 +83,9 @@ class Settings(BaseSettings):
         str | None, Field(description="Where mail comes from, such as 'projecthub <hub@example.org>'.")
     ] = None
     mails_a_day: Annotated[int, Field(ge=0, description="Mails that one account may cause in 24 hours.")] = 100
+    audit_days: Annotated[
+        int, Field(ge=0, le=36_500, description="Days that entries of the audit log are kept; 0: for ever.")
+    ] = 0
     site_name: Annotated[str, Field(description="What people call the hub.")] = "projecthub"
     help_email: Annotated[str | None, Field(description="Whom people may ask for help.")] = None
     metrics: Annotated[

@@ -64,11 +64,17 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "licenses.users": lambda tx: tx.licenses.users(ID, limit=10),
     "licenses.note_uses": lambda tx: tx.licenses.note_uses(ID, []),
     "log.of_project": lambda tx: tx.log.of_project(ID, limit=10),
+    "log.prune": lambda tx: tx.log.prune(NOW, at_most=10),
     "log.select of a project": lambda tx: tx.log.select(LOG, project_id=ID, after=NOW),
     "log.select of a member": lambda tx: tx.log.select(LOG, member=ID, after=NOW),
     "file_use.select of a project": lambda tx: tx.file_use.select(
         Selection(columns=("id",), order_by=(("last_edited_at", True),), limit=200), project_id=ID, after=NOW
     ),
+    "file_use.users": lambda tx: tx.file_use.users("f" * 40),
+    "histories.get": lambda tx: tx.histories.get(["f" * 40, "e" * 40]),
+    "histories.versions": lambda tx: tx.histories.versions("f" * 40, 3),
+    "histories.oldest": lambda tx: tx.histories.oldest(ID),
+    "histories.stored_bytes": lambda tx: tx.histories.stored_bytes(ID),
     "file_use.update": lambda tx: tx.file_use.update("f" * 40, {}, at=NOW),
     "shares.select_shown": lambda tx: tx.shares.select_shown(Selection(columns=("id",)), "f" * 40),
     "shares.delete": lambda tx: tx.shares.delete("f" * 40),

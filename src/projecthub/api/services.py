@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from projecthub.hub.accounts import Accounts
     from projecthub.hub.admission import Admission
     from projecthub.hub.archives import Archives
+    from projecthub.hub.audit import Audit
     from projecthub.hub.calls import ProjectCalls
     from projecthub.hub.clock import Clock
     from projecthub.hub.clones import Clones
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from projecthub.hub.shares import Shares
     from projecthub.hub.sign_in import SignIn
     from projecthub.hub.site import Site
+    from projecthub.hub.sync import Sync
     from projecthub.hub.templates import Templates
     from projecthub.hub.trash import Trash
     from projecthub.hub.uploads import Uploads
@@ -69,6 +71,7 @@ class Services:
     calls: ProjectCalls
     jobs: Jobs
     files: Files
+    sync: Sync
     trash: Trash
     archives: Archives
     uploads: Uploads
@@ -77,6 +80,7 @@ class Services:
     organizations: Organizations
     messages: Messages
     sign_in: SignIn
+    audit: Audit
     site: Site
     figures: Figures
     readiness: Readiness

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import typer
 from projecthub import __version__
 from projecthub.cli import output
 from projecthub.cli.accounts import accounts
+from projecthub.cli.audit import audit
 from projecthub.cli.backups import backup, restore
 from projecthub.cli.collaborators import (
     add_collaborator,
@@ -27,6 +29,7 @@ from projecthub.cli.copies import copy
 from projecthub.cli.doctor import doctor
 from projecthub.cli.exec import exec
 from projecthub.cli.files import files
+from projecthub.cli.histories import checkpoint, history, restore_version, show_version, use_times
 from projecthub.cli.invitations import create_invite_token, invite, invite_tokens, join, revoke_invite_token
 from projecthub.cli.jobs import jobs
 from projecthub.cli.jupyter import jupyter
@@ -41,7 +44,9 @@ from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
 from projecthub.cli.shares import shares
+from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
 from projecthub.cli.stop import stop as stop_all
+from projecthub.cli.system import query, system
 from projecthub.errors import (
     HubError,
     NotFound,
@@ -57,6 +62,8 @@ if TYPE_CHECKING:
 REFUSED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
+_USAGE_CODE: Final = "usage"
+_INTERRUPTED_CODE: Final = "interrupted"
 
 EXIT_CODES: Final[tuple[tuple[type[HubError], int], ...]] = (
     (NotFound, 3),
@@ -75,7 +82,8 @@ _HINTS: Final[dict[type[HubError], str]] = {
 
 _EPILOG: Final = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no such thing; 4 not permitted or not signed in; "
-    "5 no answer from the hub; 130 interrupted. Of exec and jobs wait: the command's own."
+    "5 no answer from the hub; 130 interrupted. Of exec and jobs wait: the command's own. With --json the last line on "
+    'stderr of a command that failed is {"error": {"code", "message", "hint"?}}.'
 )
 
 app = typer.Typer(
@@ -149,6 +157,10 @@ for _command in (
 ):
     projects.command()(_command)
 projects.command("import")(import_)
+for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
+    accounts.command()(_way)
+for _file_command in (history, show_version, restore_version, checkpoint, use_times):
+    files.command()(_file_command)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(shares, name="shares")
@@ -160,9 +172,12 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(jupyter, name="jupyter")
 app.command()(exec)
 app.add_typer(files, name="files")
+app.add_typer(system, name="system")
+app.command()(query)
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)
+app.command()(audit)
 app.command()(stop_all)
 app.command()(doctor)
 
@@ -184,13 +199,21 @@ def run(
         The exit code; the end of ``projecthub --help`` says what each means.
     """
     session = Session(transport=transport, async_transport=async_transport)
+    words = sys.argv[1:] if arguments is None else arguments
+
+    def fail(text: str, code: str, hint: str | None = None) -> None:
+        output.print_failure(text, code, hint, as_json=session.as_json or _asks_for_json(words))
+
     try:
-        code = app(args=arguments, prog_name="projecthub", standalone_mode=False, obj=session)
+        code = app(args=words, prog_name="projecthub", standalone_mode=False, obj=session)
         sys.stdout.flush()
     except typer.TyperException as error:
-        return _refuse_usage(error)
+        context: Any = getattr(error, "ctx", None)
+        if text := error.format_message():
+            fail(text, _USAGE_CODE, f"{context.command_path} --help" if context else None)
+        return error.exit_code
     except HubError as error:
-        output.print_error(error.message, _hint(error))
+        fail(error.message, error.code, _hint(error))
         return exit_code(error)
     except typer.Abort:
         code = INTERRUPTED
@@ -199,7 +222,7 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
     if code == INTERRUPTED:
-        output.print_error("interrupted; what was asked of the hub may still go on there")
+        fail("interrupted; what was asked of the hub may still go on there", _INTERRUPTED_CODE)
     return int(code or 0)
 
 
@@ -214,8 +237,6 @@ def _hint(error: HubError) -> str | None:
     return next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), None)
 
 
-def _refuse_usage(error: typer.TyperException) -> int:
-    context: Any = getattr(error, "ctx", None)
-    if text := error.format_message():
-        output.print_error(text, f"{context.command_path} --help" if context else None)
-    return error.exit_code
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Whether a command was to print JSON, even if it was not understood; what stands after ``--`` is not its own."""
+    return "--json" in itertools.takewhile(lambda word: word != "--", words)

@@ -37,9 +37,15 @@ MAX_REPLY_BYTES = 128 * 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Of one value of a stream."""
 
+MAX_LARGE = 8
+"""Large replies that the hub takes at a time, of all projects."""
+
+TURN_S = 20.0
+"""What a large reply may take while others wait, in seconds."""
+
 _LARGE_BYTES = 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_MAX_STRINGS = 16 * 1024
 _BUSY_WAIT_S = 0.01
 _CREDENTIALS = struct.Struct("3i")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -56,31 +62,57 @@ _ERRORS: dict[str, type[HubError]] = {
 
 
 class _LargeReplies:
-    """Lets the servers of one project send one large reply at a time: the hub holds each of them several times over."""
+    """Lets some servers, and of one project one at a time, send large replies: the hub holds each several times over.
+
+    Others wait for their turn, unread. Who takes long over it while others wait is given up.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[Path, deque[_Exchange]] = {}
+        self._of_project: dict[Path, deque[_Exchange]] = {}
+        self._line: deque[_Exchange] = deque()
+        self._going: dict[_Exchange, float] = {}
 
     def take(self, place: Path, exchange: _Exchange) -> bool:
         """Whether this one may go on; if not, it is resumed when its turn comes."""
-        if place not in self._waiting:
-            self._waiting[place] = deque()
-            return True
-        self._waiting[place].append(exchange)
-        return False
+        if place in self._of_project:
+            self._of_project[place].append(exchange)
+            return False
+        self._of_project[place] = deque()
+        self._line.append(exchange)
+        self._admit(asking=exchange)
+        return exchange in self._going
 
-    def leave(self, place: Path, exchange: _Exchange, *, held: bool) -> None:
-        """This one has ended."""
-        waiting = self._waiting.get(place)
-        if waiting is None:
+    def leave(self, place: Path, exchange: _Exchange) -> None:
+        """This one has ended, whether its turn had come or not."""
+        others = self._of_project.get(place, deque())
+        if exchange in others:
+            others.remove(exchange)
             return
-        if not held:
-            with contextlib.suppress(ValueError):
-                waiting.remove(exchange)
-        elif waiting:
-            waiting.popleft().resume()
+        self._going.pop(exchange, None)
+        with contextlib.suppress(ValueError):
+            self._line.remove(exchange)
+        if others:
+            self._line.append(others.popleft())
         else:
-            del self._waiting[place]
+            self._of_project.pop(place, None)
+        self._admit()
+
+    def _admit(self, asking: _Exchange | None = None) -> None:
+        """Give turns to those that have waited longest; ``asking`` has not been paused."""
+        loop = asyncio.get_running_loop()
+        while self._line and len(self._going) < MAX_LARGE:
+            exchange = self._line.popleft()
+            self._going[exchange] = loop.time()
+            if exchange is not asking:
+                exchange.resume()
+        if self._line:
+            loop.call_later(TURN_S, self._end_slow)
+
+    def _end_slow(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for exchange, since in [*self._going.items()] if self._line else ():
+            if now - since >= TURN_S:
+                exchange.give_up()
 
 
 _large_replies = _LargeReplies()
@@ -101,7 +133,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("the project server's reply is not HTTP")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,9 +147,10 @@ class _Connection(asyncio.Protocol):
 class _Exchange(_Connection):
     """A reply that is taken whole."""
 
-    def __init__(self, place: Path, request: bytes) -> None:
+    def __init__(self, place: Path, request: bytes, max_bytes: int) -> None:
         super().__init__(request)
         self._place = place
+        self._max_bytes = max_bytes
         self._may_be_large = False
         self._waits = False
         self._body: list[bytes] = []
@@ -131,25 +164,30 @@ class _Exchange(_Connection):
             if not self._may_be_large:
                 self._waits = True
                 self._transport.pause_reading()
-        if self._size > MAX_REPLY_BYTES:
+        if self._size > self._max_bytes:
             self._body.clear()
-            self._fail(f"the project server's reply is larger than {MAX_REPLY_BYTES} bytes")
+            self._fail(f"the project server's reply is larger than {self._max_bytes} bytes")
         elif not self.reply.done():
             self._body.append(data)
 
     def on_message_complete(self) -> None:
         if not self.reply.done():
             self.reply.set_result((self._parser.get_status_code(), b"".join(self._body)))
+            self._body.clear()
 
     def resume(self) -> None:
         """Its turn to be large has come."""
         self._waits, self._may_be_large = False, True
         self._transport.resume_reading()
 
+    def give_up(self) -> None:
+        """Its turn has lasted for too long."""
+        self._fail(f"the project server took more than {TURN_S:g} s over a large reply while others waited")
+
     def leave(self) -> None:
         """It is over, however it ended."""
         if self._may_be_large or self._waits:
-            _large_replies.leave(self._place, self, held=self._may_be_large)
+            _large_replies.leave(self._place, self)
             self._may_be_large = self._waits = False
 
     def _fail(self, why: str) -> None:
@@ -201,21 +239,26 @@ def _request(line: str, body: bytes) -> bytes:
     return f"{line} HTTP/1.1\r\nhost: project\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
+async def _exchange(path: Path, line: str, body: bytes = b"", *, max_bytes: int) -> Any:
     request = _request(line, body)
     connection = await _connect(path)
     transport, exchange = await asyncio.get_running_loop().create_unix_connection(
-        lambda: _Exchange(path, request), sock=connection
+        lambda: _Exchange(path, request, max_bytes), sock=connection
     )
     try:
         status, reply = await exchange.reply
+        if status != HTTPStatus.OK:
+            raise ServerLost(_REFUSALS.get(status, f"the project server answered with status {status}"))
+        return await _parsed(reply)
     finally:
         transport.abort()
         exchange.reply.cancel()
         exchange.leave()
-    if status != HTTPStatus.OK:
-        raise ServerLost(_REFUSALS.get(status, f"the project server answered with status {status}"))
-    return parse_reply(reply)
+
+
+async def _parsed(reply: bytes) -> Any:
+    """The value of a reply: of a large one read beside the event loop, which goes on between the steps of it."""
+    return parse_reply(reply) if len(reply) <= _LARGE_BYTES else await asyncio.to_thread(parse_reply, reply)
 
 
 def parse_reply(reply: bytes) -> Any:
@@ -224,7 +267,7 @@ def parse_reply(reply: bytes) -> Any:
     Raises:
         ServerLost: It is no JSON, or holds a number that is none.
     """
-    if len(reply) > _PLAIN_BYTES and len(_STRING.sub(b"", reply)) > _PLAIN_BYTES:
+    if len(reply) > _PLAIN_BYTES and _holds_many_values(reply):
         # A true reply is a few long strings. One of many small values would take the hub minutes and gigabytes to read.
         raise ServerLost("the project server's reply holds too many values")
     try:
@@ -235,6 +278,18 @@ def parse_reply(reply: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         raise ServerLost("the project server's reply is not JSON") from error
     return value
+
+
+def _holds_many_values(reply: bytes) -> bool:
+    """Whether there is much in some JSON beside a few strings, whatever these hold; at the speed of copying it."""
+    if b"\\" in reply:
+        reply = reply.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if reply.count(b'"') > 2 * _MAX_STRINGS:
+        return True
+    beside = place = 0
+    while (begin := reply.find(b'"', place)) >= 0 and (end := reply.find(b'"', begin + 1)) >= 0:
+        beside, place = beside + begin - place, end + 1
+    return beside + len(reply) - place > _PLAIN_BYTES
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -259,14 +314,20 @@ async def identify(path: Path) -> dict[str, Any]:
     Raises:
         ServerLost: No proper answer.
     """
-    answer = await _exchange(path, "GET /identity")
+    answer = await _exchange(path, "GET /identity", max_bytes=_PLAIN_BYTES)
     if not isinstance(answer, dict) or not {"project_id", "epoch", "session_id"} <= answer.keys():
         raise ServerLost("the project server does not say who it is")
     return answer
 
 
 async def call(
-    path: Path, session_id: str, name: str, arguments: Sequence[object], *, timeout_s: float | None
+    path: Path,
+    session_id: str,
+    name: str,
+    arguments: Sequence[object],
+    *,
+    timeout_s: float | None,
+    max_reply_bytes: int = MAX_REPLY_BYTES,
 ) -> object:
     """Call a method of a project server, as `Engine.call` says.
 
@@ -276,6 +337,7 @@ async def call(
         name: The method.
         arguments: Its arguments.
         timeout_s: Bound on the wait in seconds.
+        max_reply_bytes: What the reply may have at most.
 
     Raises:
         ServerLost, CallTimeout, UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed, ProjectError: As
@@ -286,7 +348,7 @@ async def call(
     line = "POST /call" if timeout_s is None else "POST /call?goes_on"
     try:
         async with asyncio.timeout(timeout_s):
-            answer = await _exchange(path, line, body)
+            answer = await _exchange(path, line, body, max_bytes=max_reply_bytes)
     except TimeoutError as error:
         raise CallTimeout(f"timeout: {name} has not answered within {timeout_s:g} s; it goes on") from error
     return take_result(answer)
@@ -379,7 +441,7 @@ async def stream(path: Path, session_id: str, name: str, arguments: Sequence[obj
     transport, lines = await asyncio.get_running_loop().create_unix_connection(lambda: _Lines(request), sock=connection)
     try:
         while True:
-            answer = parse_reply(await lines.take())
+            answer = await _parsed(await lines.take())
             if isinstance(answer, dict) and "item" in answer:
                 yield answer["item"]
             elif isinstance(answer, dict) and answer.get("end") is True:

@@ -156,7 +156,14 @@ class _Copy:
         self._options = options
         self._course = course
         self._deleter = Deleter(
-            run, maker, course, excludes, backup=options.backup, open_target=self._open_target, fail=self._fail
+            run,
+            maker,
+            course,
+            excludes,
+            backup=options.backup,
+            open_target=self._open_target,
+            keep=self._keep,
+            fail=self._fail,
         )
         self._is_bounded = os.geteuid() != 0  # by the modes of directories
         self._late_modes: list[tuple[str, int]] = []
@@ -245,6 +252,8 @@ class _Copy:
         if not is_placed:
             self._course.tally = before
             self._run.discard(self._run.fd, staged)
+        elif self._course.keeper is not None:
+            self._course.keeper.changed(self._in_home(path))
         return not is_placed
 
     def _build(self, path: str, staged: str) -> None:
@@ -322,12 +331,16 @@ class _Copy:
         try:
             if target is not None and stat.S_ISDIR(target.st_mode):
                 self._clear(fd, parent, new_name)
-            elif target is not None and self._options.backup:
-                self._maker.back_up(fd, new_name)
+            elif target is not None:
+                self._keep(fd, path, target)
+                if self._options.backup:
+                    self._maker.back_up(fd, new_name)
             self._maker.place(staged, fd, new_name)
         except BaseException:
             os.unlink(staged, dir_fd=self._run.fd)
             raise
+        if self._course.keeper is not None:
+            self._course.keeper.changed(self._in_home(path))
         self._course.tally.files += 1
         self._course.tally.bytes += size
 
@@ -390,9 +403,23 @@ class _Copy:
             raise LimitError(f"{failure.message}; {self._course.tally} were copied and are whole") from error
         self._course.fail(failure)
 
+    def _keep(self, fd: int, path: str, status: os.stat_result) -> None:
+        """Keep for its history what is about to be replaced or deleted, in the directory ``fd``."""
+        keeper = self._course.keeper
+        if keeper is None:
+            return
+        name = split(path)[1]
+        if stat.S_ISDIR(status.st_mode):
+            keeper.replaced_directory(fd, name, self._in_home(path))
+        else:
+            keeper.replaced(fd, name, self._in_home(path), status, lives_on=self._options.backup)
+
     def _shown(self, path: str) -> str:
         """A path in the target, relative to its home, for people."""
-        return shown(join(self._target.path, join(self._prefix, path)))
+        return shown(self._in_home(path))
+
+    def _in_home(self, path: str) -> str:
+        return join(self._target.path, join(self._prefix, path))
 
 
 def _status(directory_fd: int, name: str) -> os.stat_result | None:

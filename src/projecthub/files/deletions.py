@@ -28,6 +28,7 @@ class Deleter:
         *,
         backup: bool,
         open_target: Callable[[str, int], int],
+        keep: Callable[[int, str, os.stat_result], None],
         fail: Callable[[OSError, str], None],
     ) -> None:
         """Make ready.
@@ -39,6 +40,7 @@ class Deleter:
             excludes: What stays, whatever the source has.
             backup: Whether files are kept as ``name~``; what already ends in ``~`` stays.
             open_target: Opens a path of the target with given flags, without following symlinks.
+            keep: Called with a directory, the path of what is about to be deleted from it, and its status.
             fail: Told of what cannot be deleted; the rest is.
         """
         self._run = run
@@ -47,6 +49,7 @@ class Deleter:
         self._excludes = excludes
         self._backup = backup
         self._open_target = open_target
+        self._keep = keep
         self._fail = fail
 
     def delete_missing(self, path: str, source_fd: int, fd: int) -> None:
@@ -62,11 +65,13 @@ class Deleter:
 
     def delete(self, parent: str, fd: int, name: str, *, is_directory: bool) -> None:
         """Delete ``name`` from the directory ``fd`` at ``parent``, but for what has to stay."""
+        if is_directory and (self._backup or self._excludes):
+            self._delete_by_rules(parent, name)
+            return
+        self._keep(fd, join(parent, name), os.stat(name, dir_fd=fd, follow_symlinks=False))
         if not is_directory:
             self._maker.drop(fd, name)
             self._course.tally.deleted += 1
-        elif self._backup or self._excludes:
-            self._delete_by_rules(parent, name)
         else:
             self._course.tally.deleted += self._run.discard(fd, name)
 

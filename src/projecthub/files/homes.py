@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TypedDict, TypeVar
 
 from projecthub.errors import InvalidArgument, LimitError
+from projecthub.files import keeping
 from projecthub.files.contents import are_cloned
 from projecthub.files.copies import copy_path
 from projecthub.files.disk import DiskUse, MeasuredHome, MeasuredHomes
 from projecthub.files.estimates import Estimate, estimate_copy
 from projecthub.files.failures import unwritable
+from projecthub.files.keeping import Keeper
 from projecthub.files.paths import DIRECTORY
 from projecthub.files.plans import CopyOptions, CopySummary, Course
 from projecthub.files.space import Allowance, Disk
@@ -172,6 +174,7 @@ class Homes:
         options: CopyOptions,
         uid: int | None,
         quota_bytes: int | None = None,
+        keeper: Keeper | None = None,
         course: Course | None = None,
     ) -> CopySummary:
         """Copy a file, or the contents of a directory, from one home to another or to a place in the same.
@@ -186,6 +189,7 @@ class Homes:
             options: How to copy.
             uid: Owner and group of what is made; None: the hub's own.
             quota_bytes: What the target's home may take; None: there is no limit.
+            keeper: Told what changes; whoever gives it closes it.
             course: By which others see how far it is; None: nobody does.
 
         Raises:
@@ -222,7 +226,7 @@ class Homes:
         estimated = await in_thread(self._copies, estimate, cancel=course.cancel)
         course.expected_bytes = estimated.added
         allowance = await self._allow(target, estimated, quota_bytes, staging.parent)
-        course.take = allowance.take
+        course.take, course.keeper = allowance.take, keeper
         try:
             return await in_thread(self._copies, work, cancel=course.cancel)
         finally:
@@ -343,6 +347,7 @@ def _note(unfinished: Path, project_id: ProjectId) -> None:
 
 def _remove_home(home: Path) -> None:
     staging = home.with_name("staging")
+    keeping.forget(home)
     if home.parent.is_dir():
         with contextlib.closing(StagingRun(staging)) as run, contextlib.suppress(FileNotFoundError):
             run.discard_path(home)

@@ -8,8 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from os import stat_result
+from typing import TYPE_CHECKING
 
 from projecthub.errors import CallTimeout, HubError, LimitError
+
+if TYPE_CHECKING:
+    from projecthub.files.keeping import Keeper
 
 MAX_KEPT_NEWER_PATHS = 100
 
@@ -139,12 +143,14 @@ class Course:
         expected_bytes: About how much it will write, as it takes on disk; None: nobody has looked yet.
         take: Called with the number of bytes before they are written; raises `LimitError` if they may not be. None:
             they may.
+        keeper: Told what is replaced, deleted and made, for the histories of files; None: nobody wants to know.
     """
 
     def __init__(self, timeout_s: float | None) -> None:
         self.tally = Tally()
         self.expected_bytes: int | None = None
         self.take: Callable[[int], None] | None = None
+        self.keeper: Keeper | None = None
         self._timeout_s = timeout_s
         self._started = time.monotonic()
         self._ends = None if timeout_s is None else self._started + timeout_s

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from projecthub.files import Course
+    from projecthub.files.keeping import Keeper
     from projecthub.hub.homes import ProjectHomes
     from projecthub.store import Transaction
     from projecthub.store.records import Project
@@ -58,8 +59,13 @@ class Beginning:
 class Filling(Protocol):
     """Fills a home that was begun, and tells what the row of its project takes over."""
 
-    async def fill(self, project_id: ProjectId, unix_slot: int) -> Beginning:
+    async def fill(self, project_id: ProjectId, unix_slot: int, keeper: Keeper) -> Beginning:
         """Do so.
+
+        Args:
+            project_id: Whose home.
+            unix_slot: Its slot.
+            keeper: Told what comes, for the histories of files.
 
         Raises:
             HubError: It cannot be done; the home is to be removed.
@@ -103,11 +109,11 @@ class Copied:
                 exclude=(*self._options.exclude, *exclude),
             )
 
-    async def fill(self, project_id: ProjectId, unix_slot: int) -> Beginning:
+    async def fill(self, project_id: ProjectId, unix_slot: int, keeper: Keeper) -> Beginning:
         """See `Filling.fill`."""
         target = (project_id, unix_slot, self._source[2])
         try:
-            await self._homes.copy(self._source, target, self._options, None, self._course)
+            await self._homes.copy(self._source, target, self._options, None, keeper, self._course)
         except LimitError as error:
             raise LimitError(f"{error.message}; no project was made", **error.details) from error
         except NotFound as error:

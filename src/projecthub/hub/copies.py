@@ -5,7 +5,7 @@ Source: Wire contract 0, 2.3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import HubError, InvalidArgument, NotFound
 from projecthub.files import CopyOptions
@@ -17,17 +17,22 @@ from projecthub.wire.methods import Ability
 if TYPE_CHECKING:
     from projecthub.files import CopySummary
     from projecthub.hub.clock import Clock
+    from projecthub.hub.histories import Histories
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
     from projecthub.wire.ids import ProjectId
 
 
+COPIED: Final = "copied"
+
+
 class Copies:
     """Copies one path at a time."""
 
-    def __init__(self, store: Store, homes: ProjectHomes, clock: Clock) -> None:
+    def __init__(self, store: Store, homes: ProjectHomes, clock: Clock, histories: Histories) -> None:
         """Make the service."""
+        self._histories = histories
         self._store = store
         self._homes = homes
         self._clock = clock
@@ -73,12 +78,14 @@ class Copies:
             "target_path": shown(target_path),
         }
         try:
-            summary = await self._homes.copy(
-                (source, source_project.unix_slot, request.src_path),
-                (target, target_project.unix_slot, target_path),
-                options,
-                target_project.run_quota,
-            )
+            async with self._histories.recording(target, caller.account_id, COPIED) as keeper:
+                summary = await self._homes.copy(
+                    (source, source_project.unix_slot, request.src_path),
+                    (target, target_project.unix_slot, target_path),
+                    options,
+                    target_project.run_quota,
+                    keeper,
+                )
         except HubError as error:
             if not isinstance(error, InvalidArgument | NotFound):  # those have changed nothing
                 await self._note(caller, source, target, {**event, "error": error.code})

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, InvalidArgument, PermissionDenied
 from projecthub.hub.beginnings import Beginning, Copied
-from projecthub.hub.permissions import project_id_of
+from projecthub.hub.copies import COPIED
+from projecthub.hub.permissions import project_id_of, within_scopes
 from projecthub.wire.ids import ProjectId, is_uuid
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from projecthub.files import Course
     from projecthub.hub.beginnings import Filling
     from projecthub.hub.clock import Clock
+    from projecthub.hub.histories import Histories
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
@@ -65,8 +68,10 @@ class Creation:
         homes: ProjectHomes,
         shares: Shares,
         templates: Templates,
+        histories: Histories,
     ) -> None:
         """Make the service; `open` before use."""
+        self._histories = histories
         self._store = store
         self._clock = clock
         self._lifecycle = lifecycle
@@ -105,7 +110,8 @@ class Creation:
         Raises:
             InvalidArgument: A license or share that is none; a bad id; a key that was used for another request.
             NotFound: There is no such template, or what is shared is not there any more.
-            PermissionDenied: ``project_id`` is given by somebody who is no site admin.
+            PermissionDenied: ``project_id`` is given by somebody who is no site admin; or it is to be started, and the
+                caller's key has not the scope for that.
             Conflict: There is a project of that id.
             LimitError: There is no user id left for another project, no room for what is shared, or the disk is full.
         """
@@ -203,10 +209,12 @@ class Creation:
         self._homes.require_spare()
         await self._homes.begin(order.project_id)
         try:
-            beginning = await filling.fill(order.project_id, slot)
+            async with self._histories.recording(order.project_id, order.caller.account_id, COPIED) as keeper:
+                beginning = await filling.fill(order.project_id, slot, keeper)
             return await self._make(order, slot, beginning)
         finally:
             await self._settle_home(order.project_id)
+            self._histories.poke(order.project_id)
 
     async def _insert(self, tx: Transaction, order: _Order, slot: int | None, beginning: Beginning | None) -> None:
         self._homes.require_spare()
@@ -241,6 +249,8 @@ class Creation:
 
 def _checked(caller: Principal, request: shapes.CreateProject, key: str | None) -> ProjectId:
     """Refuse what cannot be, before anything is done; tells the id of the new project."""
+    if request.start:
+        within_scopes(caller, Ability.RUN, "to start a project")
     if key is not None and not 0 < len(key) <= _MAX_IDEMPOTENCY_KEY:
         raise InvalidArgument(f"the Idempotency-Key has {len(key)} characters; give 1 to {_MAX_IDEMPOTENCY_KEY}")
     if request.ephemeral is not None and not 0 < request.ephemeral <= _MAX_EPHEMERAL_MS:

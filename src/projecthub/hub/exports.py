@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from projecthub.files import Home
+    from projecthub.files.keeping import Keeper
     from projecthub.hub.creation import Creation
     from projecthub.hub.principals import Principal
     from projecthub.hub.workplaces import Workplaces
@@ -115,8 +116,8 @@ class _Import:
         self._length = length
         self.left_out = 0
 
-    async def fill(self, project_id: ProjectId, unix_slot: int) -> Beginning:
-        """See `Filling.fill`."""
+    async def fill(self, project_id: ProjectId, unix_slot: int, keeper: Keeper) -> Beginning:
+        """See `Filling.fill`; histories begin with what is changed later."""
         homes, run = self._workplaces.homes, self._workplaces.run
         home = await homes.prepared(project_id, unix_slot)
         allowance = await homes.reserve_new(project_id, self._length or 0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from projecthub.files import Allowance, CopyOptions, CopySummary, Course, DiskUse, Homes
+    from projecthub.files.keeping import Keeper
     from projecthub.store.records import Project
     from projecthub.wire.ids import ProjectId
 
@@ -149,6 +150,7 @@ class ProjectHomes:
         target: tuple[ProjectId, int, str],
         options: CopyOptions,
         run_quota: Mapping[str, Any] | None,
+        keeper: Keeper | None = None,
         course: Course | None = None,
     ) -> CopySummary:
         """Copy a path into a project; what is made belongs to its user. See `Homes.copy`.
@@ -158,6 +160,7 @@ class ProjectHomes:
             target: The same.
             options: What to do about files that are there already.
             run_quota: Of the target.
+            keeper: Told what changes.
             course: By which others see how far it is.
         """
         for project_id, unix_slot, _ in (source, target):
@@ -172,6 +175,7 @@ class ProjectHomes:
                 options=options,
                 uid=self.uid(target[1]),
                 quota_bytes=self.disk_quota_bytes(run_quota),
+                keeper=keeper,
                 course=course,
             )
         except HubError as error:

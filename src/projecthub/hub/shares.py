@@ -16,7 +16,7 @@ from projecthub.files import CopyOptions
 from projecthub.files.paths import LeavesHomeError, reduced, shown
 from projecthub.files.sharing import is_kept_back, require_within
 from projecthub.hub.beginnings import KEPT_BACK, Beginning
-from projecthub.hub.copies import told_summary
+from projecthub.hub.copies import COPIED, told_summary
 from projecthub.hub.permissions import is_able, member_access, not_deleted, project_id_of
 from projecthub.store.shares import TOLD
 from projecthub.wire.ids import ProjectId, is_share_id
@@ -198,18 +198,21 @@ class Shares:
         await self._workplaces.run(home, lambda: require_within(home.path, share.path, inner))
         path = f"{share.path}/{inner}".strip("/")
         target_path = path if request.target_path is None else request.target_path
-        summary = await self._workplaces.homes.copy(
-            (share.project.project_id, share.project.unix_slot, path),
-            (target_id, target.unix_slot, target_path),
-            CopyOptions(
-                overwrite_newer=request.overwrite_newer,
-                delete_missing=request.delete_missing,
-                backup=request.backup,
-                exclude=(*(() if path else (KEPT_BACK,)), *(request.exclude or ())),
-                timeout_s=request.timeout,
-            ),
-            target.run_quota,
+        options = CopyOptions(
+            overwrite_newer=request.overwrite_newer,
+            delete_missing=request.delete_missing,
+            backup=request.backup,
+            exclude=(*(() if path else (KEPT_BACK,)), *(request.exclude or ())),
+            timeout_s=request.timeout,
         )
+        async with self._workplaces.histories.recording(target_id, caller.account_id, COPIED) as keeper:
+            summary = await self._workplaces.homes.copy(
+                (share.project.project_id, share.project.unix_slot, path),
+                (target_id, target.unix_slot, target_path),
+                options,
+                target.run_quota,
+                keeper,
+            )
         event = {
             "event": "path_copied",
             "public_path_id": share.id,

@@ -15,6 +15,7 @@ from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.calls import ProjectCalls
+from projecthub.hub.cell_log import CellLog
 from projecthub.hub.clones import Clones
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
@@ -44,6 +45,7 @@ from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
+from projecthub.hub.sync import Sync
 from projecthub.hub.tables import Tools
 from projecthub.hub.templates import Templates
 from projecthub.hub.workplaces import Workplaces
@@ -102,14 +104,27 @@ class House:
         )
         self.account_deletions = AccountDeletions(self.store, self.clock, self.keys, self.projects)
         self.commands = CommandLog(self.store, self.clock)
-        self.jobs = Jobs(self.calls, self.lifecycle, self.homes, self.commands)
-        self.housekeeping = Housekeeping(
-            self.store, self.clock, self.keys, self.projects, self.lifecycle, self.idle, self.jobs, self.commands
-        )
         self.workplaces = Workplaces(self.store, self.homes, self.calls, self.clock)
+        self.histories = self.workplaces.histories
+        self.sync = Sync(self.store, self.workplaces)
+        self.cells = CellLog(self.store, self.clock, self.calls, self.commands)
+        self.jobs = Jobs(self.calls, self.lifecycle, self.homes, self.commands, self.histories)
+        self.housekeeping = Housekeeping(
+            self.store,
+            self.clock,
+            self.keys,
+            self.projects,
+            self.lifecycle,
+            self.idle,
+            self.jobs,
+            self.commands,
+            self.cells,
+        )
         self.templates = Templates(self.store, self.clock)
         self.shares = Shares(self.store, self.clock, self.workplaces)
-        self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, self.shares, self.templates)
+        self.creation = Creation(
+            self.store, self.clock, self.lifecycle, self.homes, self.shares, self.templates, self.histories
+        )
         self.clones = Clones(self.store, self.homes, self.creation)
         self.exports = Exports(self.store, self.workplaces, self.creation)
         self.organizations = Organizations(
@@ -126,7 +141,7 @@ class House:
         self.collaborators = Collaborators(self.clock, self.keys)
         self.mail = Mail(self.store, self.clock, self.smtp, most_a_day=self.mails_a_day)
         self.invitations = Invitations(self.clock, self.keys, self.mail, lambda: "https://hub.example.org")
-        self.copies = Copies(self.store, self.homes, self.clock)
+        self.copies = Copies(self.store, self.homes, self.clock, self.histories)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
             Tools(store=self.store, clock=self.clock, projects=self.projects, licenses=self.licenses)

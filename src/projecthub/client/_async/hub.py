@@ -10,6 +10,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
+from projecthub.client._async.audit import AsyncAudit
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.jupyter import AsyncHubJupyter
@@ -19,7 +20,9 @@ from projecthub.client._async.messages import AsyncMessages
 from projecthub.client._async.organizations import AsyncOrganizations
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
+from projecthub.client._async.purchases import AsyncPurchases
 from projecthub.client._async.shares import AsyncShares
+from projecthub.client._async.sync import AsyncSync
 from projecthub.client._async.system import AsyncHubSystem
 from projecthub.client.embedding import AsyncEmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -38,6 +41,7 @@ class AsyncHub:
         projects: Projects: list, create, start, stop, copy, share.
         system: Who the key is; other people.
         db: User queries.
+        sync: Histories of text files.
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
@@ -45,6 +49,8 @@ class AsyncHub:
         messages: Messages between people.
         org: Organizations.
         shares: What projects show to others.
+        audit: The audit log, for site admins.
+        purchases: Balances, which are 0.
 
     Example:
         ```python
@@ -58,6 +64,7 @@ class AsyncHub:
     projects: AsyncProjects
     system: AsyncHubSystem
     db: AsyncDatabase
+    sync: AsyncSync
     accounts: AsyncAccounts
     keys: AsyncKeys
     licenses: AsyncLicenses
@@ -65,6 +72,8 @@ class AsyncHub:
     messages: AsyncMessages
     org: AsyncOrganizations
     shares: AsyncShares
+    audit: AsyncAudit
+    purchases: AsyncPurchases
 
     def __init__(
         self,
@@ -174,7 +183,17 @@ class AsyncHub:
         return await self._connection.send(requests.raw(Endpoint.HUB, name, args, timeout_ms=timeout))
 
     async def aclose(self) -> None:
-        """Close the connections; an embedded hub ends. Idempotent."""
+        """Close the connections; an embedded hub ends. Idempotent.
+
+        Example:
+            ```python
+            hub = AsyncHub()
+            try:
+                print(await hub.system.ping())
+            finally:
+                await hub.aclose()
+            ```
+        """
         await self._connection.aclose()
 
     async def __aenter__(self) -> Self:
@@ -200,6 +219,7 @@ class AsyncHub:
         self.projects = AsyncProjects(connection)
         self.system = AsyncHubSystem(connection)
         self.db = AsyncDatabase(connection)
+        self.sync = AsyncSync(connection)
         self.accounts = AsyncAccounts(connection)
         self.keys = AsyncKeys(connection)
         self.licenses = AsyncLicenses(connection)
@@ -207,3 +227,5 @@ class AsyncHub:
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
         self.shares = AsyncShares(connection)
+        self.audit = AsyncAudit(connection)
+        self.purchases = AsyncPurchases(connection)

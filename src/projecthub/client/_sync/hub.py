@@ -11,6 +11,7 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._sync.accounts import Accounts
+from projecthub.client._sync.audit import Audit
 from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.database import Database
 from projecthub.client._sync.jupyter import HubJupyter
@@ -20,7 +21,9 @@ from projecthub.client._sync.messages import Messages
 from projecthub.client._sync.organizations import Organizations
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
+from projecthub.client._sync.purchases import Purchases
 from projecthub.client._sync.shares import Shares
+from projecthub.client._sync.sync import Sync
 from projecthub.client._sync.system import HubSystem
 from projecthub.client.embedding import EmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -39,6 +42,7 @@ class Hub:
         projects: Projects: list, create, start, stop, copy, share.
         system: Who the key is; other people.
         db: User queries.
+        sync: Histories of text files.
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
@@ -46,6 +50,8 @@ class Hub:
         messages: Messages between people.
         org: Organizations.
         shares: What projects show to others.
+        audit: The audit log, for site admins.
+        purchases: Balances, which are 0.
 
     Example:
         ```python
@@ -59,6 +65,7 @@ class Hub:
     projects: Projects
     system: HubSystem
     db: Database
+    sync: Sync
     accounts: Accounts
     keys: Keys
     licenses: Licenses
@@ -66,6 +73,8 @@ class Hub:
     messages: Messages
     org: Organizations
     shares: Shares
+    audit: Audit
+    purchases: Purchases
 
     def __init__(
         self,
@@ -145,7 +154,7 @@ class Hub:
 
         Example:
             ```python
-            ada = hub.with_key((hub.keys.create(account_id="ada@example.org"))["secret"])
+            ada = hub.with_key(hub.keys.create(account_id="ada@example.org")["secret"])
             ```
         """
         return self._over(self._connection.shared(settings.check_key(api_key)))
@@ -175,7 +184,17 @@ class Hub:
         return self._connection.send(requests.raw(Endpoint.HUB, name, args, timeout_ms=timeout))
 
     def close(self) -> None:
-        """Close the connections; an embedded hub ends. Idempotent."""
+        """Close the connections; an embedded hub ends. Idempotent.
+
+        Example:
+            ```python
+            hub = Hub()
+            try:
+                print(hub.system.ping())
+            finally:
+                hub.close()
+            ```
+        """
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -201,6 +220,7 @@ class Hub:
         self.projects = Projects(connection)
         self.system = HubSystem(connection)
         self.db = Database(connection)
+        self.sync = Sync(connection)
         self.accounts = Accounts(connection)
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
@@ -208,3 +228,5 @@ class Hub:
         self.messages = Messages(connection)
         self.org = Organizations(connection)
         self.shares = Shares(connection)
+        self.audit = Audit(connection)
+        self.purchases = Purchases(connection)

@@ -184,7 +184,7 @@ class ProjectMaking:
 
         Example:
             ```python
-            project_id = (hub.projects.import_("analysis.tar.zst"))["project_id"]
+            project_id = hub.projects.import_("analysis.tar.zst")["project_id"]
             ```
         """
         with reading(source) as file:

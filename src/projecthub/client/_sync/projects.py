@@ -306,7 +306,7 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas, ProjectMaking):
 
         Example:
             ```python
-            print((hub.projects.stop_all())["stopped"])
+            print(hub.projects.stop_all()["stopped"])
             ```
 
         Source: docs/wire-extensions.md.
@@ -329,7 +329,7 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas, ProjectMaking):
 
         Example:
             ```python
-            print((hub.projects.idle(project_id))["because"])
+            print(hub.projects.idle(project_id)["because"])
             ```
 
         Source: docs/wire-extensions.md.
@@ -414,7 +414,7 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas, ProjectMaking):
 
         Example:
             ```python
-            if (hub.projects.state(project_id))["state"] == "running": ...
+            if hub.projects.state(project_id)["state"] == "running": ...
             ```
 
         Source: Wire contract 4.2.
@@ -435,7 +435,7 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas, ProjectMaking):
 
         Example:
             ```python
-            print((hub.projects.status(project_id))["disk_MB"])
+            print(hub.projects.status(project_id)["disk_MB"])
             ```
 
         Source: Wire contract 4.3.

@@ -111,7 +111,7 @@ class Shares:
 
         Example:
             ```python
-            print((hub.shares.get(share_id))["description"])
+            print(hub.shares.get(share_id)["description"])
             ```
         """
         reply: sharing.Share = self._call("shares.get", sharing.ShareOnly(id=id), repeatable=True)

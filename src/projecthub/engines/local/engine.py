@@ -489,7 +489,13 @@ class LocalEngine:
         return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s, oom_kills=kills)
 
     async def call(
-        self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None
+        self,
+        instance: Instance,
+        name: str,
+        arguments: Sequence[object],
+        *,
+        timeout_s: float | None = None,
+        max_reply_bytes: int | None = None,
     ) -> object:
         """Call a method of the project server and return its JSON value. See `Engine.call`.
 
@@ -499,7 +505,8 @@ class LocalEngine:
             UnknownMethod, InvalidArgument, ExecFailed: As the project server says.
         """
         socket = project_dir(self._runtime_dir, instance.project_id) / SOCKET_FILE
-        return await calls.call(socket, instance.session_id, name, arguments, timeout_s=timeout_s)
+        most = calls.MAX_REPLY_BYTES if max_reply_bytes is None else max_reply_bytes
+        return await calls.call(socket, instance.session_id, name, arguments, timeout_s=timeout_s, max_reply_bytes=most)
 
     def stream(self, instance: Instance, name: str, arguments: Sequence[object]) -> AsyncGenerator[object, None]:
         """The values of a streaming method of a project server.
