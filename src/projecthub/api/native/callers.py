@@ -172,7 +172,10 @@ async def _maker(request: Request) -> Asker:
     within_scopes(caller, Ability.MANAGE, "this")
     if caller.project_id is not None:
         raise PermissionDenied("permission denied: a project's own key makes no projects; use one of an account")
-    return Asker(caller, request.app.state.services)
+    services: Services = request.app.state.services
+    request.state.audited.target |= await named_by(request)
+    await services.audit.begin(request.state.audited)
+    return Asker(caller, services)
 
 
 async def _visitor(request: Request) -> Visitor:
