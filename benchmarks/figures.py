@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hubs import HubProcess
 
-from benchmarks import copies, files, hub, jobs, jupyter, keys, people, survival
+from benchmarks import copies, exports, files, hub, jobs, jupyter, keys, people, survival
 from benchmarks.table import Table
 
 FIGURES = {
@@ -21,6 +21,7 @@ FIGURES = {
     "jupyter": jupyter.calls,
     "files": files.transfers,
     "archives": files.unpacking,
+    "exports": exports.out_and_in,
     "adoption": survival.adoption,
     "neighbours": survival.neighbours,
     "waiting": survival.waiting,

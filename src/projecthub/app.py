@@ -27,11 +27,13 @@ from projecthub.hub.audit import Audit
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.cell_log import CellLog
 from projecthub.hub.clock import SystemClock
+from projecthub.hub.clones import Clones
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.courses import Courses
 from projecthub.hub.creation import Creation
+from projecthub.hub.exports import Exports
 from projecthub.hub.figures import Figures
 from projecthub.hub.files import Files
 from projecthub.hub.homes import ProjectHomes
@@ -55,12 +57,14 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.hub.readiness import Readiness
 from projecthub.hub.rosters import Rosters
 from projecthub.hub.sessions import Sessions
+from projecthub.hub.shared_files import SharedFiles
 from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.sync import Sync
 from projecthub.hub.tables import Tools
+from projecthub.hub.templates import Templates
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
 from projecthub.hub.workplaces import Workplaces
@@ -145,7 +149,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         jobs = Jobs(calls, lifecycle, homes, commands, histories)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
-        creation = Creation(store, clock, lifecycle, homes, Shares(store), histories)
+        templates, shares = Templates(store, clock), Shares(store, clock, workplaces)
+        creation = Creation(store, clock, lifecycle, homes, shares, templates, histories)
         accounts = Accounts(store, clock, keys)
         passwords = Passwords()
         stack.callback(passwords.close)
@@ -168,6 +173,11 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             rosters=Rosters(accounts, keys),
             sessions=sessions,
             creation=creation,
+            clones=Clones(store, homes, creation),
+            templates=templates,
+            shares=shares,
+            shared_files=SharedFiles(shares, workplaces),
+            exports=Exports(store, workplaces, creation),
             projects=projects,
             collaborators=Collaborators(clock, keys),
             invitations=invitations,

@@ -37,7 +37,7 @@ def run(command: list[str], text: str, process: HubProcess) -> str:
 
 
 def test_the_readme_has_what_is_tested_here() -> None:
-    assert (len(PYTHON), len(SHELL)) == (3, 1)
+    assert (len(PYTHON), len(SHELL)) == (3, 2)
 
 
 @pytest.mark.parametrize("text", PYTHON)
@@ -58,6 +58,13 @@ def test_command_line(hub_process: HubProcess) -> None:
                 hub.db.query({"projects": {"project_id": row["project_id"], "title": "First steps (old)"}})
     run([sys.executable, "-"], PYTHON[0], hub_process)
     assert "First steps" in run(["bash", "-e"], SHELL[0], hub_process)
+
+
+def test_sharing_on_the_command_line(hub_process: HubProcess, tmp_path: Path) -> None:
+    run(["bash", "-e"], f"cd {tmp_path}\n{SHELL[1]}", hub_process)
+    with hub_process.hub() as hub:
+        titles = {row["title"] for row in hub.projects.get()}
+    assert {"Notes", "My notes", "Notes of next year", "Notes, back"} <= titles
 
 
 def test_what_serve_prints_works_when_pasted(hub_process: HubProcess) -> None:

@@ -108,6 +108,7 @@ def native_operations(process: HubProcess) -> list[tuple[str, str]]:
     return [
         (method.upper(), path)
         for path, operations in document["paths"].items()
+        if path.startswith("/projects/{project_id}")  # others are told below
         for method in operations
         if method in ("get", "put", "post", "patch", "delete", "head", "options")
     ]
@@ -135,6 +136,21 @@ def test_every_route_tells_of_strangers_and_of_changes(log: Log) -> None:
             else:
                 code = "permission_denied" if key == log.stranger else "not_signed_in"
                 assert (entries[0]["outcome"], reply.status_code in (401, 403)) == (code, denied)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/projects"), ("POST", "/projects/import"), ("GET", "/shares"), ("GET", "/shares/x")]
+)
+def test_routes_that_are_of_no_project_tell_too(log: Log, method: str, path: str) -> None:
+    label = path.replace("/x", "/{share_id}")
+    for key in ("sk-wrong", log.key):
+        request_id, reply = log.native(key, method, path, json={})
+        entries = log.of(request_id)
+        if method == "GET" and key == log.key:
+            assert [entry["outcome"] for entry in entries] in ([], ["invalid_argument"])
+            continue
+        outcome = "ok" if reply.is_success else reply.headers["x-projecthub-error"]
+        assert [(entry["method"], entry["outcome"]) for entry in entries] == [(f"{method} {label}", outcome)]
 
 
 def test_other_places_tell_too(log: Log) -> None:

@@ -33,6 +33,19 @@ enabled = false
 include-name = "PUT /projects/{{project_id}}/files/archive"
 [operations.checks.positive_data_acceptance]
 enabled = false
+[[operations]]
+include-name = "POST /projects/import"
+[operations.checks.positive_data_acceptance]
+enabled = false
+# Hardly any text is the id of a license, a share or a template; a title is any text that a database takes.
+[[operations]]
+include-name = "POST /projects"
+[operations.checks.positive_data_acceptance]
+enabled = false
+[[operations]]
+include-name = "POST /projects/{{project_id}}/clone"
+[operations.checks.positive_data_acceptance]
+enabled = false
 """
 
 HOOKS = """

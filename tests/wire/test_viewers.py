@@ -104,6 +104,18 @@ def test_an_unmodified_client_sees_viewers(viewed: Viewed) -> None:
         hub.projects.start(viewed.project_id)
 
 
+def test_viewers_clone_it(viewed: Viewed) -> None:
+    before = viewed.seen()
+    project_id = viewed.viewer.projects.clone(viewed.project_id)
+    again = viewed.viewer.projects.clone(viewed.project_id, progress=lambda done, total: None)
+    for made in (project_id, again):
+        with viewed.viewer.project(made) as inside:
+            assert inside.files.read_text("data/a.txt") == "read me"
+        [row] = viewed.viewer.projects.get(project_id=made)
+        assert row["users"] == {viewed.viewer_id: {"group": "owner"}}
+    assert viewed.seen() == before
+
+
 def test_viewers_copy_from_it_and_leave(hub_process: HubProcess) -> None:
     _, owner_key = hub_process.person("leaver-owner")
     account_id, key = hub_process.person("leaver")

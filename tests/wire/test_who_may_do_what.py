@@ -101,6 +101,11 @@ def about(name: str, **more: Any) -> Callable[[Target, Who], dict[str, Any]]:
     return args
 
 
+def shared_file(target: Target) -> str:
+    """The id of a share of one of its files."""
+    return str(target.cast.owner.shares.create(target.project_id, target.file())["id"])
+
+
 ADMIN_TOO = told(OK, Who.SITE_ADMIN)
 ADMIN_ONLY = told(DENIED, *ACCOUNTS - {Who.SITE_ADMIN})
 MEMBERS_ONLY = told(DENIED, Who.STRANGER, Who.VIEWER, Who.ORGANIZER, Who.SITE_ADMIN)
@@ -133,6 +138,23 @@ HUB: dict[str, Case] = {
     ),
     "projects.copyPathBetweenProjects": Case(
         lambda t, who: {"src_project_id": t.project_id, "src_path": t.file(), "target_path": t.cast.unique("copy")}
+    ),
+    "projects.clone": Case(project, told(OK, Who.VIEWER)),
+    "projects.setTemplate": Case(project, ADMIN_TOO),
+    "projects.setTemplate: for everybody": Case(
+        about("project_id", everybody=True), ADMIN_TOO | told(DENIED, *MEMBERS)
+    ),
+    "projects.templates": Case(nothing),
+    "shares.list": Case(nothing),
+    "shares.list of a project": Case(project, told(DENIED, Who.STRANGER, Who.ORGANIZER, Who.SITE_ADMIN)),
+    "shares.get": Case(lambda t, who: {"id": shared_file(t)}),
+    "shares.copy": Case(
+        lambda t, who: {
+            "id": shared_file(t),
+            "target_project_id": t.project_id,
+            "target_path": t.cast.unique("copy"),
+        },
+        MEMBERS_ONLY,
     ),
     "projects.addCollaborator": Case(about("project_id", account_id=lambda t: t.spare_id), ADMIN_TOO, fresh=True),
     "projects.addCollaborator: oneself": Case(
@@ -397,6 +419,7 @@ def test_user_queries(cast: Cast, name: str, kind: str) -> None:
 
 PREFIX = "/projects/{project_id}"
 READING = {
+    ("GET", "/export"),
     ("GET", "/files"),
     ("GET", "/files/stat"),
     ("GET", "/files/content"),
@@ -419,10 +442,53 @@ def test_routes(cast: Cast) -> None:
         for method in methods
         if method != "parameters"
     }
-    assert all(path.startswith(PREFIX) for path in document["paths"]), "a rule for it is due"
-    assert routes > READING
+    assert routes > {*READING, *MAKING, *FREE}
+    routes -= {*MAKING, *FREE}
+    assert not any(path.startswith(("/projects", "/shares")) for _, path in routes), "a rule for it is due"
     for method, path in sorted(routes):
         check_route(cast, method, path)
+
+
+MAKING: dict[tuple[str, str], set[Who]] = {
+    ("POST", "/projects"): ACCOUNTS,
+    ("POST", "/projects/import"): ACCOUNTS,
+    ("POST", "/clone"): READERS,
+}
+"""Routes that make projects of the caller's own, and who may call them."""
+FREE = {
+    ("GET", "/shares"),
+    ("GET", "/shares/{share_id}"),
+    ("GET", "/shares/{share_id}/files"),
+    ("GET", "/shares/{share_id}/files/content"),
+    ("GET", "/shares/{share_id}/files/archive"),
+}
+"""Routes for people who are not signed in, too; a key that is given has to be right."""
+
+
+@pytest.mark.parametrize(("method", "path"), MAKING)
+def test_routes_that_make_projects(cast: Cast, method: str, path: str) -> None:
+    place = path if path.startswith("/projects") else f"/projects/{cast.target.project_id}{path}"
+    allowed = MAKING[method, path]
+    for who in sorted(Who, key=lambda who: who in allowed):
+        before = None if who in allowed else cast.stored(cast.target)
+        reply = cast.send(who, cast.target, method, f"/api/v1{place}", json={})
+        if who in allowed:
+            assert reply.status_code in (200, 400), (who, reply.text)  # what is no export is refused as that
+        else:
+            denial = (401, SIGNED_OUT) if who in NOBODY else (403, DENIED)
+            assert (reply.status_code, reply.headers.get(CODE_HEADER)) == denial, (who, reply.text)
+            assert differences(before or {}, cast.stored(cast.target)) == [], who
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(FREE))
+def test_routes_for_everybody(cast: Cast, method: str, path: str) -> None:
+    place = path.replace("{share_id}", shared_file(cast.target))
+    for who in Who:
+        reply = cast.send(who, cast.target, method, f"/api/v1{place}")
+        if who in NOBODY - {Who.ANONYMOUS}:
+            assert (reply.status_code, reply.headers.get(CODE_HEADER)) == (401, SIGNED_OUT), (who, reply.text)
+        else:
+            assert reply.status_code in (200, 409), (who, reply.text)  # a file is no directory
 
 
 def check_route(cast: Cast, method: str, path: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import to_json
 
 from projecthub.api import organization_handlers as organizations
+from projecthub.api import sharing_handlers as sharing
 from projecthub.api.account_handlers import ACCOUNT_HANDLERS
 from projecthub.api.copy_handlers import COPY_HANDLERS
 from projecthub.api.replies import Encoded
@@ -249,6 +250,12 @@ HANDLERS: Final[dict[str, Handler]] = {
     "system.revokeUserAuthToken": organizations.revoke_user_auth_token,
     "db.userQuery": _user_query,
     "projects.createProject": _create_project,
+    "projects.clone": sharing.clone,
+    "projects.setTemplate": sharing.set_template,
+    "projects.templates": sharing.templates,
+    "shares.list": sharing.list_shares,
+    "shares.get": sharing.get_share,
+    "shares.copy": sharing.copy_share,
     "projects.copyPathBetweenProjects": _copy,
     "projects.addCollaborator": _add_collaborator,
     "projects.removeCollaborator": _remove_collaborator,

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from projecthub.hub.audit import Audit
     from projecthub.hub.calls import ProjectCalls
     from projecthub.hub.clock import Clock
+    from projecthub.hub.clones import Clones
     from projecthub.hub.collaborators import Collaborators
     from projecthub.hub.copies import Copies
     from projecthub.hub.courses import Courses
     from projecthub.hub.creation import Creation
+    from projecthub.hub.exports import Exports
     from projecthub.hub.figures import Figures
     from projecthub.hub.files import Files
     from projecthub.hub.invitations import Invitations
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
     from projecthub.hub.readiness import Readiness
     from projecthub.hub.rosters import Rosters
     from projecthub.hub.sessions import Sessions
+    from projecthub.hub.shared_files import SharedFiles
+    from projecthub.hub.shares import Shares
     from projecthub.hub.sign_in import SignIn
     from projecthub.hub.site import Site
     from projecthub.hub.sync import Sync
+    from projecthub.hub.templates import Templates
     from projecthub.hub.trash import Trash
     from projecthub.hub.uploads import Uploads
 
@@ -52,6 +57,11 @@ class Services:
     rosters: Rosters
     sessions: Sessions
     creation: Creation
+    clones: Clones
+    templates: Templates
+    shares: Shares
+    shared_files: SharedFiles
+    exports: Exports
     projects: Projects
     collaborators: Collaborators
     invitations: Invitations

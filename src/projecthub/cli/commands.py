@@ -39,10 +39,12 @@ from projecthub.cli.licenses import licenses
 from projecthub.cli.lifecycle import delete, restart, start, stop, touch, undelete
 from projecthub.cli.messages import messages
 from projecthub.cli.organizations import organizations
+from projecthub.cli.project_making import clone, export, import_, set_template, templates
 from projecthub.cli.project_quotas import add_license, remove_license, set_quotas
 from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
+from projecthub.cli.shares import shares
 from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
 from projecthub.cli.stop import stop as stop_all
 from projecthub.cli.system import query, system
@@ -133,6 +135,10 @@ for _command in (
     delete,
     undelete,
     copy,
+    clone,
+    export,
+    set_template,
+    templates,
     collaborators,
     add_collaborator,
     remove_collaborator,
@@ -151,6 +157,7 @@ for _command in (
     set_quotas,
 ):
     projects.command()(_command)
+projects.command("import")(import_)
 for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
     accounts.command()(_way)
 for _file_command in (history, show_version, restore_version, checkpoint, use_times):
@@ -158,6 +165,7 @@ for _file_command in (history, show_version, restore_version, checkpoint, use_ti
 app.add_typer(projects, name="projects")
 app.add_typer(classes, name="class")
 app.add_typer(accounts, name="accounts")
+app.add_typer(shares, name="shares")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
 app.add_typer(organizations, name="org")

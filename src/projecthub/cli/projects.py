@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 import typer
 
 from projecthub.cli import output
+from projecthub.cli.project_making import tell_id
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
 from projecthub.errors import NotFound
@@ -80,18 +82,26 @@ def create(
     description: Annotated[str | None, typer.Option("--description", "-d", help="What it is for.")] = None,
     license: Annotated[str | None, typer.Option(help="A license's id, or several parted by commas.")] = None,
     share: Annotated[str | None, typer.Option(help="Id of a share, with whose files it begins.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Id of a template, as which it begins; see `projects templates`.")
+    ] = None,
     image: Annotated[str | None, typer.Option(help="Name of the software image.")] = None,
     start: Annotated[bool, typer.Option("--start", help="Start it in the background.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a project, and print its id."""
     session = Session.of(context, as_json)
-    with session.hub() as hub, output.working("Making the project"):
-        project_id = hub.projects.create_project(title, description, license, share, image=image, start=start)
-    if session.as_json:
-        output.print_json({"project_id": project_id})
-    else:
-        print(output.plain(project_id))
+    with session.hub() as hub, _watching(share or template) as progress:
+        project_id = hub.projects.create_project(
+            title, description, license, share, template_id=template, image=image, start=start, progress=progress
+        )
+    tell_id(session, project_id)
+
+
+def _watching(source: str | None) -> AbstractContextManager[Any]:
+    """Show how far what a project begins with has come, if it begins with anything."""
+    text = "Making the project"
+    return output.working(text) if source is None else output.transferring(text)
 
 
 @projects.command()

@@ -53,6 +53,11 @@ def expect(value: Any, method: Method) -> Any:
     return value
 
 
+def told(problem: Mapping[str, Any]) -> HubError:
+    """The error that a problem in the middle of an answer stands for."""
+    return from_text(str(problem.get("detail")), str(problem.get("code")), None)
+
+
 def problem(response: httpx2.Response, *, host: str, name: str) -> HubError:
     """The error that a native route answered with."""
     try:

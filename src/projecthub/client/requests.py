@@ -42,6 +42,11 @@ REPEATABLE: Final = frozenset(
         (Endpoint.HUB, "org.removeAdmin"),
         (Endpoint.HUB, "org.expireToken"),
         (Endpoint.HUB, "projects.createProject"),  # carries an idempotency key
+        (Endpoint.HUB, "projects.clone"),  # so does this one
+        (Endpoint.HUB, "projects.setTemplate"),
+        (Endpoint.HUB, "projects.templates"),
+        (Endpoint.HUB, "shares.list"),
+        (Endpoint.HUB, "shares.get"),
         (Endpoint.HUB, "projects.addCollaborator"),
         (Endpoint.HUB, "projects.removeCollaborator"),
         (Endpoint.HUB, "projects.ofCourse"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import stat
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final, cast
 
 import zstandard
@@ -23,6 +24,7 @@ from projecthub.errors import InvalidArgument
 from projecthub.files import zips
 from projecthub.files.packing import Form
 from projecthub.files.paths import MAX_PATH_BYTES, shown
+from projecthub.files.tar_headers import XATTR, xattr_name
 
 _PIECE_BYTES: Final = 512 * 1024
 _HEADER_BYTES: Final = 256 * 1024
@@ -34,6 +36,8 @@ _BARREN_SHARE: Final = 4
 _PADDING_BYTES: Final = 16 * 1024 * 1024
 _WINDOW_BYTES: Final = 32 * 1024 * 1024
 _ENCRYPTED: Final = 0x1
+_EXACT_TIME: Final = re.compile(r"(-?)(\d{1,11})(?:\.(\d{1,30}))?")
+_KEPT_XATTR: Final = f"{XATTR}user."
 _DAMAGED: Final = (
     tarfile.TarError,
     zips.BadZipError,
@@ -61,6 +65,8 @@ class Packed:
         same_as: The path of what it is a hard link to; None: it is none.
         size: Of a file.
         content: Of a file: stretches of bytes, each with its place; to be read before the next thing comes.
+        mtime_ns: The same as ``mtime``, exactly; None: nothing more exact is told.
+        xattrs: Extended attributes, those that users may set.
     """
 
     name: str
@@ -70,6 +76,8 @@ class Packed:
     same_as: str | None = None
     size: int = 0
     content: Iterable[tuple[int, bytes]] = ()
+    mtime_ns: int | None = None
+    xattrs: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def contents_of(fd: int, form: Form) -> Iterator[Packed]:
@@ -82,13 +90,13 @@ def contents_of(fd: int, form: Form) -> Iterator[Packed]:
     Raises:
         InvalidArgument: It is no such archive, is damaged, holds what is refused, or takes too much memory to read.
     """
-    with _told(form), open(os.dup(fd), "rb") as file:
+    with told_damage(form), open(os.dup(fd), "rb") as file:
         file.seek(0)
-        for thing in _zipped(fd) if form == "zip" else _tarred(_Tape(_Fed(file), form)):
+        for thing in _zipped(fd) if form == "zip" else _tarred(_Tape(Fed(file), form)):
             yield replace(thing, content=_guarded(thing.content, form))
 
 
-class _Fed:
+class Fed:
     """An archive as it is decompressed. One that feeds much and yields little only takes time, and is refused.
 
     Attributes:
@@ -101,6 +109,7 @@ class _Fed:
         self.yielded = 0
 
     def read(self, size: int = -1) -> bytes:
+        """Give more of it, if so much is worth its while."""
         data = self._file.read(size)
         self._fed += len(data)
         if self._fed > _BARREN_BYTES + _BARREN_SHARE * self.yielded:
@@ -108,7 +117,8 @@ class _Fed:
         return data
 
 
-def _opened(fed: _Fed, form: Form) -> Any:
+def decompressed(fed: Fed, form: Form) -> Any:
+    """A file of what is in an archive, without its compression."""
     if form == "tar.zst":
         reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
         return reader.stream_reader(cast(IO[bytes], fed), read_across_frames=True)
@@ -116,12 +126,13 @@ def _opened(fed: _Fed, form: Form) -> Any:
 
 
 def _guarded(content: Iterable[tuple[int, bytes]], form: Form) -> Iterator[tuple[int, bytes]]:
-    with _told(form):
+    with told_damage(form):
         yield from content
 
 
 @contextmanager
-def _told(form: Form) -> Iterator[None]:
+def told_damage(form: Form) -> Iterator[None]:
+    """What a reader says of damage, as the refusal of an archive."""
     try:
         yield
     except _DAMAGED as error:
@@ -138,9 +149,9 @@ class _Tape:
         budget: How many bytes more may be read.
     """
 
-    def __init__(self, fed: _Fed, form: Form) -> None:
+    def __init__(self, fed: Fed, form: Form) -> None:
         self._fed = fed
-        self._source = _opened(fed, form)
+        self._source = decompressed(fed, form)
         self._at = 0
         self.last = b""
         self.budget = _HEADER_BYTES
@@ -201,18 +212,36 @@ def _read_out(tape: _Tape) -> None:
 
 def _from_tar(info: tarfile.TarInfo, tape: _Tape) -> Packed:
     mode = info.mode & 0o7777
+    more: dict[str, Any] = {"mtime_ns": exact_time(info.pax_headers.get("mtime", "")), "xattrs": _xattrs(info)}
     if info.isdir():
-        return Packed(info.name, stat.S_IFDIR | mode, info.mtime)
+        return Packed(info.name, stat.S_IFDIR | mode, info.mtime, **more)
     if info.issym():
-        return Packed(info.name, stat.S_IFLNK | mode, info.mtime, link=info.linkname)
+        return Packed(info.name, stat.S_IFLNK | mode, info.mtime, link=info.linkname, **more)
     if info.islnk():
-        return Packed(info.name, stat.S_IFREG | mode, info.mtime, same_as=info.linkname)
+        return Packed(info.name, stat.S_IFREG | mode, info.mtime, same_as=info.linkname, **more)
     if info.isreg():
         content = _tar_content(info, tape)
-        return Packed(info.name, stat.S_IFREG | mode, info.mtime, size=info.size, content=content)
+        return Packed(info.name, stat.S_IFREG | mode, info.mtime, size=info.size, content=content, **more)
     raise InvalidArgument(
         f"the archive holds '{_short(info.name)}', a pipe, a device or of an unknown kind; pack it without that"
     )
+
+
+def exact_time(text: str) -> int | None:
+    """Nanoseconds since the epoch, of seconds with a fraction; None: it is no such text."""
+    match = _EXACT_TIME.fullmatch(text)
+    if match is None:
+        return None
+    time_ns = int(match[2]) * 10**9 + int((match[3] or "")[:9].ljust(9, "0"))
+    return -time_ns if match[1] else time_ns
+
+
+def _xattrs(info: tarfile.TarInfo) -> dict[str, bytes]:
+    return {
+        xattr_name(keyword): value.encode("utf-8", "surrogateescape")
+        for keyword, value in info.pax_headers.items()
+        if keyword.startswith(_KEPT_XATTR)
+    }
 
 
 def _tar_content(info: tarfile.TarInfo, tape: _Tape) -> Iterator[tuple[int, bytes]]:

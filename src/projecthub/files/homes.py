@@ -112,6 +112,13 @@ class Homes:
             await in_thread(self._walks, _told(lambda: _settle(home, staging)))
         return home
 
+    async def prepare(self, project_id: ProjectId) -> Path:
+        """Make the place for a home that is to come whole, and was begun; tells where. Removes nothing."""
+        home = self.path(project_id)
+        make = _told(lambda: home.parent.mkdir(mode=_PROJECT_MODE, parents=True, exist_ok=True))
+        await in_thread(self._walks, make)
+        return home
+
     async def begin(self, project_id: ProjectId) -> None:
         """Note that a home is being made for a project that is not there yet; `finish` or `remove` ends that."""
         await in_thread(self._walks, _told(lambda: _note(self._unfinished, project_id)))
@@ -164,6 +171,7 @@ class Homes:
         uid: int | None,
         quota_bytes: int | None = None,
         keeper: Keeper | None = None,
+        course: Course | None = None,
     ) -> CopySummary:
         """Copy a file, or the contents of a directory, from one home to another or to a place in the same.
 
@@ -180,6 +188,7 @@ class Homes:
             uid: Owner and group of what is made; None: the hub's own.
             quota_bytes: What the target's home may take; None: there is no limit.
             keeper: Told that the target has changed; whoever gives it closes it.
+            course: By which others see how far it is; None: nobody does.
 
         Raises:
             InvalidArgument: A path leaves its home, or a directory would be copied into itself.
@@ -192,7 +201,7 @@ class Homes:
 
         Source: Wire contract 2.3.
         """
-        course = Course(options.timeout_s)
+        course = Course(options.timeout_s) if course is None else course
         source, target = End(self.path(src_project_id), src_path), End(self.path(target_project_id), target_path)
         measured = self._home(target_project_id)
         if quota_bytes is not None:
@@ -201,6 +210,7 @@ class Homes:
         pair = Pair(source, target, options=options, uid=uid, course=course)
         try:
             planned = await in_thread(self._copies, pair.plan, cancel=course.cancel)
+            course.expected_bytes = planned.added
             allowance = await self._allow(measured, planned, quota_bytes, target.home.parent)
             course.take, course.begin_again = allowance.take, allowance.begin_again
             try:

@@ -40,8 +40,8 @@ UNREADABLE: Final = "PROJECTHUB.unreadable"
 
 _PIECE_BYTES: Final = 512 * 1024
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_VANISHED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO})
-_UNREADABLE_HERE: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
+VANISHED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO})
+UNREADABLE_HERE: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
 """What keeps the hub from a thing that is there: a path longer than the kernel takes is one, too."""
 _FIRST_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 _LAST_ZIP_YEAR: Final = 2107
@@ -240,9 +240,9 @@ class _Walk:
         try:
             yield
         except OSError as error:
-            if error.errno in _UNREADABLE_HERE:
+            if error.errno in UNREADABLE_HERE:
                 self.unreadable += 1
-            elif error.errno not in _VANISHED:
+            elif error.errno not in VANISHED:
                 raise
 
 

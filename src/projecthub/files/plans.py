@@ -95,6 +95,7 @@ class Course:
 
     Attributes:
         tally: What has been made so far.
+        expected_bytes: About how much it will write, as it takes on disk; None: nobody has looked yet.
         take: Called with the number of bytes before they are written; raises `LimitError` if they may not be. None:
             they may.
         begin_again: Called when what was written has gone again, before it is written anew.
@@ -102,6 +103,7 @@ class Course:
 
     def __init__(self, timeout_s: float | None) -> None:
         self.tally = Tally()
+        self.expected_bytes: int | None = None
         self.take: Callable[[int], None] | None = None
         self.begin_again: Callable[[], None] = lambda: None
         self._timeout_s = timeout_s

@@ -31,7 +31,11 @@ def spread(directory_fd: int) -> Iterator[None]:
         with os.scandir(directory_fd) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    with closing(os.open(entry.name, DIRECTORY | os.O_NOFOLLOW, dir_fd=directory_fd)) as fd:
+                    # One that its owner may not read stays as it is, where that is the hub itself.
+                    with (
+                        contextlib.suppress(PermissionError),
+                        closing(os.open(entry.name, DIRECTORY | os.O_NOFOLLOW, dir_fd=directory_fd)) as fd,
+                    ):
                         mark(fd, on=False)
         mark(directory_fd, on=False)
 

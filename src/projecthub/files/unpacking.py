@@ -49,7 +49,8 @@ _STEP_BYTES: Final = 1024 * 1024
 _THING_COSTS: Final = 8192
 """How much of a step one thing is, whatever its size."""
 _USUAL_DIRECTORY_MODE: Final = 0o755
-_LAST_MTIME: Final = 2**33
+_TIMES: Final = range(-(2**31), 2**33)
+"""Seconds since the epoch that every usual file system takes."""
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LEADS_THROUGH: Final = frozenset({errno.ELOOP, errno.ENOTDIR})
 
@@ -108,11 +109,15 @@ class Unpacking:
             LimitError: It would not fit; nothing was changed.
             Conflict: A file is where a directory would go, or the reverse; nothing was changed.
         """
+        yield from self.unpack(contents_of(fd, form))
+
+    def unpack(self, things: Iterator[Packed]) -> Generator[bytes, None, None]:
+        """Unpack these things. See `steps`."""
         with told(self._path, writing=True), contextlib.closing(StagingRun(self._home.staging)) as run:
             staged = run.make_directory()
             with closing(os.open(staged, DIRECTORY | os.O_NOFOLLOW, dir_fd=run.fd)) as self._root_fd:
                 self._own(self._root_fd, _USUAL_DIRECTORY_MODE)
-                yield from self._fill_all(contents_of(fd, form))
+                yield from self._fill_all(things)
                 if _syncfs is not None:
                     _syncfs(self._root_fd)
                 self._settle(run, staged)
@@ -139,14 +144,15 @@ class Unpacking:
         if not path:
             if not stat.S_ISDIR(thing.mode):
                 raise InvalidArgument(f"the archive names '{_short(thing.name)}', which is no name of a file")
+            self._dress_directory(self._root_fd, thing)
             yield _THING_COSTS
             return
         try:
             parent_fd, name = self._open_parent(path)
             if stat.S_ISDIR(thing.mode):
-                self._make_directory(parent_fd, name, thing.mode, apart="/" not in path)
+                self._make_directory(parent_fd, name, thing, apart="/" not in path)
             else:
-                with contextlib.suppress(FileNotFoundError):
+                if status_of(parent_fd, name) is not None:
                     os.unlink(name, dir_fd=parent_fd)  # of two with one name the last one counts
                 self._take(_NAME_BYTES + len(name))
                 yield from self._make_file(parent_fd, name, thing)
@@ -165,13 +171,14 @@ class Unpacking:
             os.symlink(thing.link, name, dir_fd=parent_fd)
             if self._home.uid is not None:
                 os.chown(name, self._home.uid, self._home.uid, dir_fd=parent_fd, follow_symlinks=False)
+            if (time_ns := _time_ns(thing)) is not None:
+                os.utime(name, ns=(time_ns, time_ns), dir_fd=parent_fd, follow_symlinks=False)
         else:
             with closing(os.open(name, _CREATE, 0o600, dir_fd=parent_fd)) as fd:
                 yield from self._fill(fd, thing)
+                self._set_xattrs(fd, thing)
                 self._own(fd, thing.mode)
-                if math.isfinite(thing.mtime) and 0 <= thing.mtime < _LAST_MTIME:
-                    mtime_ns = int(thing.mtime * 1e9)
-                    os.utime(fd, ns=(mtime_ns, mtime_ns))
+                set_time(fd, thing)
 
     def _fill(self, fd: int, thing: Packed) -> Iterator[int]:
         taken = 0  # up to which byte: a few bytes behind a hole take a block of their own
@@ -201,14 +208,34 @@ class Unpacking:
             "archive that comes before; pack it anew"
         )
 
-    def _make_directory(self, parent_fd: int, name: str, mode: int, *, apart: bool) -> None:
+    def _make_directory(self, parent_fd: int, name: str, thing: Packed | None, *, apart: bool) -> None:
         with contextlib.suppress(FileExistsError):
             self._take(_BLOCK_BYTES)
             os.mkdir(name, 0o700, dir_fd=parent_fd)
         with closing(os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)) as fd:
-            self._own(fd, mode | 0o700)  # what is to be in it comes later
             if apart:
                 mark(fd)
+            if thing is None:
+                self._own(fd, _USUAL_DIRECTORY_MODE)
+            else:
+                self._dress_directory(fd, thing)
+
+    def _dress_directory(self, fd: int, thing: Packed) -> None:
+        """Give a directory what the archive says of it; its time is that of what is put into it."""
+        if fd != self._root_fd:
+            self._own(fd, thing.mode | 0o700)  # what is to be in it comes later
+        self._set_xattrs(fd, thing)
+
+    def _set_xattrs(self, fd: int, thing: Packed) -> None:
+        for name, value in thing.xattrs.items():
+            try:
+                self._take(len(name) + len(value))
+                os.setxattr(fd, name, value)
+            except OSError as error:
+                if error.errno != errno.ENOTSUP:  # this file system has none
+                    raise InvalidArgument(
+                        f"'{_short(thing.name)}' has an extended attribute that cannot be kept here: {error.strerror}"
+                    ) from error
 
     def _own(self, fd: int, mode: int) -> None:
         if self._home.uid is not None:
@@ -233,7 +260,7 @@ class Unpacking:
             try:
                 if status_of(fd, name) is None:
                     self._things += 1
-                    self._make_directory(fd, name, _USUAL_DIRECTORY_MODE, apart=not level)
+                    self._make_directory(fd, name, None, apart=not level)
                 inner = os.open(name, HOLD | os.O_NOFOLLOW, dir_fd=fd)
             finally:
                 os.close(fd)
@@ -271,6 +298,23 @@ class Unpacking:
         with made_parent(self._home, run, home_fd, self._path) as (parent_fd, name):
             rename_to_free(run.fd, staged, parent_fd, name)
             sync_directory(parent_fd)
+
+
+def _time_ns(thing: Packed) -> int | None:
+    """When a thing was changed last, in nanoseconds since the epoch; None: never that a file system could know."""
+    time_ns = thing.mtime_ns
+    if time_ns is None:
+        if not math.isfinite(thing.mtime):
+            return None
+        whole = int(thing.mtime)
+        time_ns = whole * 10**9 + int((thing.mtime - whole) * 1e9)
+    return time_ns if time_ns // 10**9 in _TIMES else None
+
+
+def set_time(fd: int, thing: Packed) -> None:
+    """Give something the time that the archive says, if a file system can know it."""
+    if (time_ns := _time_ns(thing)) is not None:
+        os.utime(fd, ns=(time_ns, time_ns))
 
 
 def _merge(staged_fd: int, target_fd: int, top: str, keeper: Keeper | None, *, really: bool) -> None:

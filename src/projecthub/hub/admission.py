@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WRONG_KEYS: Final = Rate(burst=100, every_s=0.5)
 """Wrong keys from one address."""
+VISITS: Final = Rate(burst=300, every_s=0.1)
+"""Requests without a key from one address, where those are let in at all."""
 
 _MAX_RIGHT: Final = 10_000
 
@@ -34,6 +36,7 @@ class Admission:
         self._keys = keys
         self._calls = TokenBuckets(clock)
         self._wrong = TokenBuckets(clock)
+        self._visits = TokenBuckets(clock)
         self._right: OrderedDict[str, None] = OrderedDict()
 
     async def admit(self, secret: str, address: str | None) -> Principal | None:
@@ -65,6 +68,16 @@ class Admission:
                 self._right.popitem(last=False)
         self._count(caller)
         return caller
+
+    def visit(self, address: str | None) -> None:
+        """Let somebody without a key in, where that is allowed.
+
+        Raises:
+            RateLimited: Too many came from this address.
+        """
+        network = network_of(address)
+        if network is not None and (wait_s := self._visits.take(network, VISITS)):
+            raise RateLimited("too many requests came from your address; wait, or sign in", retry_after_s=wait_s)
 
     def _count(self, caller: Principal) -> None:
         times = caller.calls_per_minute

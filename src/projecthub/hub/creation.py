@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound, PermissionDenied
-from projecthub.files import CopyOptions
+from projecthub.errors import Conflict, InvalidArgument, PermissionDenied
+from projecthub.hub.beginnings import Beginning, Copied
 from projecthub.hub.copies import COPIED
 from projecthub.hub.courses import course_of, join_course
 from projecthub.hub.permissions import project_id_of, within_scopes
@@ -20,18 +20,42 @@ from projecthub.wire.ids import ProjectId, is_uuid
 from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
+    from projecthub.files import Course
+    from projecthub.hub.beginnings import Filling
     from projecthub.hub.clock import Clock
     from projecthub.hub.histories import Histories
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
-    from projecthub.hub.shares import SharedContent, Shares
+    from projecthub.hub.shares import Shares
+    from projecthub.hub.templates import Templates
     from projecthub.store import Store, Transaction
     from projecthub.wire import shapes
 
 DEFAULT_TITLE: Final = "No Title"
 _MAX_IDEMPOTENCY_KEY: Final = 200
 _MAX_EPHEMERAL_MS: Final = 10 * 365 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """One call that makes a project.
+
+    Attributes:
+        caller: Becomes its owner.
+        request: What it is to be like.
+        project_id: Its id.
+        key: Names the call, if anything does.
+        fingerprint: Of what was asked for.
+        filling: What it begins with; None: nothing.
+    """
+
+    caller: Principal
+    request: shapes.CreateProject
+    project_id: ProjectId
+    key: str | None
+    fingerprint: str
+    filling: Filling | None
 
 
 class Creation:
@@ -44,6 +68,7 @@ class Creation:
         lifecycle: Lifecycle,
         homes: ProjectHomes,
         shares: Shares,
+        templates: Templates,
         histories: Histories,
     ) -> None:
         """Make the service; `open` before use."""
@@ -53,6 +78,7 @@ class Creation:
         self._lifecycle = lifecycle
         self._homes = homes
         self._shares = shares
+        self._templates = templates
 
     async def open(self) -> None:
         """Settle what a killed hub had begun: a home whose project is there stays, any other goes."""
@@ -66,7 +92,12 @@ class Creation:
         await (self._homes.remove(project_id) if project is None else self._homes.finish(project_id))
 
     async def create(
-        self, caller: Principal, request: shapes.CreateProject, *, idempotency_key: str | None = None
+        self,
+        caller: Principal,
+        request: shapes.CreateProject,
+        *,
+        idempotency_key: str | None = None,
+        course: Course | None = None,
     ) -> ProjectId:
         """Make a project that belongs to the caller.
 
@@ -75,148 +106,177 @@ class Creation:
             request: What it is to be like.
             idempotency_key: A name for this very call, up to 200 characters; the same call again within 24 hours
                 answers the same project.
+            course: By which others see how far the copy of what it begins with is.
 
         Raises:
             InvalidArgument: A license or share that is none; a bad id; a key that was used for another request.
+            NotFound: There is no such template, or what is shared is not there any more.
             PermissionDenied: ``project_id`` is given by somebody who is no site admin; or it is to be started, and the
                 caller's key has not the scope for that; or ``course`` by somebody who does not teach it.
             Conflict: There is a project of that id, or one of that student in the course.
             LimitError: There is no user id left for another project, no room for what is shared, or the disk is full.
         """
-        if request.start:
-            within_scopes(caller, Ability.RUN, "to start a project")
         project_id = _checked(caller, request, idempotency_key)
-        fingerprint = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
-        if request.public_path_id is None:
-            made = await self._make(caller, request, project_id, idempotency_key, fingerprint)
-        else:
-            made = await self._make_populated(caller, request, project_id, idempotency_key, fingerprint)
+        filling: Filling | None = None
+        if request.public_path_id is not None:
+            content = await self._shares.content(request.public_path_id)
+            what = f"what is shared under public_path_id '{request.public_path_id}'"
+            source = (content.project_id, content.unix_slot, content.path)
+            filling = Copied(self._homes, source, content.beginning, what, course=course)
+        elif request.template_id is not None:
+            template, beginning = await self._templates.content(caller, request.template_id)
+            source = (template.project_id, template.unix_slot, "")
+            filling = Copied(self._homes, source, beginning, f"template '{template.project_id}'", course=course)
+        return await self._carry_out(caller, request, project_id, idempotency_key, request, filling)
+
+    async def populate(
+        self,
+        caller: Principal,
+        request: shapes.CreateProject,
+        filling: Filling,
+        *,
+        told: Any = None,
+        idempotency_key: str | None = None,
+    ) -> ProjectId:
+        """Make a project that begins with something.
+
+        Args:
+            caller: Becomes its owner.
+            request: What it is to be like, beside that.
+            filling: What it begins with.
+            told: What was asked for, a dataclass: by which a repetition of the call is known. Default: ``request``.
+            idempotency_key: As for `create`.
+
+        Raises:
+            HubError: As `create`, and what the filling raises; no project was made.
+        """
+        project_id = _checked(caller, request, idempotency_key)
+        return await self._carry_out(caller, request, project_id, idempotency_key, told or request, filling)
+
+    async def _carry_out(
+        self,
+        caller: Principal,
+        request: shapes.CreateProject,
+        project_id: ProjectId,
+        key: str | None,
+        told: Any,
+        filling: Filling | None,
+    ) -> ProjectId:
+        fingerprint = hashlib.sha256(json.dumps(asdict(told), sort_keys=True).encode()).hexdigest()
+        order = _Order(
+            caller=caller, request=request, project_id=project_id, key=key, fingerprint=fingerprint, filling=filling
+        )
+        made = await (self._make(order) if filling is None else self._make_populated(order, filling))
         if request.start and made == project_id:
             self._lifecycle.start_soon(project_id, by=caller.account_id)
         return made
 
-    async def _make(
-        self,
-        caller: Principal,
-        request: shapes.CreateProject,
-        project_id: ProjectId,
-        key: str | None,
-        fingerprint: str,
-        slot: int | None = None,
-        content: SharedContent | None = None,
-    ) -> ProjectId:
+    async def _make(self, order: _Order, slot: int | None = None, beginning: Beginning | None = None) -> ProjectId:
         """Write the project and the answer to its idempotency key in one transaction; tells the project of the key."""
+        caller, key = order.caller, order.key
         try:
             async with self._store.write() as tx:
-                if key is not None and (earlier := await _earlier(tx, caller, key, fingerprint)) is not None:
+                if key is not None and (earlier := await _earlier(tx, order)) is not None:
                     return earlier
-                await self._insert(tx, caller, request, project_id, slot, content)
+                await self._insert(tx, order, slot, beginning)
                 if key is not None:
                     await tx.idempotency.put(
-                        caller.account_id, key, fingerprint=fingerprint, result=project_id, at=self._clock.now()
+                        caller.account_id,
+                        key,
+                        fingerprint=order.fingerprint,
+                        result=order.project_id,
+                        at=self._clock.now(),
                     )
         except Conflict:
             # Another hub on the same store may have answered the same call between our look and our write.
             async with self._store.read() as tx:
-                earlier = None if key is None else await _earlier(tx, caller, key, fingerprint)
+                earlier = await _earlier(tx, order)
             if earlier is None:
                 raise
             return earlier
-        return project_id
+        return order.project_id
 
-    async def _make_populated(
-        self,
-        caller: Principal,
-        request: shapes.CreateProject,
-        project_id: ProjectId,
-        key: str | None,
-        fingerprint: str,
-    ) -> ProjectId:
-        """Copy what is shared into a home that no project has yet, and then make the project.
+    async def _make_populated(self, order: _Order, filling: Filling) -> ProjectId:
+        """Fill a home that no project has yet, and then make the project.
 
-        The files come before the row, for a copy may take long and a transaction must not. What would be refused is
-        checked first. A hub that is killed meanwhile leaves a home that is marked as unfinished, for `open`.
+        The files come before the row, for to bring them may take long and a transaction must not. What would be refused
+        is checked first. A hub that is killed meanwhile leaves a home that is marked as unfinished, for `open`.
         """
-        content = await self._shares.content(request.public_path_id or "")
         async with self._store.write() as tx:
-            if key is not None and (earlier := await _earlier(tx, caller, key, fingerprint)) is not None:
+            if (earlier := await _earlier(tx, order)) is not None:
                 return earlier
-            await _licenses(tx, request, None)
+            await _licenses(tx, order.request, None)
             slot = await tx.projects.reserve_slot()
         self._homes.require_spare()
-        await self._homes.begin(project_id)
+        await self._homes.begin(order.project_id)
         try:
-            source = (content.project_id, content.unix_slot, content.path)
-            try:
-                async with self._histories.recording(project_id, caller.account_id, COPIED) as keeper:
-                    await self._homes.copy(source, (project_id, slot, content.path), CopyOptions(), None, keeper)
-            except LimitError as error:
-                raise LimitError(f"{error.message}; no project was made", **error.details) from error
-            except NotFound as error:
-                raise NotFound(
-                    f"what is shared under public_path_id '{request.public_path_id}' is not there any more; "
-                    "no project was made"
-                ) from error
-            return await self._make(caller, request, project_id, key, fingerprint, slot, content)
+            async with self._histories.recording(order.project_id, order.caller.account_id, COPIED) as keeper:
+                beginning = await filling.fill(order.project_id, slot, keeper)
+            return await self._make(order, slot, beginning)
         finally:
-            await self._settle_home(project_id)
-            self._histories.poke(project_id)
+            await self._settle_home(order.project_id)
+            self._histories.poke(order.project_id)
 
-    async def _insert(
-        self,
-        tx: Transaction,
-        caller: Principal,
-        request: shapes.CreateProject,
-        project_id: ProjectId,
-        slot: int | None,
-        content: SharedContent | None,
-    ) -> None:
+    async def _insert(self, tx: Transaction, order: _Order, slot: int | None, beginning: Beginning | None) -> None:
         self._homes.require_spare()
-        title = request.title if request.title is not None else content.title if content else DEFAULT_TITLE
+        request, now = order.request, self._clock.now()
+        begins = beginning or Beginning(title=DEFAULT_TITLE)
+        title = begins.title if request.title is None else request.title
+        isolated = {"disableInternet": True} if _customized(request).get("disableInternet") else None
         slot = await tx.projects.create(
-            project_id=project_id,
-            owner=caller.account_id,
+            project_id=order.project_id,
+            owner=order.caller.account_id,
             title=title,
-            description=request.description or "",
-            created_at=self._clock.now(),
-            compute_image=request.image or (content.compute_image if content else None),
+            description=begins.description if request.description is None else request.description,
+            created_at=now,
+            compute_image=request.image or begins.compute_image,
             ephemeral_ms=request.ephemeral,
-            site_license=await _licenses(tx, request, content.license_id if content else None),
-            settings={"disableInternet": True} if _customized(request).get("disableInternet") else None,
+            site_license=await _licenses(tx, request, begins.license_id),
+            settings=isolated or begins.settings,
+            env=begins.env,
             unix_slot=slot,
             desired="running" if request.start else "stopped",
         )
         self._homes.uid(slot)  # no project beyond the range of user ids
-        if request.course is not None:
-            await join_course(tx, caller, project_id, course_of(request.course))
-        event: dict[str, Any] = {"event": "project_created", "title": title}
-        if request.public_path_id is not None:
-            event["public_path_id"] = request.public_path_id
-        await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
+        if begins.looks:
+            await tx.projects.update(order.project_id, begins.looks)
+        for account_id, role in begins.people.items():
+            await tx.collaborators.add([(order.project_id, account_id)], at=now, role=role)
+        if begins.share_id is not None:
+            await tx.shares.count(begins.share_id)
+        if order.request.course is not None:
+            await join_course(tx, order.caller, order.project_id, course_of(order.request.course))
+        event: dict[str, Any] = {"event": "project_created", "title": title, **begins.event}
+        await tx.log.append(order.project_id, order.caller.account_id, event, at=now)
 
 
 def _checked(caller: Principal, request: shapes.CreateProject, key: str | None) -> ProjectId:
     """Refuse what cannot be, before anything is done; tells the id of the new project."""
+    if request.start:
+        within_scopes(caller, Ability.RUN, "to start a project")
     if key is not None and not 0 < len(key) <= _MAX_IDEMPOTENCY_KEY:
         raise InvalidArgument(f"the Idempotency-Key has {len(key)} characters; give 1 to {_MAX_IDEMPOTENCY_KEY}")
     if request.ephemeral is not None and not 0 < request.ephemeral <= _MAX_EPHEMERAL_MS:
         raise InvalidArgument(f"ephemeral is {request.ephemeral}; give a lifetime in milliseconds, up to ten years")
+    if request.public_path_id is not None and request.template_id is not None:
+        raise InvalidArgument("public_path_id and template_id cannot go together; give one of both")
     if request.project_id is None:
         return ProjectId(str(uuid.uuid4()))
     if not caller.is_admin:
         raise PermissionDenied("only admins can specify the project_id")
-    if request.public_path_id is not None:
-        # The home is made first and removed if the rest fails: it must be one that nobody else can have.
-        raise InvalidArgument("project_id and public_path_id cannot go together; leave project_id out")
+    for name in ("public_path_id", "template_id"):
+        if getattr(request, name) is not None:
+            # The home is made first and removed if the rest fails: it must be one that nobody else can have.
+            raise InvalidArgument(f"project_id and {name} cannot go together; leave project_id out")
     return project_id_of(request.project_id, "project_id '{value}' is no uuid")
 
 
-async def _earlier(tx: Transaction, caller: Principal, key: str, fingerprint: str) -> ProjectId | None:
-    known = await tx.idempotency.get(caller.account_id, key)
-    if known is None:
+async def _earlier(tx: Transaction, order: _Order) -> ProjectId | None:
+    """The project that the same call has made before."""
+    if order.key is None or (known := await tx.idempotency.get(order.caller.account_id, order.key)) is None:
         return None
-    if known[0] != fingerprint:
-        raise InvalidArgument(f"Idempotency-Key '{key}' was used for another request; use a new one for each")
+    if known[0] != order.fingerprint:
+        raise InvalidArgument(f"Idempotency-Key '{order.key}' was used for another request; use a new one for each")
     return ProjectId(known[1])
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from projecthub.files import Allowance, CopyOptions, CopySummary, DiskUse, Homes
+    from projecthub.files import Allowance, CopyOptions, CopySummary, Course, DiskUse, Homes
     from projecthub.files.keeping import Keeper
     from projecthub.store.records import Project
     from projecthub.wire.ids import ProjectId
@@ -140,6 +140,14 @@ class ProjectHomes:
         """A home is going to be made before its project is there. See `Homes.begin`."""
         await self._homes.begin(project_id)
 
+    async def prepared(self, project_id: ProjectId, unix_slot: int) -> Home:
+        """Where a home is to come that was begun: its place is there, and it is not."""
+        return Home(await self._homes.prepare(project_id), self.uid(unix_slot), (SEEN_HOME,))
+
+    async def reserve_new(self, project_id: ProjectId, added: int) -> Allowance:
+        """Room in a home that was begun, within the quota of a project that never ran."""
+        return await self._homes.reserve(project_id, added, 0, self.disk_quota_bytes(None), "this project")
+
     async def finish(self, project_id: ProjectId) -> None:
         """The project is there: its home stays."""
         await self._homes.finish(project_id)
@@ -171,6 +179,7 @@ class ProjectHomes:
         options: CopyOptions,
         run_quota: Mapping[str, Any] | None,
         keeper: Keeper | None = None,
+        course: Course | None = None,
     ) -> CopySummary:
         """Copy a path into a project; what is made belongs to its user. See `Homes.copy`.
 
@@ -180,6 +189,7 @@ class ProjectHomes:
             options: What to do about files that are there already.
             run_quota: Of the target.
             keeper: Told what changes.
+            course: By which others see how far it is.
         """
         for project_id, unix_slot, _ in (source, target):
             await self._homes.ensure(project_id, uid=self.uid(unix_slot))
@@ -194,6 +204,7 @@ class ProjectHomes:
                 uid=self.uid(target[1]),
                 quota_bytes=self.disk_quota_bytes(run_quota),
                 keeper=keeper,
+                course=course,
             )
         except HubError as error:
             figures.copied(time.perf_counter() - began, 0, outcome=error.code)

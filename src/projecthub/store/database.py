@@ -39,6 +39,7 @@ from projecthub.store.organizations import Organizations
 from projecthub.store.projects import Projects
 from projecthub.store.shares import Shares
 from projecthub.store.sign_in_tokens import SignInTokens
+from projecthub.store.templates import Templates
 
 _TURN_S: Final = 10.0
 """How long a write waits for those before it. Each takes a millisecond, unless another program holds the store."""
@@ -78,6 +79,7 @@ class Transaction:
         "projects",
         "shares",
         "sign_in_tokens",
+        "templates",
     )
 
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
@@ -101,6 +103,7 @@ class Transaction:
         self.projects = Projects(connection)
         self.shares = Shares(connection)
         self.sign_in_tokens = SignInTokens(connection)
+        self.templates = Templates(connection)
 
 
 class Store:

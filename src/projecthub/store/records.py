@@ -169,6 +169,25 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A project that new ones can begin as.
+
+    Attributes:
+        project_id: Which project.
+        title: What it is called.
+        description: What it is for.
+        everybody: Whether all who are signed in may use it.
+        member: Whether the account that asks is on the project.
+    """
+
+    project_id: ProjectId
+    title: str
+    description: str
+    everybody: bool
+    member: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class License:
     """A named set of quotas.
 

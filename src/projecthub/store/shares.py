@@ -6,17 +6,17 @@ Source: Wire contract 7.4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projecthub.errors import Conflict
-from projecthub.store.expressions import upserting
+from projecthub.errors import Conflict, NotFound
+from projecthub.store.expressions import Following, upserting
 from projecthub.store.records import Selection, Share
 from projecthub.store.selections import checked_changes, rows_of
-from projecthub.store.tables import public_paths
+from projecthub.store.tables import projects, public_paths
 from projecthub.wire.ids import ProjectId
 
 _FIXED: Final = ("id", "project_id", "path", "created_at", "last_edited_at")
@@ -24,6 +24,26 @@ _GET: Final = select(*(public_paths.c[name] for name in Share.__dataclass_fields
     public_paths.c.id == bindparam("of_share")
 )
 _DELETE: Final = delete(public_paths).where(public_paths.c.id == bindparam("of_share"))
+_COUNT: Final = (
+    update(public_paths).where(public_paths.c.id == bindparam("of_share")).values(counter=public_paths.c.counter + 1)
+)
+TOLD: Final = (
+    "id", "project_id", "path", "name", "description", "license", "disabled", "unlisted", "authenticated",
+    "compute_image", "url", "image", "counter", "created_at", "last_edited_at", "last_saved_at", "site_license_id",
+)  # fmt: skip
+_TOLD: Final = select(
+    *(public_paths.c[name] for name in TOLD), projects.c.title.label("project_title"), public_paths.c.vhost
+).select_from(Following(public_paths, projects, projects.c.project_id == public_paths.c.project_id))
+_ONE: Final = _TOLD.where(public_paths.c.id == bindparam("of_share"))
+_OF_PROJECT: Final = _TOLD.where(public_paths.c.project_id == bindparam("of_project")).order_by(public_paths.c.path)
+_LISTED: Final = (
+    # The condition of the index, word for word; the bound has it searched and not read.
+    _TOLD.where(~public_paths.c.disabled, ~public_paths.c.unlisted, public_paths.c.vhost.is_(None))
+    .where(public_paths.c.last_edited_at <= bindparam("until"))
+    .order_by(public_paths.c.last_edited_at.desc(), public_paths.c.id.desc())
+    .limit(bindparam("at_most"))
+)
+_FAR: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Shares:
@@ -53,6 +73,42 @@ class Shares:
         """
         shown = (public_paths.c.id == id, ~public_paths.c.disabled, public_paths.c.vhost.is_(None))
         return await rows_of(self._connection, public_paths, selection, *shown)
+
+    async def told(self, id: str) -> dict[str, Any] | None:
+        """A share as it is told: the columns of `TOLD`, ``project_title`` and ``vhost``."""
+        row = (await self._connection.execute(_ONE, {"of_share": id})).first()
+        return None if row is None else dict(row._mapping)
+
+    async def of_project(self, project_id: ProjectId) -> list[dict[str, Any]]:
+        """All shares of a project, by their paths, as `told`."""
+        return [dict(row._mapping) for row in await self._connection.execute(_OF_PROJECT, {"of_project": project_id})]
+
+    async def listed(self, *, limit: int, after: str | None, anybody: bool) -> list[dict[str, Any]]:
+        """Shares that may be browsed, edited last first, as `told`.
+
+        Args:
+            limit: How many at most.
+            after: The last one of the page before.
+            anybody: Whether only those that are for people without an account, too.
+
+        Raises:
+            NotFound: There is no share ``after``.
+        """
+        statement, until = _LISTED, _FAR
+        if anybody:
+            statement = statement.where(~public_paths.c.authenticated)
+        if after is not None:
+            last = await self.told(after)
+            if last is None:
+                raise NotFound(f"no share with id '{after}' to list after; start again without it", id=after)
+            until = last["last_edited_at"]
+            statement = statement.where((public_paths.c.last_edited_at < until) | (public_paths.c.id < after))
+        rows = await self._connection.execute(statement, {"until": until, "at_most": limit})
+        return [dict(row._mapping) for row in rows]
+
+    async def count(self, id: str) -> None:
+        """Note that something was taken from a share."""
+        await self._connection.execute(_COUNT, {"of_share": id})
 
     async def delete(self, id: str) -> bool:
         """Delete a share.

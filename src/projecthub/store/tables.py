@@ -250,6 +250,29 @@ public_paths = Table(
     Column("image", Text),
     Column("token", Text),
 )
+Index(
+    "ix_public_paths_listed",
+    public_paths.c.last_edited_at,
+    public_paths.c.id,
+    sqlite_where=text("disabled = 0 AND unlisted = 0 AND vhost IS NULL"),
+    postgresql_where=text("NOT disabled AND NOT unlisted AND vhost IS NULL"),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    _reference("project_id", "projects.project_id", primary_key=True),
+    _flag("everybody"),
+    Column("set_at", Moment, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Projects that new ones can begin as."""
+Index(
+    "ix_templates_everybody",
+    templates.c.everybody,
+    sqlite_where=text("everybody = 1"),
+    postgresql_where=text("everybody"),
+)
 
 licenses = Table(
     "licenses",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from projecthub.wire import audit, copies, courses, histories, messages, organizations, project_system, shapes
+from projecthub.wire import audit, copies, courses, histories, messages, organizations, project_system, shapes, sharing
 
 
 class Endpoint(StrEnum):
@@ -123,6 +123,14 @@ _ROWS: Final = (
          "Wire contract 5.1", Form.LIST),
     _hub("db.userQuery", shapes.UserQuery, dict[str, Any] | list[Any], Caller.ACCOUNT, READ, "Wire contract 3"),
     _hub("projects.createProject", shapes.CreateProject, str, Caller.ACCOUNT, MANAGE, "Wire contract 2.2"),
+    _hub("projects.clone", sharing.CloneProject, str, Caller.MEMBER, MANAGE, "docs/wire-extensions.md"),
+    _hub("projects.setTemplate", sharing.SetTemplate, sharing.TemplateSet, Caller.MEMBER, MANAGE,
+         "docs/wire-extensions.md"),
+    _hub("projects.templates", shapes.NoArguments, list[sharing.Template], Caller.ACCOUNT, READ,
+         "docs/wire-extensions.md"),
+    _hub("shares.list", sharing.ListShares, list[sharing.Share], Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
+    _hub("shares.get", sharing.ShareOnly, sharing.Share, Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
+    _hub("shares.copy", sharing.CopyShare, shapes.CopySummary, Caller.ACCOUNT, WRITE, "docs/wire-extensions.md"),
     _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, WRITE,
          "Wire contract 2.3"),
     _hub("projects.copyPaths", copies.CopyPaths, copies.CopyOperation, Caller.MEMBER, WRITE, "docs/wire-extensions.md"),

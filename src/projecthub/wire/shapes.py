@@ -68,9 +68,9 @@ class UserQuery:
 class CreateProject:
     """`projects.createProject`. `ephemeral` is a lifetime in milliseconds.
 
-    `customize` may hold `disableInternet`, and `license`, which is added to the other. `course` makes it a student's
-    project in a course: `project_id` of the course, `student`, the id in its roster, and perhaps `path`,
-    `email_address`, `account_id`.
+    `customize` may hold `disableInternet`, and `license`, which is added to the other. `template_id`: a project.
+    `course` makes it a student's project in a course: `project_id` of the course, `student`, the id in its roster, and
+    perhaps `path`, `email_address`, `account_id`.
     """
 
     title: str | None = None
@@ -83,6 +83,7 @@ class CreateProject:
     project_id: str | None = None
     customize: dict[str, Any] | None = None
     course: dict[str, Any] | None = None
+    template_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,6 +280,34 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     (Endpoint.HUB, "projects.start"): (lambda hub: hub.projects.start(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.stop"): (lambda hub: hub.projects.stop(P), [{"project_id": P}], STATE),
     (Endpoint.HUB, "projects.restart"): (lambda hub: hub.projects.restart(P), [{"project_id": P}], STATE),
+    (Endpoint.HUB, "projects.clone"): (
+        lambda hub: hub.projects.clone(P, "T", exclude=["*.log"], start=True),
+        [{"project_id": P, "title": "T", "exclude": ["*.log"], "with_collaborators": False, "start": True}],
+        A,
+    ),
+    (Endpoint.HUB, "projects.setTemplate"): (
+        lambda hub: hub.projects.set_template(P, False),
+        [{"project_id": P, "template": False}],
+        {"project_id": P, "template": False, "everybody": False},
+    ),
+    (Endpoint.HUB, "projects.templates"): (lambda hub: hub.projects.templates(), [{}], []),
+    (Endpoint.HUB, "shares.list"): (lambda hub: hub.shares.list(after=A), [{"limit": 100, "after": A}], []),
+    (Endpoint.HUB, "shares.get"): (lambda hub: hub.shares.get(A), [{"id": A}], {"id": A}),
+    (Endpoint.HUB, "shares.copy"): (
+        lambda hub: hub.shares.copy(A, P, "here", path="part", backup=True),
+        [
+            {
+                "id": A,
+                "target_project_id": P,
+                "path": "part",
+                "target_path": "here",
+                "overwrite_newer": False,
+                "delete_missing": False,
+                "backup": True,
+            }
+        ],
+        {"files": 1, "bytes": 2},
+    ),
     (Endpoint.HUB, "projects.stopAll"): (lambda hub: hub.projects.stop_all(), [{}], {"stopped": 1, "failed": {}}),
     (Endpoint.HUB, "projects.idle"): (lambda hub: hub.projects.idle(P), [{"project_id": P}], {"idle_for_s": 3}),
     (Endpoint.HUB, "projects.touch"): (lambda hub: hub.projects.touch(P), [{"project_id": P}], STATE),

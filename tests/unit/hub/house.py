@@ -16,11 +16,13 @@ from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.cell_log import CellLog
+from projecthub.hub.clones import Clones
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.courses import Courses
 from projecthub.hub.creation import Creation
+from projecthub.hub.exports import Exports
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.idle import Idle
@@ -46,6 +48,7 @@ from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.sync import Sync
 from projecthub.hub.tables import Tools
+from projecthub.hub.templates import Templates
 from projecthub.hub.workplaces import Workplaces
 from projecthub.store import Store
 from projecthub.store.records import Project, Role
@@ -118,7 +121,13 @@ class House:
             self.commands,
             self.cells,
         )
-        self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store), self.histories)
+        self.templates = Templates(self.store, self.clock)
+        self.shares = Shares(self.store, self.clock, self.workplaces)
+        self.creation = Creation(
+            self.store, self.clock, self.lifecycle, self.homes, self.shares, self.templates, self.histories
+        )
+        self.clones = Clones(self.store, self.homes, self.creation)
+        self.exports = Exports(self.store, self.workplaces, self.creation)
         self.organizations = Organizations(
             self.store,
             self.clock,

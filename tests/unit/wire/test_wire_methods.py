@@ -9,10 +9,10 @@ import typing
 import pytest
 
 from projecthub.api.handlers import HANDLERS
-from projecthub.wire import audit, copies, courses, histories, messages, organizations, project_system, shapes
+from projecthub.wire import audit, copies, courses, histories, messages, organizations, project_system, shapes, sharing
 from projecthub.wire.methods import METHODS, Endpoint, Form, Method
 
-SHAPES = (shapes, copies, courses, messages, organizations, audit, histories, project_system)
+SHAPES = (shapes, copies, courses, messages, organizations, audit, histories, project_system, sharing)
 BARE = "ping"
 """The one method whose name has no group."""
 ROWS = [row for table in METHODS.values() for row in table.values()]

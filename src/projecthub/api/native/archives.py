@@ -25,7 +25,7 @@ _TYPES: Final[dict[Form, str]] = {
     "zip": "application/zip",
 }
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_ARCHIVE: Final = {200: {"description": "The archive.", "content": dict.fromkeys(_TYPES.values(), _BINARY)}}
+ARCHIVE: Final = {200: {"description": "The archive.", "content": dict.fromkeys(_TYPES.values(), _BINARY)}}
 
 AForm = Annotated[Form, Query(alias="format", description="What kind of archive.")]
 
@@ -45,7 +45,7 @@ def make_router() -> APIRouter:
         "/files/archive",
         summary="Download a directory as one archive",
         response_class=Response,
-        responses=_ARCHIVE,  # type: ignore[arg-type]
+        responses=ARCHIVE,  # type: ignore[arg-type]
     )(_get)
     router.put(
         "/files/archive",
@@ -57,10 +57,11 @@ def make_router() -> APIRouter:
     return router
 
 
-class _ArchiveResponse(StreamingResponse):
+class ArchiveResponse(StreamingResponse):
     """Streams an archive, and closes the directory however that ends."""
 
     def __init__(self, archives: Archives, directory: OpenDirectory, form: Form) -> None:
+        """Make it; nothing is read yet."""
         self._directory = directory
         self._content = archives.content(directory, form)
         headers = {
@@ -71,6 +72,7 @@ class _ArchiveResponse(StreamingResponse):
         super().__init__(self._content, 200, headers, media_type=_TYPES[form])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
         try:
             async with aclosing(self._content):
                 await super().__call__(scope, receive, send)
@@ -80,7 +82,7 @@ class _ArchiveResponse(StreamingResponse):
 
 async def _get(member: Reader, path: ADirectory, form: AForm = "tar.zst") -> Response:
     archives = member.services.archives
-    return _ArchiveResponse(archives, await archives.open(member.caller, member.project, path, form), form)
+    return ArchiveResponse(archives, await archives.open(member.caller, member.project, path, form), form)
 
 
 async def _put(request: Request, member: Writer, form: AForm, path: ADirectory) -> Response:

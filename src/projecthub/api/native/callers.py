@@ -122,6 +122,81 @@ async def identify(request: Request) -> None:
     request.state.account_id = caller.account_id
 
 
+async def identify_if_signed_in(request: Request) -> None:
+    """Find out who asks; somebody without a key is nobody, and let in.
+
+    Raises:
+        NotSignedIn, RateLimited: As `identify`, of whoever gives a key; and others come too often.
+    """
+    if "authorization" in request.headers:
+        await identify(request)
+        return
+    services: Services = request.app.state.services
+    services.admission.visit(address_of(request.scope))
+    request.state.caller = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Somebody whose request is about no project that is there.
+
+    Attributes:
+        caller: Who.
+        services: The hub's services.
+    """
+
+    caller: Principal
+    services: Services
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who may not be signed in.
+
+    Attributes:
+        caller: Who; None: nobody knows.
+        services: The hub's services.
+    """
+
+    caller: Principal | None
+    services: Services
+
+
+async def _maker(request: Request) -> Asker:
+    """Whoever makes projects.
+
+    Raises:
+        PermissionDenied: It is a project's own key, or one that has not the scope for it.
+    """
+    caller: Principal = request.state.caller
+    within_scopes(caller, Ability.MANAGE, "this")
+    if caller.project_id is not None:
+        raise PermissionDenied("permission denied: a project's own key makes no projects; use one of an account")
+    services: Services = request.app.state.services
+    request.state.audited.target |= await named_by(request)
+    await services.audit.begin(request.state.audited)
+    return Asker(caller, services)
+
+
+async def _visitor(request: Request) -> Visitor:
+    """Whoever looks at shares.
+
+    Raises:
+        PermissionDenied: The key has not the scope for it.
+    """
+    caller: Principal | None = request.state.caller
+    if caller is not None:
+        within_scopes(caller, Ability.READ, "this")
+    return Visitor(caller, request.app.state.services)
+
+
+AMaker = Annotated[Asker, Depends(_maker)]
+"""For routes that make projects."""
+
+AVisitor = Annotated[Visitor, Depends(_visitor)]
+"""For routes that show something to people who are not signed in, too."""
+
+
 def _able_to(needs: Ability) -> Callable[..., Awaitable[Member]]:
     async def member(
         request: Request, project_id: Annotated[str, Path(description="The project's id, a uuid.")]

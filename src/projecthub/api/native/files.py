@@ -1,6 +1,6 @@
 """Files of a project: contents of any size, directories, moves and copies. No project has to run for that."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
@@ -128,6 +128,14 @@ async def _list(
     limit: Annotated[int, Query(ge=1, le=10_000, description="How many at most.")] = 1000,
     after: Annotated[str, Query(description="Only names after this one: `next` of the page before.")] = "",
 ) -> Response:
+    name, files = from_token(after), member.services.files
+    body = await files.listing(member.caller, member.project, path, page_of(limit), hidden=hidden, after=name)
+    return Response(body, media_type="application/json")
+
+
+def page_of(limit: int) -> Callable[[Iterator[Entry]], bytes]:
+    """What makes a page of at most ``limit`` entries, as JSON."""
+
     def made(entries: Iterator[Entry]) -> bytes:
         last = ""
 
@@ -140,10 +148,7 @@ async def _list(
         following = to_token(last) if next(entries, None) is not None else None
         return b'{"entries":%b,"next":%b}' % (body, to_json(following))
 
-    name = from_token(after)
-    files = member.services.files
-    body = await files.listing(member.caller, member.project, path, made, hidden=hidden, after=name)
-    return Response(body, media_type="application/json")
+    return made
 
 
 async def _stat(member: Reader, path: APath) -> FileInfo:

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from projecthub.api.access import tell
 from projecthub.api.auditing import SAFE, audited_call, note_refusal
 from projecthub.api.native import problems
-from projecthub.api.native.callers import identify
+from projecthub.api.native.callers import identify, identify_if_signed_in
 from projecthub.api.native.targets import named_by
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import MAX_BODY_BYTES
@@ -40,7 +40,9 @@ _log = structlog.get_logger()
 
 
 class NativeRoute(APIRoute):
-    """One route."""
+    """One route, for people who are signed in."""
+
+    find_out = staticmethod(identify)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with what all routes have in common around it."""
@@ -54,7 +56,7 @@ class NativeRoute(APIRoute):
             call = request.state.audited = audited_call(services, request.scope, label, None, {})
             noted, message = LEFT_OUTCOME, None
             try:
-                await identify(request)  # before anything of the body is read
+                await self.find_out(request)  # before anything of the body is read
                 if self.body_field is not None:
                     request = Request(request.scope, _at_most(request.receive, MAX_BODY_BYTES))
                 response = await handle(request)
@@ -75,6 +77,12 @@ class NativeRoute(APIRoute):
         return told
 
 
+class OpenRoute(NativeRoute):
+    """One route, for people who are not signed in as well."""
+
+    find_out = staticmethod(identify_if_signed_in)
+
+
 def _at_most(receive: Receive, limit: int) -> Receive:
     """Refuse a body that is larger than ``limit`` bytes; those of files are read by their routes, piece by piece."""
     taken = 0
@@ -90,17 +98,21 @@ def _at_most(receive: Receive, limit: int) -> Receive:
     return limited
 
 
-def make_router(noun: str) -> APIRouter:
-    """A router for a noun: what every route of a project has in common.
+def make_router(
+    noun: str, prefix: str = "/projects/{project_id}", route_class: type[NativeRoute] = NativeRoute
+) -> APIRouter:
+    """A router for a noun: what every route of a project, or of something else, has in common.
 
     Args:
-        noun: Such as ``files``; the routes' place and their tag in the documentation.
+        noun: Such as ``files``; the routes' tag in the documentation.
+        prefix: Their place.
+        route_class: Whether they are for people who are not signed in, too.
     """
     # 422 is what FastAPI would document for itself; a request that breaks its rules is answered like any other bad one.
     return APIRouter(
-        prefix="/projects/{project_id}",
+        prefix=prefix,
         tags=[noun],
-        route_class=NativeRoute,
+        route_class=route_class,
         responses={**PROBLEMS, 422: PROBLEMS["4XX"]},
     )
 

@@ -174,7 +174,7 @@ class AsyncProjectFiles:
             length = remaining(file)
             if length is None or length <= SMALL_BYTES:
                 params = {"path": path, "mode": mode}
-                content = _pieces_of(file, length, progress)
+                content = pieces_of(file, length, progress)
                 written = await self._json("PUT", "files/content", params=params, content=content)
                 return int(written["bytes"])
             summed, mark = SummedFile(file, length), fingerprint(source, mode)
@@ -458,7 +458,8 @@ class AsyncProjectFiles:
             return response.json()
 
 
-async def _pieces_of(file: IO[bytes], length: int | None, progress: Progress | None) -> AsyncIterator[bytes]:
+async def pieces_of(file: IO[bytes], length: int | None, progress: Progress | None) -> AsyncIterator[bytes]:
+    """What is left in a file, in pieces."""
     at = 0
     while piece := file.read(PIECE_BYTES):
         yield piece

@@ -23,6 +23,7 @@ from projecthub.client._async.organizations import AsyncOrganizations
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
 from projecthub.client._async.purchases import AsyncPurchases
+from projecthub.client._async.shares import AsyncShares
 from projecthub.client._async.sync import AsyncSync
 from projecthub.client._async.system import AsyncHubSystem
 from projecthub.client.embedding import AsyncEmbeddedTransport
@@ -49,6 +50,7 @@ class AsyncHub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        shares: What projects show to others.
         audit: The audit log, for site admins.
         purchases: Balances, which are 0.
         classes: Classes: hand out, collect, return, as a class file says.
@@ -73,6 +75,7 @@ class AsyncHub:
     jupyter: AsyncHubJupyter
     messages: AsyncMessages
     org: AsyncOrganizations
+    shares: AsyncShares
     audit: AsyncAudit
     purchases: AsyncPurchases
     classes: AsyncClasses
@@ -229,6 +232,7 @@ class AsyncHub:
         self.jupyter = AsyncHubJupyter(connection)
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
+        self.shares = AsyncShares(connection)
         self.audit = AsyncAudit(connection)
         self.purchases = AsyncPurchases(connection)
         self.classes = AsyncClasses(self)

@@ -7,10 +7,12 @@ from typing import Any
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.project_copies import AsyncProjectCopies
 from projecthub.client._async.project_invitations import AsyncProjectInvitations
+from projecthub.client._async.project_making import AsyncProjectMaking
 from projecthub.client._async.project_people import AsyncProjectPeople
 from projecthub.client._async.project_quotas import AsyncProjectQuotas
 from projecthub.client.listing import Listing, is_read_denied
 from projecthub.client.requests import of_method
+from projecthub.client.transfers import Progress
 from projecthub.errors import HubError
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
@@ -18,7 +20,9 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.HUB]
 
 
-class AsyncProjects(AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitations, AsyncProjectQuotas):
+class AsyncProjects(
+    AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitations, AsyncProjectQuotas, AsyncProjectMaking
+):
     """Projects: persistent, isolated workspaces that people and programs share.
 
     Methods that take a `project_id` raise PermissionDenied if you are not on the project, whether it exists or not.
@@ -100,7 +104,9 @@ class AsyncProjects(AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitati
         project_id: str | None = None,
         customize: dict[str, Any] | None = None,
         course: dict[str, Any] | None = None,
+        template_id: str | None = None,
         idempotency_key: str | None = None,
+        progress: Progress | None = None,
     ) -> str:
         """Make a project that you own.
 
@@ -118,14 +124,17 @@ class AsyncProjects(AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitati
             course: Makes it a student's project in a course: `project_id` of the course, which you have to teach (be an
                 owner or collaborator of), `student`, an id of yours for the student, and perhaps `path`,
                 `email_address` and `account_id`. A student has one project in a course.
+            template_id: A project that is a template, as which it begins; see `templates`.
             idempotency_key: Calls with the same key make one project, for 24 hours. Default: a new one for each call,
                 which covers repetitions after a lost answer.
+            progress: Called now and then with how many bytes of what it begins with are copied, and about how many
+                there are.
 
         Returns:
             The new project's id.
 
         Raises:
-            NotFound: There is no such license or share; no project is made.
+            NotFound: There is no such license, share or template; no project is made.
             PermissionDenied: ``project_id`` without being a site admin; ``course`` without teaching it.
             Conflict: The id is taken, or the student has a project in the course.
 
@@ -147,12 +156,16 @@ class AsyncProjects(AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitati
             project_id=project_id,
             customize=customize,
             course=course,
+            template_id=template_id,
         )
+        key = idempotency_key or str(uuid.uuid4())
+        if progress is not None:
+            return await self._made("projects", arguments, key, progress)
         reply: str = await self._call(
             "projects.createProject",
             arguments,
-            wait_s=None if public_path_id is None else math.inf,  # a share may be large
-            headers={"idempotency-key": idempotency_key or str(uuid.uuid4())},
+            wait_s=None if public_path_id is None and template_id is None else math.inf,  # those may be large
+            headers={"idempotency-key": key},
         )
         return reply
 

@@ -173,7 +173,7 @@ class ProjectFiles:
             length = remaining(file)
             if length is None or length <= SMALL_BYTES:
                 params = {"path": path, "mode": mode}
-                content = _pieces_of(file, length, progress)
+                content = pieces_of(file, length, progress)
                 written = self._json("PUT", "files/content", params=params, content=content)
                 return int(written["bytes"])
             summed, mark = SummedFile(file, length), fingerprint(source, mode)
@@ -453,7 +453,8 @@ class ProjectFiles:
             return response.json()
 
 
-def _pieces_of(file: IO[bytes], length: int | None, progress: Progress | None) -> Iterator[bytes]:
+def pieces_of(file: IO[bytes], length: int | None, progress: Progress | None) -> Iterator[bytes]:
+    """What is left in a file, in pieces."""
     at = 0
     while piece := file.read(PIECE_BYTES):
         yield piece

@@ -24,6 +24,7 @@ from projecthub.client._sync.organizations import Organizations
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
 from projecthub.client._sync.purchases import Purchases
+from projecthub.client._sync.shares import Shares
 from projecthub.client._sync.sync import Sync
 from projecthub.client._sync.system import HubSystem
 from projecthub.client.embedding import EmbeddedTransport
@@ -50,6 +51,7 @@ class Hub:
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        shares: What projects show to others.
         audit: The audit log, for site admins.
         purchases: Balances, which are 0.
         classes: Classes: hand out, collect, return, as a class file says.
@@ -74,6 +76,7 @@ class Hub:
     jupyter: HubJupyter
     messages: Messages
     org: Organizations
+    shares: Shares
     audit: Audit
     purchases: Purchases
     classes: Classes
@@ -230,6 +233,7 @@ class Hub:
         self.jupyter = HubJupyter(connection)
         self.messages = Messages(connection)
         self.org = Organizations(connection)
+        self.shares = Shares(connection)
         self.audit = Audit(connection)
         self.purchases = Purchases(connection)
         self.classes = Classes(self)

@@ -8,10 +8,12 @@ from typing import Any
 from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.project_copies import ProjectCopies
 from projecthub.client._sync.project_invitations import ProjectInvitations
+from projecthub.client._sync.project_making import ProjectMaking
 from projecthub.client._sync.project_people import ProjectPeople
 from projecthub.client._sync.project_quotas import ProjectQuotas
 from projecthub.client.listing import Listing, is_read_denied
 from projecthub.client.requests import of_method
+from projecthub.client.transfers import Progress
 from projecthub.errors import HubError
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
@@ -19,7 +21,7 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.HUB]
 
 
-class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
+class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas, ProjectMaking):
     """Projects: persistent, isolated workspaces that people and programs share.
 
     Methods that take a `project_id` raise PermissionDenied if you are not on the project, whether it exists or not.
@@ -101,7 +103,9 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
         project_id: str | None = None,
         customize: dict[str, Any] | None = None,
         course: dict[str, Any] | None = None,
+        template_id: str | None = None,
         idempotency_key: str | None = None,
+        progress: Progress | None = None,
     ) -> str:
         """Make a project that you own.
 
@@ -119,14 +123,17 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
             course: Makes it a student's project in a course: `project_id` of the course, which you have to teach (be an
                 owner or collaborator of), `student`, an id of yours for the student, and perhaps `path`,
                 `email_address` and `account_id`. A student has one project in a course.
+            template_id: A project that is a template, as which it begins; see `templates`.
             idempotency_key: Calls with the same key make one project, for 24 hours. Default: a new one for each call,
                 which covers repetitions after a lost answer.
+            progress: Called now and then with how many bytes of what it begins with are copied, and about how many
+                there are.
 
         Returns:
             The new project's id.
 
         Raises:
-            NotFound: There is no such license or share; no project is made.
+            NotFound: There is no such license, share or template; no project is made.
             PermissionDenied: ``project_id`` without being a site admin; ``course`` without teaching it.
             Conflict: The id is taken, or the student has a project in the course.
 
@@ -148,12 +155,16 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
             project_id=project_id,
             customize=customize,
             course=course,
+            template_id=template_id,
         )
+        key = idempotency_key or str(uuid.uuid4())
+        if progress is not None:
+            return self._made("projects", arguments, key, progress)
         reply: str = self._call(
             "projects.createProject",
             arguments,
-            wait_s=None if public_path_id is None else math.inf,  # a share may be large
-            headers={"idempotency-key": idempotency_key or str(uuid.uuid4())},
+            wait_s=None if public_path_id is None and template_id is None else math.inf,  # those may be large
+            headers={"idempotency-key": key},
         )
         return reply
 

@@ -20,7 +20,8 @@ brought to its end by it.
 ====================  =============================================================================
 """
 
+from projecthub.hub.copies.applying import told_summary
 from projecthub.hub.copies.ground import COPIED
 from projecthub.hub.copies.service import Copies
 
-__all__ = ["COPIED", "Copies"]
+__all__ = ["COPIED", "Copies", "told_summary"]

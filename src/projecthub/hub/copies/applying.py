@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from projecthub.hub.copies.works import Work
     from projecthub.store import Transaction
     from projecthub.store.copy_records import CopyOperation, CopyTarget
+    from projecthub.wire import shapes
     from projecthub.wire.ids import ProjectId
 
 BATCH: Final = 32
@@ -372,6 +373,11 @@ def summary_json(summary: CopySummary) -> dict[str, Any]:
         "deleted": summary.deleted,
         "backed_up": summary.backed_up,
     }
+
+
+def told_summary(summary: CopySummary) -> shapes.CopySummary:
+    """What a copy has done, as the wire tells it."""
+    return {**summary_json(summary), "seconds": round(summary.seconds, 6)}  # type: ignore[typeddict-item]
 
 
 def idle_summary(plan: PlanSummary) -> CopySummary:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, QueryRefused
+from projecthub.files.sharing import is_kept_back
 from projecthub.hub.shares import normal_path, share_id
 from projecthub.hub.tables.declaring import (
     Asked,
@@ -92,9 +93,12 @@ def _row(change: Change) -> tuple[ProjectId, str]:
     """Whose path a query names, and which."""
     project_id = a_project_id(change.shape["project_id"])
     try:
-        return project_id, normal_path(text("path", change.shape["path"], longest=_MAX_PATH))
+        path = normal_path(text("path", change.shape["path"], longest=_MAX_PATH))
     except InvalidArgument as error:
         raise refused("path", error.message) from error
+    if is_kept_back(path):
+        raise refused("path", f"'{path[:200]}' is what the hub keeps there for the project alone; share another path")
+    return project_id, path
 
 
 async def _share(change: Change) -> None:

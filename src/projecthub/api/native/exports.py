@@ -1,0 +1,87 @@
+"""Projects as files: out of this hub, and into it. No project has to run for that."""
+
+import os
+from contextlib import aclosing
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from projecthub.api.native.callers import AMaker, Reader
+from projecthub.api.native.routes import make_router as router_of
+from projecthub.files.paths import shown
+from projecthub.hub.archives import OpenDirectory
+from projecthub.hub.exports import Exports
+from projecthub.store.records import Project
+
+_TYPE: Final = "application/zstd"
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_EXPORT: Final[dict[int | str, dict[str, Any]]] = {200: {"description": "The export.", "content": {_TYPE: _BINARY}}}
+
+
+class ImportedProject(BaseModel):
+    """A project that was made of an export."""
+
+    project_id: str = Field(description="Its id.")
+    files: int = Field(description="Files and links that it has.")
+    bytes: int = Field(description="Their bytes.")
+    left_out: int = Field(description="What was not exported: sockets, pipes, and what could not be read.")
+
+
+def make_router() -> APIRouter:
+    """The routes of exports."""
+    router = router_of("projects", "/projects")
+    router.get(
+        "/{project_id}/export", summary="A whole project as one file", response_class=Response, responses=_EXPORT
+    )(_export)
+    router.post(
+        "/import",
+        summary="Make a project of an export",
+        status_code=201,
+        response_model=ImportedProject,
+        openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}},
+    )(_import)
+    return router
+
+
+class _ExportResponse(StreamingResponse):
+    """Streams an export, and closes the home however that ends."""
+
+    def __init__(self, exports: Exports, project: Project, home: OpenDirectory) -> None:
+        self._home = home
+        self._content = exports.content(project, home)
+        name = quote(f"{shown(home.name)[:200]}.projecthub.tar.zst", safe="")
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{name}",
+            "x-content-type-options": "nosniff",
+            "cache-control": "no-store",
+        }
+        super().__init__(self._content, 200, headers, media_type=_TYPE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with aclosing(self._content):
+                await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._home.fd)
+
+
+async def _export(member: Reader) -> Response:
+    exports = member.services.exports
+    return _ExportResponse(exports, member.project, await exports.open(member.caller, member.project))
+
+
+async def _import(
+    request: Request,
+    maker: AMaker,
+    title: Annotated[str | None, Query(description="What the project is called; default: as it was.")] = None,
+) -> Response:
+    length = request.headers.get("content-length", "")
+    done = await maker.services.exports.import_(
+        maker.caller, request.stream(), title=title, length=int(length) if length.isdigit() else None
+    )
+    return JSONResponse(done, 201)
