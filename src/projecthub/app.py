@@ -55,6 +55,9 @@ from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
+from projecthub.hub.snapshot_keeping import SnapshotKeeping
+from projecthub.hub.snapshot_schedule import SnapshotSchedule
+from projecthub.hub.snapshots import Snapshots
 from projecthub.hub.tables import Tools
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
@@ -146,6 +149,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         )
         workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
+        keeping = SnapshotKeeping(store, homes, clock, data_dir / "snapshots", percent=settings.snapshot_percent)
+        schedule = SnapshotSchedule(store, keeping, clock, hours=settings.snapshot_hours)
         mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
         invitations = Invitations(clock, keys, mail, lambda: site.url)
         services = Services(
@@ -167,6 +172,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             files=Files(workplaces),
             archives=Archives(workplaces),
             trash=trash,
+            snapshots=Snapshots(store, workplaces, keeping),
             uploads=uploads,
             jupyter=Jupyter(store, clock, calls),
             jupyter_sessions=JupyterSessions(calls),
@@ -188,8 +194,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep)
+        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep, schedule.sweep)
         housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
+        stack.push_async_callback(schedule.close)
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)

@@ -12,7 +12,7 @@ from projecthub.api.background import Background
 from projecthub.api.endpoints import hub_endpoint, project_endpoint
 from projecthub.api.health import FiguresFor, health_routes
 from projecthub.api.invitations import invitation_routes
-from projecthub.api.native import PREFIX, archives, files, jobs, jupyter, make_native_app, trash, uploads
+from projecthub.api.native import PREFIX, archives, files, jobs, jupyter, make_native_app, snapshots, trash, uploads
 from projecthub.api.request_ids import RequestIds
 from projecthub.api.sign_in import sign_in_routes
 from projecthub.wire.methods import Endpoint
@@ -62,7 +62,7 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
         exception_handlers={404: _not_found},
     )
     routes.router.redirect_slashes = False
-    routers = [noun.make_router() for noun in (jobs, jupyter, files, archives, trash, uploads)]
+    routers = [noun.make_router() for noun in (jobs, jupyter, files, archives, trash, uploads, snapshots)]
     endpoints: dict[str, ASGIApp] = {
         Endpoint.HUB: hub_endpoint(services, background),
         Endpoint.PROJECT: project_endpoint(services, background),

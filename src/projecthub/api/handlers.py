@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.api import organization_handlers as organizations
 from projecthub.api.account_handlers import ACCOUNT_HANDLERS
+from projecthub.api.snapshot_handlers import SNAPSHOT_HANDLERS
 from projecthub.errors import InvalidArgument
 from projecthub.wire import shapes
 from projecthub.wire.units import to_ms
@@ -243,6 +244,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "jupyter.execute": _jupyter_execute,
     "messages.send": _send_message,
     "messages.get": _get_messages,
+    **SNAPSHOT_HANDLERS,
     "org.getAll": organizations.get_all,
     "org.create": organizations.create,
     "org.get": organizations.get,

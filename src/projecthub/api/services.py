@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from projecthub.hub.sessions import Sessions
     from projecthub.hub.sign_in import SignIn
     from projecthub.hub.site import Site
+    from projecthub.hub.snapshots import Snapshots
     from projecthub.hub.trash import Trash
     from projecthub.hub.uploads import Uploads
 
@@ -60,6 +61,7 @@ class Services:
     jobs: Jobs
     files: Files
     trash: Trash
+    snapshots: Snapshots
     archives: Archives
     uploads: Uploads
     jupyter: Jupyter

@@ -39,6 +39,7 @@ from projecthub.cli.project_quotas import add_license, remove_license, set_quota
 from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
+from projecthub.cli.snapshots import snapshots
 from projecthub.cli.stop import stop as stop_all
 from projecthub.errors import (
     HubError,
@@ -152,6 +153,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(jupyter, name="jupyter")
 app.command()(exec)
 app.add_typer(files, name="files")
+app.add_typer(snapshots, name="snapshots")
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 
-_FICLONE = 0x40049409
+FICLONE = 0x40049409
+"""The call that lets one file share the contents of another (``linux/fs.h``)."""
 _SMALL_BYTES = 128 * 1024
 _CHUNK_BYTES = 16 * 1024 * 1024
 _BUFFER_BYTES = 1024 * 1024
-_NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EINVAL})
+NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EINVAL})
 """Answers of a file system, kernel or filter that does not do it for these two files."""
 
 
@@ -23,7 +24,7 @@ def are_cloned(directory: Path) -> bool:
         with TemporaryFile(dir=directory) as source, TemporaryFile(dir=directory) as target:
             source.write(b"x")
             source.flush()
-            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
     except OSError:
         return False
     return True
@@ -54,7 +55,7 @@ class Contents:
         if not size or (self._clones and self._cloned(source, target)):
             return
         if status.st_blocks * 512 < size:
-            for start, stop in _data(source, size):
+            for start, stop in stretches(source, size):
                 self._copy_range(source, target, start, stop)
             os.ftruncate(target, size)
         elif size <= _SMALL_BYTES:
@@ -64,9 +65,9 @@ class Contents:
 
     def _cloned(self, source: int, target: int) -> bool:
         try:
-            fcntl.ioctl(target, _FICLONE, source)
+            fcntl.ioctl(target, FICLONE, source)
         except OSError as error:
-            if error.errno not in _NOT_OFFERED:
+            if error.errno not in NOT_OFFERED:
                 raise
             self._clones = error.errno == errno.EINVAL  # EINVAL is about this file alone
             return False
@@ -86,7 +87,7 @@ class Contents:
             try:
                 return os.copy_file_range(source, target, count, offset_src=at, offset_dst=at)
             except OSError as error:
-                if error.errno not in _NOT_OFFERED:
+                if error.errno not in NOT_OFFERED:
                     raise
                 self._ranges = False
         data = os.pread(source, min(count, _BUFFER_BYTES), at)
@@ -101,7 +102,7 @@ def _write_all(target: int, data: bytes) -> None:
         written += os.write(target, data[written:])
 
 
-def _data(source: int, size: int) -> Iterator[tuple[int, int]]:
+def stretches(source: int, size: int) -> Iterator[tuple[int, int]]:
     """Where a file has data: beginning and end of each stretch."""
     at = 0
     while at < size:

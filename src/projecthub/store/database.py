@@ -22,6 +22,7 @@ from projecthub.store.accounts import Accounts
 from projecthub.store.collaborators import Collaborators
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
+from projecthub.store.home_snapshots import SnapshotRows
 from projecthub.store.idempotency import Idempotency
 from projecthub.store.invite_tokens import InviteTokens
 from projecthub.store.keys import Keys
@@ -67,6 +68,7 @@ class Transaction:
         "projects",
         "shares",
         "sign_in_tokens",
+        "snapshots",
     )
 
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
@@ -86,6 +88,7 @@ class Transaction:
         self.projects = Projects(connection)
         self.shares = Shares(connection)
         self.sign_in_tokens = SignInTokens(connection)
+        self.snapshots = SnapshotRows(connection)
 
 
 class Store:
