@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from projecthub.errors import HubError, LimitError
-from projecthub.files.copies import copy_path
+from projecthub.files.copying import End, copy_path, settle
 from projecthub.files.paths import LeavesHomeError, open_by_hand, open_by_kernel
 from projecthub.files.plans import CopyOptions, Course
 from projecthub.files.staging import StagingRun
@@ -36,13 +36,13 @@ while os.getppid() != 1:
 COPY = """
 import sys
 from pathlib import Path
-from projecthub.files.copies import copy_path
+from projecthub.files.copying import End, copy_path
 from projecthub.files.plans import CopyOptions, Course
 top = Path(sys.argv[1])
 print("ready", flush=True)
 copy_path(
-    source_home=top / "one/home", source_path="src", target_home=top / "other/home", target_path="dst",
-    staging=top / "other/staging", options=CopyOptions(overwrite_newer=True), uid=None, course=Course(None),
+    End(top / "one/home", "src"), End(top / "other/home", "dst"), options=CopyOptions(overwrite_newer=True), uid=None,
+    course=Course(None),
 )
 """
 
@@ -63,20 +63,11 @@ def child(script: str, *arguments: Path | str) -> Iterator[subprocess.Popen[byte
 
 
 def copy(top: Path, options: CopyOptions, uid: int | None = None, target: str = "dst") -> int:
-    """Copy, and tell how many files were; that some could not be is no surprise here."""
-    course = Course(20)
+    """Copy, and tell how many files were; that it could not be is no surprise here."""
+    source, where = End(top / "one/home", "src"), End(top / "other/home", target)
     with contextlib.suppress(HubError):
-        copy_path(
-            source_home=top / "one/home",
-            source_path="src",
-            target_home=top / "other/home",
-            target_path=target,
-            staging=top / "other/staging",
-            options=options,
-            uid=uid,
-            course=course,
-        )
-    return course.tally.files
+        return copy_path(source, where, options=options, uid=uid, course=Course(20)).files
+    return 0
 
 
 def fingerprint(directory: Path) -> dict[str, tuple[object, ...]]:
@@ -146,7 +137,7 @@ def test_a_copy_reads_and_changes_nothing_outside_of_the_homes(top: Path) -> Non
     assert copied > 0
     assert SECRET not in set(contents(top / "other"))
     assert set(os.listdir(top)) == {"one", "other", "outside"}
-    assert set(os.listdir(top / "other")) == {"home", "staging"}
+    assert set(os.listdir(top / "other")) == {"home", "staging"}, "no record is left"
     assert os.listdir(top / "other/staging") == []
 
 
@@ -175,67 +166,62 @@ def test_a_path_is_never_opened_outside(top: Path, opener: Callable[..., int]) -
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_killed_copy_leaves_whole_files_and_no_trace(top: Path, exists: bool) -> None:
+def test_a_killed_copy_leaves_the_old_or_the_new(top: Path, exists: bool) -> None:
     source, target = top / "one/home/src", top / "other/home/dst"
     for number in range(400):
         (source / f"dir/g{number}").write_bytes(f"{number} ".encode() * 20_000)
-    expected = {str(path.relative_to(source)) for path in source.rglob("*")}
-    subprocess.run(["rm", "-rf", target], check=True)
-    caught_in_the_act = 0
-    for wanted in range(0, 300, 40):
+    new = {str(path.relative_to(source)): path.is_dir() or path.read_bytes() for path in source.rglob("*")}
+    old: dict[str, object] = {}
+    seen = [0, 0]
+    for wanted in range(0, 440, 40):
+        subprocess.run(["rm", "-rf", target], check=True)
         if exists:
-            (target / "dir").mkdir(parents=True, exist_ok=True)
+            for number in range(400):
+                (target / "dir").mkdir(parents=True, exist_ok=True)
+                (target / f"dir/g{number}").write_bytes(b"old")
+            old = {str(path.relative_to(target)): path.is_dir() or path.read_bytes() for path in target.rglob("*")}
         with child(COPY, top) as process:
-            while process.poll() is None and _files(top, exists=exists) < wanted:
+            while process.poll() is None and _staged(top) < wanted:
                 pass
             process.send_signal(signal.SIGKILL)
             process.wait()
-        caught_in_the_act += process.returncode == -signal.SIGKILL
-        found = {str(path.relative_to(target)): path for path in target.rglob("*")}
-        assert set(found) <= expected
-        for name, path in found.items():
-            assert path.is_dir() or path.read_bytes() == (source / name).read_bytes()
-        subprocess.run(["rm", "-rf", target], check=True)
-    assert caught_in_the_act > 4
-    StagingRun(top / "other/staging").close()
-    assert os.listdir(top / "other/staging") == []
-    copy(top, CopyOptions())
-    assert {str(path.relative_to(target)) for path in target.rglob("*")} == expected
+        StagingRun(top / "other/staging").close()
+        settle(top / "other/home")
+        found = {str(path.relative_to(target)): path.is_dir() or path.read_bytes() for path in target.rglob("*")}
+        assert found in (old, new)
+        seen[found == new] += 1
+        assert os.listdir(top / "other/staging") == []
+        assert not (top / "other/copies").exists()
+    assert seen[0] > 4
+    copy(top, CopyOptions(overwrite_newer=True))
+    assert {str(path.relative_to(target)) for path in target.rglob("*")} == set(new)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small file system")
-def test_a_full_disk_ends_a_copy_and_keeps_what_is_whole(top: Path) -> None:
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_full_disk_ends_a_copy_and_changes_nothing(top: Path, exists: bool) -> None:
     source, target = top / "one/home/src", top / "other"
     for number in range(30):
         (source / f"g{number}").write_bytes(os.urandom(100_000))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", target], check=True)
     try:
         (target / "home").mkdir()
-        for _ in ("new", "merged"):
-            with pytest.raises(LimitError, match=r"no space left.* were copied and are whole"):
-                copy_path(
-                    source_home=top / "one/home",
-                    source_path="src",
-                    target_home=target / "home",
-                    target_path="dst",
-                    staging=target / "staging",
-                    options=CopyOptions(),
-                    uid=None,
-                    course=Course(None),
-                )
-            found = [path for path in (target / "home/dst").rglob("*") if path.is_file()]
-            assert len(found) > 5
-            for path in found:
-                assert path.read_bytes() == (source / path.relative_to(target / "home/dst")).read_bytes()
-            assert os.listdir(target / "staging") == []
+        if exists:
+            (target / "home/dst").mkdir()
+            for number in range(3):
+                (target / f"home/dst/g{number}").write_bytes(b"old")
+                os.utime(target / f"home/dst/g{number}", (1, 1))
+        before = fingerprint(target / "home")
+        ends = End(top / "one/home", "src"), End(target / "home", "dst")
+        with pytest.raises(LimitError, match="no space left"):
+            copy_path(*ends, options=CopyOptions(), uid=None, course=Course(None))
+        assert fingerprint(target / "home") == before
+        assert os.listdir(target / "staging") == []
+        assert not (target / "copies").exists()
     finally:
         subprocess.run(["umount", target], check=True)
 
 
-def _files(top: Path, *, exists: bool) -> int:
-    """How far a copy has got: in the target, or in the staging directory if the target did not exist."""
-    with contextlib.suppress(FileNotFoundError):
-        if exists:
-            return len(os.listdir(top / "other/home/dst/dir"))
-        return sum(len(names) for _, _, names in os.walk(top / "other/staging"))
-    return 0
+def _staged(top: Path) -> int:
+    """How many files a copy has made ready."""
+    return sum(len(names) for _, _, names in os.walk(top / "other/copies"))

@@ -1,4 +1,4 @@
-"""What a copy leaves that its time has ended."""
+"""A copy that its time has ended has changed nothing; one that came to its end belongs to the project."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def test_all_of_it_belongs_to_the_project(hub_process: HubProcess) -> None:
             try:
                 hub.projects.copy_path_between_projects(source, "many", target, f"{number}/new", timeout=timeout)
             except CallTimeout as error:
-                assert "are whole" in error.message
+                assert "nothing was changed" in error.message
+                home = hub_process.data_dir / "projects" / target / "home"
+                assert not (home / str(number)).exists()
         home = hub_process.data_dir / "projects" / target / "home"
         owner = home.stat().st_uid
         found = [os.path.join(top, name) for top, dirs, files in os.walk(home) for name in dirs + files]

@@ -28,7 +28,6 @@ from projecthub.files.paths import (
     split,
 )
 from projecthub.files.places import HOLD, closing, movable, opened_home, opened_parent, status_of, told
-from projecthub.files.plans import Course
 from projecthub.files.staging import StagingRun
 
 USUAL_MODE: Final = 0o644
@@ -185,8 +184,8 @@ def made_parent(home: Home, run: StagingRun, home_fd: int, path: str) -> Iterato
         except FileNotFoundError:
             parent, part = split(parent)
             missing.insert(0, part)
-    maker = Maker(run, Course(None), uid=home.uid, backup=False)
-    with closing(fd), closing(maker.make_missing(fd, tuple(missing), replaces=False)) as made:
+    maker = Maker(run, uid=home.uid)
+    with closing(fd), closing(maker.make_missing(fd, tuple(missing))) as made:
         yield made, name
 
 
@@ -205,8 +204,8 @@ def make_directory(home: Home, path: str) -> bool:
         if status_of(fd, name) is not None:
             with closing(open_beneath(home_fd, path, HOLD, follow=True)):
                 return False
-        maker = Maker(run, Course(None), uid=home.uid, backup=False)
-        with closing(maker.make_missing(fd, (name,), replaces=False)):
+        maker = Maker(run, uid=home.uid)
+        with closing(maker.make_missing(fd, (name,))):
             sync_directory(fd)
         return True
 

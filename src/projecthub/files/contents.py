@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 
-FICLONE = 0x40049409
-"""The call that lets one file share the contents of another (``linux/fs.h``)."""
-_SMALL_BYTES = 128 * 1024
+_FICLONE = 0x40049409
 _CHUNK_BYTES = 16 * 1024 * 1024
 _BUFFER_BYTES = 1024 * 1024
-NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EINVAL})
+_NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EINVAL})
 """Answers of a file system, kernel or filter that does not do it for these two files."""
 
 
@@ -24,7 +22,7 @@ def are_cloned(directory: Path) -> bool:
         with TemporaryFile(dir=directory) as source, TemporaryFile(dir=directory) as target:
             source.write(b"x")
             source.flush()
-            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
     except OSError:
         return False
     return True
@@ -47,27 +45,33 @@ class Contents:
         """Fill an empty file. Holes stay holes; what is written behind the end meanwhile is not copied.
 
         Args:
-            source: A regular file, open for reading, at its beginning.
+            source: A regular file, open for reading.
             target: An empty file, open for writing.
             status: Of the source.
         """
         size = status.st_size
-        if not size or (self._clones and self._cloned(source, target)):
+        if not size or self.clone(source, target):
             return
         if status.st_blocks * 512 < size:
             for start, stop in stretches(source, size):
                 self._copy_range(source, target, start, stop)
             os.ftruncate(target, size)
-        elif size <= _SMALL_BYTES:
-            _write_all(target, os.read(source, size))
         else:
             self._copy_range(source, target, 0, size)
 
-    def _cloned(self, source: int, target: int) -> bool:
+    @property
+    def clones(self) -> bool:
+        """Whether contents can be shared here, as far as is known."""
+        return self._clones
+
+    def clone(self, source: int, target: int) -> bool:
+        """Let an empty file share the contents of another one; tells whether that could be done."""
+        if not self._clones:
+            return False
         try:
-            fcntl.ioctl(target, FICLONE, source)
+            fcntl.ioctl(target, _FICLONE, source)
         except OSError as error:
-            if error.errno not in NOT_OFFERED:
+            if error.errno not in _NOT_OFFERED:
                 raise
             self._clones = error.errno == errno.EINVAL  # EINVAL is about this file alone
             return False
@@ -87,16 +91,17 @@ class Contents:
             try:
                 return os.copy_file_range(source, target, count, offset_src=at, offset_dst=at)
             except OSError as error:
-                if error.errno not in NOT_OFFERED:
+                if error.errno not in _NOT_OFFERED:
                     raise
                 self._ranges = False
         data = os.pread(source, min(count, _BUFFER_BYTES), at)
         os.lseek(target, at, os.SEEK_SET)
-        _write_all(target, data)
+        write_all(target, data)
         return len(data)
 
 
-def _write_all(target: int, data: bytes) -> None:
+def write_all(target: int, data: bytes) -> None:
+    """Write all of ``data``."""
     written = os.write(target, data)
     while written < len(data):  # a nearly full disk takes a part, and says why at the next try
         written += os.write(target, data[written:])

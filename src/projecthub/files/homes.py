@@ -8,13 +8,15 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
 from projecthub.errors import InvalidArgument, LimitError
 from projecthub.files.contents import are_cloned
-from projecthub.files.copies import copy_path
+from projecthub.files.copying.pairs import Pair, settle
+from projecthub.files.copying.plan_files import PlanSummary
+from projecthub.files.copying.records import COPIES
+from projecthub.files.copying.walking import End
 from projecthub.files.disk import DiskUse, MeasuredHome, MeasuredHomes
-from projecthub.files.estimates import Estimate, estimate_copy
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY
 from projecthub.files.plans import CopyOptions, CopySummary, Course
@@ -53,15 +55,6 @@ export PATH
 . "$HOME/.bashrc"
 """,
 }
-
-
-class _Ends(TypedDict):
-    """From where to where a copy goes."""
-
-    source_home: Path
-    source_path: str
-    target_home: Path
-    target_path: str
 
 
 class Homes:
@@ -110,8 +103,8 @@ class Homes:
         # Two looks at a directory take a tenth of what it takes to wake a thread for them.
         if not home.is_dir():
             await in_thread(self._walks, lambda: _make_home(home, staging, uid))
-        elif not is_empty(staging):
-            await in_thread(self._walks, _told(lambda: StagingRun(staging).close()))
+        elif not is_empty(staging) or home.with_name(COPIES).exists():
+            await in_thread(self._walks, _told(lambda: _settle(home, staging)))
         return home
 
     async def begin(self, project_id: ProjectId) -> None:
@@ -168,7 +161,9 @@ class Homes:
     ) -> CopySummary:
         """Copy a file, or the contents of a directory, from one home to another or to a place in the same.
 
-        If the waiting task is cancelled, the copy ends with the file that it is at.
+        All of it is copied or nothing: if it fails, or the hub is killed on the way, nothing of the target has changed,
+        or all of it has. What somebody changes in the target meanwhile is never lost: it stays, and counts as newer. If
+        the waiting task is cancelled before all is made ready, nothing is copied.
 
         Args:
             src_project_id: The project to copy from.
@@ -182,59 +177,49 @@ class Homes:
         Raises:
             InvalidArgument: A path leaves its home, or a directory would be copied into itself.
             NotFound: The source does not exist.
-            Conflict: A directory that is not empty is where a file should go, or the like; the rest was copied.
-            PermissionDenied: Something may not be read or written; the rest was copied.
-            LimitError: It would not fit into the quota or on the disk, and nothing was changed; or the source grew
-                or the disk was filled by others meanwhile, and what was whole by then stays.
-            CallTimeout: ``options.timeout_s`` is over; what was whole by then stays.
+            Conflict: A directory that is not empty is where a file should go, or the like.
+            PermissionDenied: Something may not be read or written.
+            LimitError: It would not fit into the quota or on the disk, or does not any more, since the source grew or
+                others have filled the disk meanwhile.
+            CallTimeout: ``options.timeout_s`` is over.
 
         Source: Wire contract 2.3.
         """
         course = Course(options.timeout_s)
-        ends: _Ends = {
-            "source_home": self.path(src_project_id),
-            "source_path": src_path,
-            "target_home": self.path(target_project_id),
-            "target_path": target_path,
-        }
-        staging = ends["target_home"].with_name("staging")
-        target = self._home(target_project_id)
+        source, target = End(self.path(src_project_id), src_path), End(self.path(target_project_id), target_path)
+        measured = self._home(target_project_id)
         if quota_bytes is not None:
-            await target.gauge.read_recent()
-        target.space.pending_bytes = pending_bytes(ends["target_home"])
-        plenty_bytes = target.space.plenty_bytes(quota_bytes)
-
-        def estimate() -> Estimate:
-            return estimate_copy(**ends, options=options, course=course, plenty_bytes=plenty_bytes)
-
-        def work() -> CopySummary:
-            return copy_path(**ends, staging=staging, options=options, uid=uid, course=course)
-
-        estimated = await in_thread(self._copies, estimate, cancel=course.cancel)
-        allowance = await self._allow(target, estimated, quota_bytes, staging.parent)
-        course.take = allowance.take
+            await measured.gauge.read_recent()
+        measured.space.pending_bytes = pending_bytes(target.home)
+        pair = Pair(source, target, options=options, uid=uid, course=course)
         try:
-            return await in_thread(self._copies, work, cancel=course.cancel)
+            planned = await in_thread(self._copies, pair.plan, cancel=course.cancel)
+            allowance = await self._allow(measured, planned, quota_bytes, target.home.parent)
+            course.take = allowance.take
+            try:
+                return await in_thread(self._copies, lambda: pair.apply(planned), cancel=course.cancel)
+            finally:
+                allowance.close()
         finally:
-            allowance.close()
+            pair.close()
 
     async def _allow(
-        self, target: MeasuredHome, estimate: Estimate, quota_bytes: int | None, directory: Path
+        self, target: MeasuredHome, planned: PlanSummary, quota_bytes: int | None, directory: Path
     ) -> Allowance:
         """Let a copy into a project write what it is going to.
 
         Raises:
             LimitError: There is no room for it.
         """
-        if estimate.added > max(0, self.disk.spare_bytes()) and not await in_thread(
+        if planned.added > max(0, self.disk.spare_bytes()) and not await in_thread(
             self._copies, lambda: are_cloned(directory)
         ):
-            self.disk.require_spare(estimate.added, "this copy")
+            self.disk.require_spare(planned.added, "this copy")
         try:
-            return target.space.allow(estimate.added, estimate.freed, quota_bytes)
+            return target.space.allow(planned.added, planned.freed, quota_bytes)
         except LimitError:
             await target.gauge.read_now()  # something may have been deleted since
-            return target.space.allow(estimate.added, estimate.freed, quota_bytes)
+            return target.space.allow(planned.added, planned.freed, quota_bytes)
 
     async def reserve(
         self,
@@ -298,6 +283,13 @@ def _told(work: Callable[[], T]) -> Callable[[], T]:
             raise unwritable(error, "the home of the project") from error
 
     return told
+
+
+def _settle(home: Path, staging: Path) -> None:
+    """Remove what killed changes of a home have left, and end what killed copies into it have begun."""
+    if not is_empty(staging):
+        StagingRun(staging).close()
+    settle(home)
 
 
 def _make_home(home: Path, staging: Path, uid: int | None) -> None:

@@ -304,3 +304,42 @@ def rename_to_free(source_fd: int, source: str, target_fd: int, target: str) -> 
         os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
     else:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+_RENAME_EXCHANGE = 2
+
+
+def exchange(source_fd: int, source: str, target_fd: int, target: str) -> None:
+    """Let two names change places at once, so that there is no moment at which one of them is missing.
+
+    Raises:
+        OSError: They cannot; ``EINVAL`` or ``ENOSYS``: the file system or the kernel does not know how.
+    """
+    if _renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if _renameat2(source_fd, os.fsencode(source), target_fd, os.fsencode(target), _RENAME_EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+_PIECE_BYTES = 4000
+
+
+def open_deep(root_fd: int, path: str, flags: int) -> int:
+    """`open_beneath` without following symlinks, for a path of any length: it is walked in pieces."""
+    encoded = os.fsencode(path)
+    if len(encoded) <= _PIECE_BYTES:
+        return open_beneath(root_fd, path, flags, follow=False)
+    fd = root_fd
+    try:
+        while len(encoded) > _PIECE_BYTES:
+            cut = encoded.rindex(b"/", 0, _PIECE_BYTES)
+            piece, encoded = os.fsdecode(encoded[:cut]), encoded[cut + 1 :]
+            inner = open_beneath(fd, piece, os.O_PATH | os.O_DIRECTORY, follow=False)
+            if fd != root_fd:
+                os.close(fd)
+            fd = inner
+        return open_beneath(fd, os.fsdecode(encoded), flags, follow=False)
+    finally:
+        if fd != root_fd:
+            os.close(fd)

@@ -1,17 +1,26 @@
-"""What a copy is asked for, what it decides about one entry, and what it tells in the end. Touches no file."""
+"""What a copy is asked for, and what it tells in the end. Touches no file."""
 
 from __future__ import annotations
 
-import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from os import stat_result
+from dataclasses import dataclass
+from enum import StrEnum
 
-from projecthub.errors import CallTimeout, HubError, LimitError
+from projecthub.errors import CallTimeout, LimitError
 
-MAX_KEPT_NEWER_PATHS = 100
+
+class Policy(StrEnum):
+    """Whose version wins where both sides have one."""
+
+    UPDATE = "update"
+    """The newer one."""
+    OVERWRITE = "overwrite"
+    """That of the source."""
+    KEEP = "keep"
+    """What was changed in the target since it was handed out stays."""
+    MERGE = "merge"
+    """The same, and the new version is put beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +35,7 @@ class CopyOptions:
         backup: Keep a file that is replaced or deleted as ``name~``. What already ends in ``~`` is not deleted then.
         exclude: Patterns of what is left out; see `projecthub.files.excludes.Excludes`.
         timeout_s: Bound on the whole copy in seconds; None: no bound.
+        policy: Whose version wins.
     """
 
     overwrite_newer: bool = False
@@ -33,6 +43,7 @@ class CopyOptions:
     backup: bool = False
     exclude: tuple[str, ...] = ()
     timeout_s: float | None = None
+    policy: Policy = Policy.UPDATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,67 +75,15 @@ class CopySummary:
 
 @dataclass(slots=True)
 class Tally:
-    """The counts of a `CopySummary` while they grow."""
+    """How far copies have got.
+
+    Attributes:
+        files: Files and symlinks that were made.
+        bytes: Sum of the sizes of the files.
+    """
 
     files: int = 0
     bytes: int = 0
-    skipped: int = 0
-    unchanged: int = 0
-    kept_newer: int = 0
-    kept_newer_paths: list[str] = field(default_factory=list)
-    deleted: int = 0
-    backed_up: int = 0
-
-    def keep_newer(self, path: str) -> None:
-        """Count a file that is kept because it is newer, and name it if there is room."""
-        self.kept_newer += 1
-        if len(self.kept_newer_paths) < MAX_KEPT_NEWER_PATHS:
-            self.kept_newer_paths.append(path)
-
-    def summary(self, seconds: float) -> CopySummary:
-        """The counts as they are now."""
-        return CopySummary(
-            files=self.files,
-            bytes=self.bytes,
-            skipped=self.skipped,
-            unchanged=self.unchanged,
-            kept_newer=self.kept_newer,
-            kept_newer_paths=tuple(self.kept_newer_paths),
-            deleted=self.deleted,
-            backed_up=self.backed_up,
-            seconds=seconds,
-        )
-
-    def __str__(self) -> str:
-        return f"{self.files} files ({self.bytes} bytes)"
-
-
-class Deed(Enum):
-    """What is to be done about one entry of the source that is no directory."""
-
-    WRITE = auto()
-    """Make it, or replace what is in its place."""
-    LEAVE = auto()
-    """It is there already."""
-    KEEP_NEWER = auto()
-    """What is in its place is newer and stays."""
-    COMPARE_LINKS = auto()
-    """Both are symlinks: write it unless they say the same."""
-
-
-def decide(source: stat_result, target: stat_result | None, options: CopyOptions) -> Deed:
-    """What to do about a file or symlink of the source, with what is in its place in the target."""
-    if target is None or stat.S_IFMT(source.st_mode) != stat.S_IFMT(target.st_mode):
-        return Deed.WRITE
-    if stat.S_ISLNK(source.st_mode):
-        return Deed.COMPARE_LINKS
-    if source.st_ino == target.st_ino and source.st_dev == target.st_dev:
-        return Deed.LEAVE
-    if source.st_mtime_ns == target.st_mtime_ns and source.st_size == target.st_size:
-        return Deed.LEAVE
-    if target.st_mtime_ns > source.st_mtime_ns and not options.overwrite_newer:
-        return Deed.KEEP_NEWER
-    return Deed.WRITE
 
 
 class CopyCancelledError(Exception):
@@ -132,10 +91,10 @@ class CopyCancelledError(Exception):
 
 
 class Course:
-    """Says while a copy runs whether it may go on, and what could not be copied on the way.
+    """Says while a copy runs whether it may go on, and how far it has got. One may be shared by several copies.
 
     Attributes:
-        tally: What has been done so far.
+        tally: What has been made so far.
         take: Called with the number of bytes before they are written; raises `LimitError` if they may not be. None:
             they may.
     """
@@ -144,11 +103,8 @@ class Course:
         self.tally = Tally()
         self.take: Callable[[int], None] | None = None
         self._timeout_s = timeout_s
-        self._started = time.monotonic()
-        self._ends = None if timeout_s is None else self._started + timeout_s
+        self._ends = None if timeout_s is None else time.monotonic() + timeout_s
         self._cancelled = False
-        self._first_failure: HubError | None = None
-        self._failures = 0
 
     def cancel(self) -> None:
         """Let the copy end at its next step. May be called from any thread."""
@@ -165,8 +121,8 @@ class Course:
             raise CopyCancelledError
         if self._ends is not None and time.monotonic() >= self._ends:
             raise CallTimeout(
-                f"timeout: the copy was stopped after {self._timeout_s:g} s; {self.tally} were copied and are whole; "
-                "copy again, with a longer timeout, to go on"
+                f"timeout: the copy was stopped after {self._timeout_s:g} s, and nothing was changed; copy again with "
+                "a longer timeout"
             )
 
     def charge(self, size: int) -> None:
@@ -179,21 +135,4 @@ class Course:
             try:
                 self.take(size)
             except LimitError as error:
-                raise LimitError(f"{error.message}; {self.tally} were copied and are whole", **error.details) from error
-
-    def fail(self, failure: HubError) -> None:
-        """Remember that something could not be copied, and go on with the rest."""
-        self._failures += 1
-        if self._first_failure is None:
-            self._first_failure = failure
-
-    def end(self) -> CopySummary:
-        """Close the account.
-
-        Raises:
-            HubError: Something could not be copied: the first failure, with what became of the rest.
-        """
-        if self._first_failure is None:
-            return self.tally.summary(time.monotonic() - self._started)
-        more = f", and {self._failures - 1} more failed" if self._failures > 1 else ""
-        raise type(self._first_failure)(f"{self._first_failure.message}{more}; {self.tally} were copied")
+                raise LimitError(f"{error.message}; nothing was changed", **error.details) from error

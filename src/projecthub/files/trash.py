@@ -43,7 +43,6 @@ from projecthub.files.places import (
     told,
     within_home,
 )
-from projecthub.files.plans import Course
 from projecthub.files.staging import StagingRun
 from projecthub.wire.ids import is_uuid
 
@@ -187,7 +186,7 @@ def _made_item(home: Home, run: StagingRun, home_fd: int, item: TrashItem) -> It
     with closing(trash_fd):
         staged = run.make_directory()
         _write_record(home, run, staged, item)
-        Maker(run, Course(None), uid=home.uid, backup=False).own(run.fd, staged)
+        Maker(run, uid=home.uid).own(run.fd, staged)
         rename_to_free(run.fd, staged, trash_fd, item.id)
         with closing(os.open(item.id, DIRECTORY | os.O_NOFOLLOW, dir_fd=trash_fd)) as item_fd:
             try:

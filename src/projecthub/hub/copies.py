@@ -32,7 +32,7 @@ class Copies:
         self._clock = clock
 
     async def copy(self, caller: Principal, request: shapes.CopyPath) -> shapes.CopySummary:
-        """Copy a file, or what is in a directory; neither project needs to run, or to have run ever.
+        """Copy a file, or what is in a directory, whole or not at all; neither project needs to run, or to have run ever.
 
         Raises:
             InvalidArgument: An id that is none, no source path, or a path that leaves its home.
@@ -40,7 +40,7 @@ class Copies:
             Conflict: The target project is deleted.
             NotFound: The source path is not there.
             LimitError: It exceeds the disk quota of the target, or the disk is full.
-            CallTimeout: ``timeout`` is over; what was copied by then is whole and stays.
+            CallTimeout: ``timeout`` is over, and nothing was changed.
         """
         source = project_id_of(request.src_project_id)
         if request.target_project_id == "":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -168,12 +169,13 @@ def test_copies_follow_the_model(
     for home, tree in ((homes.one, source), (homes.other, target)):
         home.parent.mkdir()
         plant(home, {"dir": tree})
-    model = Model(options)
+    model, before = Model(options), copy.deepcopy(target)
     model.merge(source, target)
     wanted = {name: getattr(options, name) for name in ("overwrite_newer", "delete_missing", "backup", "exclude")}
     if model.failed:
         with pytest.raises(Conflict):
             homes.copy("dir", "dir", **wanted)
+        target = before
     else:
         homes.copy("dir", "dir", **wanted)
     assert harvest(homes.other) == {"dir": target}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from projecthub.files.copies import copy_path
+from projecthub.files.copying import End, copy_path
 from projecthub.files.plans import CopyOptions, CopySummary, Course
 
 NOBODY = 65534
@@ -46,11 +46,8 @@ class TwoHomes:
         wanted = CopyOptions(**options)
         try:
             return copy_path(
-                source_home=home,
-                source_path=source,
-                target_home=self.other,
-                target_path=target,
-                staging=self.staging,
+                End(home, source),
+                End(self.other, target),
                 options=wanted,
                 uid=uid,
                 course=course or Course(wanted.timeout_s),
@@ -58,6 +55,7 @@ class TwoHomes:
         finally:
             if self.staging.exists():
                 assert os.listdir(self.staging) == []
+            assert not self.other.with_name("copies").exists()
 
 
 def as_plain_user(directory: Path, work: Callable[[], Any]) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import struct
@@ -12,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from projecthub.files.changes import write_all
-from projecthub.files.contents import FICLONE, NOT_OFFERED, stretches
+from projecthub.files.contents import Contents, stretches, write_all
 from projecthub.files.paths import rename_to_free
 from projecthub.files.snapshots.shelves import SPARSE_SUFFIX, charge_of
 
@@ -59,7 +56,7 @@ class Objects:
         self._shelf_fd = shelf_fd
         self._check = check
         self._take = take
-        self._clones = True
+        self._contents = Contents(check)
 
     def keep(self, file: int, status: os.stat_result, *, likely: bool) -> Kept:
         """Keep what a file holds now, up to the size that its status tells.
@@ -76,7 +73,7 @@ class Objects:
         if not size:
             return _NOTHING
         has_holes = status.st_blocks * 512 < size
-        if size <= _SMALL_BYTES and not has_holes and not self._clones:
+        if size <= _SMALL_BYTES and not has_holes and not self._contents.clones:
             return self._keep_small(os.pread(file, size, 0))
         if likely:
             name, disk = self.sum(file, size, has_holes=has_holes)
@@ -130,7 +127,7 @@ class Objects:
     def _keep_part(self, file: int, size: int, *, has_holes: bool) -> Kept:
         part = os.open(_PART, _CREATE, 0o600, dir_fd=self._new_fd)
         try:
-            if self._clones and self._cloned(part, file):
+            if self._contents.clone(file, part):
                 size = os.fstat(part).st_size
                 name, disk = self.sum(part, size, has_holes=has_holes)
             else:
@@ -161,16 +158,6 @@ class Objects:
                 write_all(target, piece)
             at += len(piece)
         return at - start
-
-    def _cloned(self, part: int, file: int) -> bool:
-        try:
-            fcntl.ioctl(part, FICLONE, file)
-        except OSError as error:
-            if error.errno not in NOT_OFFERED:
-                raise
-            self._clones = error.errno == errno.EINVAL  # EINVAL is about this file alone
-            return False
-        return True
 
 
 def _is_there(name: str, directory_fd: int) -> bool:

@@ -32,6 +32,7 @@ from projecthub.files.making import KEPT_MODE
 from projecthub.files.paths import (
     LeavesHomeError,
     PendingDirectories,
+    exchange,
     join,
     open_beneath,
     rename_to_free,
@@ -41,7 +42,7 @@ from projecthub.files.paths import (
 from projecthub.files.places import HOLD, closing, movable, opened_home, status_of, told
 from projecthub.files.snapshots.manifests import DIRECTORY, FILE, Entry, read
 from projecthub.files.snapshots.shelves import Shelf
-from projecthub.files.snapshots.system_calls import exchange, sync_file_system
+from projecthub.files.snapshots.syncing import sync_file_system
 from projecthub.files.snapshots.walking import HUBS_OWN
 from projecthub.files.spreading import spread
 from projecthub.files.staging import StagingRun

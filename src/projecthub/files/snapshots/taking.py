@@ -31,7 +31,7 @@ from projecthub.files.snapshots.manifests import (
 )
 from projecthub.files.snapshots.objects import Objects
 from projecthub.files.snapshots.shelves import Shelf
-from projecthub.files.snapshots.system_calls import sync_file_system
+from projecthub.files.snapshots.syncing import sync_file_system
 from projecthub.files.snapshots.walking import Found, Walk, plain_entry
 from projecthub.files.staging import StagingRun
 

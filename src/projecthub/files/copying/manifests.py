@@ -1,0 +1,153 @@
+"""Manifests: what a walk has found in a source, in a file, so that memory does not grow with the tree.
+
+Lines of JSON. The first says what was walked, the last sums up; each in between is a directory, or a part of one with
+many entries. A directory stands before what is in it, names are in their order. Bytes that are no UTF-8 are half
+characters, as everywhere in Python.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+PART: Final = 2_000
+"""How many entries a line holds at most."""
+
+FILE = "f"
+LINKED = "F"
+"""A file that later entries are other names of."""
+NAME = "h"
+"""Another name of an earlier file: a hard link."""
+SYMLINK = "l"
+DIRECTORY = "d"
+OTHER = "x"
+"""What is there and is not copied: excluded, or a device, socket or fifo."""
+
+Entry = list[Any]
+"""Name and kind; of what is copied and no directory also mode, size, mtime_ns and blocks of 512 bytes, then of a
+symlink its text, of a name the path of its file, of a file its hash if that was asked for."""
+
+encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSummary:
+    """What a walk has found.
+
+    Attributes:
+        name: Of the file or symlink that is copied; None: a directory is.
+        files: Files and symlinks.
+        bytes: Sum of the sizes of the files.
+        disk_bytes: What they and their directories take on disk.
+        directories: Directories, with the one that is copied.
+        skipped: Devices, sockets and fifos, which are not copied.
+    """
+
+    name: str | None
+    files: int
+    bytes: int
+    disk_bytes: int
+    directories: int
+    skipped: int
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether a directory is copied, and not one file."""
+        return self.name is None
+
+
+class ManifestWriter:
+    """Writes a manifest."""
+
+    def __init__(self, file: IO[str], name: str | None) -> None:
+        """Begin it."""
+        self._file = file
+        file.write(encode({"version": VERSION, "name": name}) + "\n")
+
+    def directory(self, path: str, mode: int, mtime_ns: int, blocks: int, entries: list[Entry]) -> None:
+        """Write a directory, or the next part of it."""
+        self._file.write(encode({"p": path, "m": mode, "t": mtime_ns, "b": blocks, "e": entries}) + "\n")
+
+    def end(self, summary: SourceSummary) -> None:
+        """Sum up."""
+        self._file.write(encode({"end": asdict(summary)}) + "\n")
+
+
+class Manifest:
+    """Reads a manifest. Closed by whoever opens it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it."""
+        self._file = path.open("rb")
+        self.name: str | None = json.loads(self._file.readline())["name"]
+        self._first = self._file.tell()
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def parts(self) -> Iterator[dict[str, Any]]:
+        """Directories, large ones in several parts that follow upon each other."""
+        self._file.seek(self._first)
+        for line in self._file:
+            part: dict[str, Any] = json.loads(line)
+            if "p" in part:
+                yield part
+
+    def names(self) -> Iterator[set[str]]:
+        """For each directory, one after the other, all names in it."""
+        path, found = None, set[str]()
+        for part in self.parts():
+            if part["p"] != path:
+                if path is not None:
+                    yield found
+                path, found = part["p"], set()
+            found.update(entry[0] for entry in part["e"])
+        if path is not None:
+            yield found
+
+    def summary(self) -> SourceSummary:
+        """What the last line says."""
+        self._file.seek(self._first)
+        last = b""
+        for last in self._file:  # noqa: B007
+            pass
+        return SourceSummary(**json.loads(last)["end"])
+
+
+class BaseManifest:
+    """What was handed out before: asked for one directory after the other. Remembers where each is, and no more."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, and read once through it."""
+        self._file = path.open("rb")
+        self._places: dict[str, list[int]] = {}
+        at = len(self._file.readline())
+        for line in self._file:
+            part = json.loads(line)
+            if "p" in part:
+                self._places.setdefault(part["p"], []).append(at)
+            at += len(line)
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+    def entries(self, path: str) -> dict[str, Entry]:
+        """Entries of a directory by their names."""
+        found: dict[str, Entry] = {}
+        for place in self._places.get(path, ()):
+            self._file.seek(place)
+            for entry in json.loads(self._file.readline())["e"]:
+                found[entry[0]] = entry
+        return found
