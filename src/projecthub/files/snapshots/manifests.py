@@ -239,7 +239,7 @@ def _entries(lines: Iterator[str], within: str) -> Iterator[Entry]:
             parent = _decode(line)
             takes_all = not within or parent == within or parent.startswith(f"{within}/")
             takes_top = bool(within) and parent == top
-        else:
+        elif next(lines, None) is None:  # and so its checksum holds
             return
     raise ValueError("no end")
 
