@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DAYS: Final = 7
 WEEKS: Final = 4
 _ALL_KEPT: Final = timedelta(days=1)
+_AGAIN: Final = timedelta(hours=1)
 _NOTED_AT_ONCE: Final = 500
 _TAKEN_AT_ONCE: Final = 20
 _EXPIRED_AT_ONCE: Final = 100
@@ -116,7 +117,7 @@ class SnapshotSchedule:
             await asyncio.sleep(time.monotonic() - began)  # at most half of the time is spent on this
 
     async def _take(self, project_id: ProjectId) -> None:
-        """Look at one project. What goes wrong is tried again after the usual time, and keeps no other waiting."""
+        """Look at one project. What goes wrong is tried again in an hour, and keeps no other waiting."""
         try:
             async with self._store.read() as tx:
                 project = await tx.projects.get(project_id)
@@ -125,7 +126,7 @@ class SnapshotSchedule:
             again_at = None
         except HubError as error:
             _log.warning("snapshots.not_taken", project_id=project_id, error=error.message)
-            again_at = self._clock.now() + self._every
+            again_at = self._clock.now() + min(self._every, _AGAIN)
         async with self._store.write() as tx:
             await tx.snapshots.looked(project_id, at=self._clock.now(), again_at=again_at)
 

@@ -328,7 +328,8 @@ def finish(home: Home, plan: Plan, at: datetime) -> list[str]:
         The paths that somebody had changed since the snapshot before: what was there is in the trash.
 
     Raises:
-        HubError: Something resists, such as a directory that was moved away; nothing of one path has changed then.
+        HubError: Something resists, such as a directory that was moved away. If nothing has changed by then, as is so
+            for a single path, the record is gone; else it is for another try.
     """
     record = home.path.with_name(RECORD)
     with (
@@ -338,11 +339,25 @@ def finish(home: Home, plan: Plan, at: datetime) -> list[str]:
         closing(os.open(_OLD, paths.DIRECTORY, dir_fd=fd)) as old_fd,
         opened_home(home.path) as home_fd,
     ):
-        for number, (parent, name, inode) in enumerate(plan.places):
-            with closing(open_beneath(home_fd, parent, HOLD, follow=False)) as parent_fd:
-                _place(parent_fd, name, inode, new_fd, old_fd, str(number))
+        try:
+            for number, (parent, name, inode) in enumerate(plan.places):
+                with closing(open_beneath(home_fd, parent, HOLD, follow=False)) as parent_fd:
+                    _place(parent_fd, name, inode, new_fd, old_fd, str(number))
+        except OSError:
+            if _is_untouched(plan, new_fd, old_fd):
+                forget(home)
+            raise
         sync_file_system(fd)
         return _put_by(home, plan, old_fd, at)
+
+
+def _is_untouched(plan: Plan, new_fd: int, old_fd: int) -> bool:
+    """Whether all that is to come is still there, and nothing gave way."""
+    for _, name, inode in plan.places:
+        staged = None if inode is None else status_of(new_fd, name)
+        if inode is not None and (staged is None or staged.st_ino != inode):
+            return False
+    return not os.listdir(old_fd)
 
 
 def forget(home: Home) -> None:
