@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hubs import HubProcess
 
-from benchmarks import files, hub, jobs, jupyter, keys, people, survival
+from benchmarks import files, hub, jobs, jupyter, keys, people, snapshots, survival
 from benchmarks.table import Table
 
 FIGURES = {
@@ -20,6 +20,7 @@ FIGURES = {
     "jupyter": jupyter.calls,
     "files": files.transfers,
     "archives": files.unpacking,
+    "snapshots": snapshots.figures,
     "adoption": survival.adoption,
     "neighbours": survival.neighbours,
     "waiting": survival.waiting,

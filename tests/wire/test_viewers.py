@@ -45,6 +45,7 @@ class Viewed:
         self.project_id = self.owner.projects.create_project("Viewed")
         self.inside = self.owner.project(self.project_id)
         self.inside.files.write_text("data/a.txt", "read me")
+        self.snapshot_id = self.inside.snapshots.create()["id"]
         self.owner.projects.add_collaborator(self.project_id, self.viewer_id, group="viewer")
         self.own_id = self.viewer.projects.create_project("The viewer's own")
         self.key_id = self.owner.keys.create(project_id=self.project_id, name="of the project")["id"]
@@ -70,6 +71,7 @@ class Viewed:
             "keys": [key["id"] for key in self.owner.keys.list(project_id=self.project_id)],
             "files": sorted((str(path), path.stat().st_mtime_ns) for path in home.rglob("*")),
             "tokens": self.owner.projects.invite_tokens(self.project_id),
+            "snapshots": [row["id"] for row in self.inside.snapshots.list()],
             "log": len(self.owner.projects.log(self.project_id)),
         }
 
@@ -120,6 +122,11 @@ def about(viewed: Viewed) -> dict[str, list[dict[str, Any]]]:
         "projects.addLicense": [{**project, "license_id": LICENSE}],
         "projects.removeLicense": [{**project, "license_id": LICENSE}],
         "projects.setQuotas": [{**project, "cores": 2}],
+        "snapshots.create": [project],
+        "snapshots.list": [project],
+        "snapshots.diff": [{**project, "id": viewed.snapshot_id}],
+        "snapshots.restore": [{**project, "id": viewed.snapshot_id}, {**project, "id": viewed.snapshot_id, "to": "x"}],
+        "snapshots.delete": [{**project, "id": viewed.snapshot_id}],
         "jupyter.kernels": [project],
         "jupyter.execute": [{**project, "input": "1", "kernel": "python3"}],
         **{
@@ -195,6 +202,7 @@ READING = {
     ("GET", "/jobs/{job_id}/events"),
     ("GET", "/jupyter/sessions"),
     ("GET", "/trash"),
+    ("GET", "/snapshots/{snapshot_id}/content"),
 }
 
 

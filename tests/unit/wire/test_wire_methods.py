@@ -9,10 +9,10 @@ import typing
 import pytest
 
 from projecthub.api.handlers import HANDLERS
-from projecthub.wire import messages, organizations, shapes
+from projecthub.wire import messages, organizations, shapes, snapshots
 from projecthub.wire.methods import METHODS, Endpoint, Form, Method
 
-SHAPES = (shapes, messages, organizations)
+SHAPES = (shapes, messages, organizations, snapshots)
 ROWS = [row for table in METHODS.values() for row in table.values()]
 
 
