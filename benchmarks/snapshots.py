@@ -8,7 +8,9 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.hubs import HubProcess
 
@@ -34,19 +36,20 @@ def figures(table: Table, process: HubProcess, wire: Wire, projects: int) -> Non
     taken: dict[str, list[float]] = {"cp": [], "first": [], "again": [], "diff": [], "restore": []}
     target = process.data_dir / "copied"
     for _ in range(ROUNDS):
-        taken["cp"].append(_seconds(lambda: _copy(home, target)))
+        taken["cp"].append(_seconds(lambda: _copy(home, target))[0])
         shutil.rmtree(target)
-        first = {}
-        taken["first"].append(_seconds(lambda: first.update(wire.call("snapshots.create", {"project_id": project_id}))))
-        again = {}
-        taken["again"].append(_seconds(lambda: again.update(wire.call("snapshots.create", {"project_id": project_id}))))
-        one = {"project_id": project_id, "id": first["id"]}
-        taken["diff"].append(_seconds(lambda: wire.call("snapshots.diff", one)))
+        ids = []
+        for name in ("first", "again"):
+            seconds, made = _seconds(lambda: wire.call("snapshots.create", {"project_id": project_id}))
+            taken[name].append(seconds)
+            ids.append(made["id"])
+        one = {"project_id": project_id, "id": ids[0]}
+        taken["diff"].append(_seconds(partial(wire.call, "snapshots.diff", one))[0])
         restore = {**one, "path": "many", "to": "restored"}
-        taken["restore"].append(_seconds(lambda: wire.call("snapshots.restore", restore)))
+        taken["restore"].append(_seconds(partial(wire.call, "snapshots.restore", restore))[0])
         shutil.rmtree(home / "restored")
-        for made in (first, again):
-            wire.call("snapshots.delete", {"project_id": project_id, "id": made["id"]})
+        for each in ids:
+            wire.call("snapshots.delete", {"project_id": project_id, "id": each})
     medians = {name: statistics.median(values) for name, values in taken.items()}
     baseline = f"cp -a, synced: {medians['cp']:.2f} s"
     for name, text in (
@@ -63,7 +66,7 @@ def _copy(home: Path, target: Path) -> None:
     subprocess.run(["sync", "-f", target], check=True)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    reply = work()
+    return time.perf_counter() - begin, reply

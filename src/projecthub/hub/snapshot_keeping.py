@@ -166,7 +166,9 @@ class SnapshotKeeping:
             )
             try:
                 await self.run(taking.run, work.course)
-                if order.only_if_other and not taking.count.differs:
+                count = taking.count
+                same = bool(known.rows) and not count.differs and count.skipped == known.rows[0].skipped
+                if order.only_if_other and same:
                     return None
                 return await self._place(project, shelf, taking, order, known)
             finally:

@@ -66,7 +66,7 @@ class SnapshotSchedule:
         if self._task is None or self._task.done():
             if self._every:
                 await self._note_used()
-            self._task = asyncio.create_task(self._work(), name="snapshots")
+            self._task = asyncio.create_task(self._told(), name="snapshots")
 
     async def close(self) -> None:
         """End."""
@@ -80,6 +80,12 @@ class SnapshotSchedule:
         """Wait for the end of the work that the last `sweep` has begun."""
         if self._task is not None:
             await self._task
+
+    async def _told(self) -> None:
+        try:
+            await self._work()
+        except Exception:
+            _log.exception("snapshots.failed")
 
     async def _note_used(self) -> None:
         """Note which projects were used, and when the hub is to look at them."""

@@ -187,13 +187,14 @@ class Snapshots:
             await self._keeping.finish_restoring(project)  # what stood in its way is told
         before_ns = time.time_ns()
         before = await self._before(caller, project, shelf, row)
-        freed = (await self._keeping.run(lambda: restoring.weigh(shelf.manifest(before), path))).disk
+        freed = (await self._keeping.run(lambda: restoring.weigh(shelf.manifest(before.id), path))).disk
         plan = restoring.Plan(
             snapshot_id=row.id,
             path=path,
             by=caller.account_id,
-            before=before,
+            before=before.id,
             before_ns=before_ns,
+            is_partial=before.skipped > 0,
             files=weight.files,
             bytes=weight.bytes,
         )
@@ -213,9 +214,9 @@ class Snapshots:
             await self._keeping.run(work, course)
             in_trash = await self._keeping.finish_restoring(project)
         shelf.end()
-        return before, in_trash
+        return before.id, in_trash
 
-    async def _before(self, caller: Principal, project: Project, shelf: Shelf, row: HomeSnapshot) -> str:
+    async def _before(self, caller: Principal, project: Project, shelf: Shelf, row: HomeSnapshot) -> HomeSnapshot:
         """The snapshot of what is there now."""
         title = f"before the snapshot of {row.created_at:%Y-%m-%d %H:%M} UTC was restored"
         keeps = frozenset({row.id})
@@ -228,7 +229,7 @@ class Snapshots:
                 "or restore to another path (to)",
                 **error.details,
             ) from error
-        return (await self._keeping.of_project(project.project_id)).rows[0].id if taken is None else taken.id
+        return taken or (await self._keeping.of_project(project.project_id)).rows[0]
 
     async def delete(self, caller: Principal, request: wire.DeleteSnapshot) -> wire.DeletedSnapshot:
         """Delete a snapshot. What only it needs is removed from the disk.

@@ -444,6 +444,19 @@ async def test_what_changes_while_it_is_restored_goes_to_the_trash(kept: Kept, m
     assert (item / "content" / "b").read_text() == "written meanwhile"
 
 
+async def test_what_no_snapshot_can_hold_is_not_lost(kept: Kept) -> None:
+    (kept.home / "d").mkdir()
+    (kept.home / "d" / "a").write_text("one")
+    first = await kept.create()
+    os.mkfifo(kept.home / "d" / "pipe")
+    await asyncio.sleep(0.1)
+    done = await kept.restore(first["id"], "d")
+    assert done["in_trash"] == ["d"]
+    [item] = (kept.home / ".projecthub" / "trash").iterdir()
+    assert sorted(os.listdir(item / "content")) == ["a", "pipe"]
+    assert os.listdir(kept.home / "d") == ["a"]
+
+
 async def test_snapshots_expire(kept: Kept) -> None:
     at = kept.house.clock.now() + timedelta(days=2)
     first = await kept.create(expire=at.isoformat())

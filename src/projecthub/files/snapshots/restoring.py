@@ -7,7 +7,7 @@ place by one system call, so there is no moment without one of the two; what com
 still to go in. So `finish` may be called again and again.
 
 What gave way is in the snapshot that was taken before, and goes. What somebody changed since that one was begun is in
-no snapshot: such a thing is put into the trash of the home instead.
+no snapshot: such a thing is put into the trash of the home instead; and so is all, if that one had to leave things out.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Plan:
         by: The account that wants it.
         before: The snapshot that was taken of what was there.
         before_ns: When that was begun, in nanoseconds since the epoch.
+        is_partial: Whether that left something out, such as what cannot be read: then nothing that gives way is lost.
         files: Files and symlinks that come back.
         bytes: Their bytes.
         places: Directory, name, and inode of what goes there; None: nothing, and what is there goes. What is made for
@@ -79,6 +80,7 @@ class Plan:
     by: str
     before: str
     before_ns: int
+    is_partial: bool = False
     files: int
     bytes: int
     places: list[tuple[str, str, int | None]] = field(default_factory=list)
@@ -325,7 +327,7 @@ def finish(home: Home, plan: Plan, at: datetime) -> list[str]:
         at: When what goes to the trash goes there.
 
     Returns:
-        The paths that somebody had changed since the snapshot before: what was there is in the trash.
+        The paths of which what was there is in the trash, for the snapshot before may not have it.
 
     Raises:
         HubError: Something resists, such as a directory that was moved away. If nothing has changed by then, as is so
@@ -403,10 +405,10 @@ def _bring(parent_fd: int, name: str, new_fd: int, old_fd: int, aside: str) -> N
 
 
 def _put_by(home: Home, plan: Plan, old_fd: int, at: datetime) -> list[str]:
-    """Put into the trash what has changed since the snapshot before was begun; tells its paths."""
+    """Put into the trash what is, or may be, not in the snapshot before as it is now; tells its paths."""
     kept: list[str] = []
     for number in sorted(os.listdir(old_fd)):
-        if not _has_changed(old_fd, number, plan.before_ns - _TICK_NS):
+        if not (plan.is_partial or _has_changed(old_fd, number, plan.before_ns - _TICK_NS)):
             continue
         parent, name, _ = plan.places[int(number.partition(".")[0])]
         keep(home, old_fd, number, join(parent, name), by=plan.by, at=at)
