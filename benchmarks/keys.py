@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 import statistics
 import tempfile
@@ -26,6 +27,9 @@ from projecthub.wire import shapes
 
 _KEYS = 20_000
 _RUNS = 400
+_PLACES = (0, 3, 10, 25, 40, 51)
+"""Places of a wrong character in a key of 52: of its prefix, its random characters and its number."""
+_DRAWS = 500
 _ELSEWHERE = None
 """No address: wrong keys are to be looked up, not refused."""
 
@@ -38,6 +42,38 @@ async def _median_ms(work: Callable[[], Awaitable[object]], runs: int = _RUNS) -
         await work()
         taken.append(time.perf_counter() - begin)
     return statistics.median(taken) * 1000
+
+
+async def _by_place(admission: Admission, secret: str) -> tuple[float, float, float]:
+    """Whether the time that a wrong key takes tells where it is wrong: an attacker would learn a key from that.
+
+    Wrong keys that are right but for one character, at `_PLACES` of it, are checked in turn, in an order drawn anew
+    each time. Then the places are exchanged at random: if they meant nothing, what differed before differs as much
+    after.
+
+    Returns:
+        The medians' difference from the fastest place to the slowest, in microseconds; the same with places that were
+        drawn; and the share of draws that differed at least as much: 0.05 or less would show that places matter.
+    """
+    wrong = {place: secret[:place] + "_" + secret[place + 1 :] for place in _PLACES}
+    taken: list[tuple[int, float]] = []
+    for _ in range(_RUNS):
+        for place in random.sample(_PLACES, len(_PLACES)):
+            begin = time.perf_counter()
+            assert await admission.admit(wrong[place], _ELSEWHERE) is None
+            taken.append((place, time.perf_counter() - begin))
+    places, times = [place for place, _ in taken], [time_s for _, time_s in taken]
+    seen = _difference_us(places, times)
+    drawn = [_difference_us(random.sample(places, len(places)), times) for _ in range(_DRAWS)]
+    return seen, statistics.median(drawn), sum(each >= seen for each in drawn) / _DRAWS
+
+
+def _difference_us(places: list[int], times: list[float]) -> float:
+    of_place: dict[int, list[float]] = {place: [] for place in _PLACES}
+    for place, time_s in zip(places, times, strict=True):
+        of_place[place].append(time_s)
+    medians = [statistics.median(each) for each in of_place.values()]
+    return (max(medians) - min(medians)) * 1_000_000
 
 
 async def _measure(table: Table, store: Store, clock: SystemClock) -> None:
@@ -66,6 +102,13 @@ async def _measure(table: Table, store: Store, clock: SystemClock) -> None:
     table.add(f"check of a key, {among}", f"{first:.3f} ms", "1 ms", "")
     table.add(
         "the same, of a wrong key", f"{random:.3f} ms", "1 ms", f"{nearly:.3f} ms: all but its last character right"
+    )
+    seen, drawn, share = await _by_place(admission, secret)
+    table.add(
+        "the same, from the fastest place of a wrong character to the slowest",
+        f"{seen:.1f} µs",
+        "",
+        f"{drawn:.1f} µs: places drawn at random, of which {share:.0%} differ as much",
     )
     passwords = Passwords()
     stored = await passwords.hash("correct horse")

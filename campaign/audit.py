@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from campaign import machine
 from campaign.clients import FILES, Pool, marker_of
 from campaign.hub import TormentedHub
@@ -99,19 +101,28 @@ class Audit:
         deadline = time.monotonic() + QUIET_S
         while not holds() and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        self.check("rest", holds(), f"after {QUIET_S:g} s it does not hold that {what}")
+        self.check("rest", holds(), f"after {QUIET_S:g} s it does not hold that {what}{self._restless()}")
+
+    def _restless(self) -> str:
+        """The rows that are not at rest, and what the processes of their runs do."""
+        return "".join(
+            f"\n  {row['project_id']}: {row['state']}, epoch {row['epoch']}, wished {row['desired']}{_doings(row)}"
+            for row in self._rows()
+            if not self._is_at_rest(row)
+        )
 
     def _rows(self) -> list[dict[str, Any]]:
         return project_rows(self.tormented.store_url)
 
     def _at_rest(self) -> bool:
-        now_ms = time.time() * 1000
-        return all(
+        return all(self._is_at_rest(row) for row in self._rows())
+
+    def _is_at_rest(self, row: dict[str, Any]) -> bool:
+        return (
             row["state"] in (RUNNING, STOPPED, ERROR)
             and row["retry_at"] is None
             and not (row["state"] == RUNNING and not self._unharmed(row))
-            and now_ms - row["state_at"] > _SETTLED_MS
-            for row in self._rows()
+            and time.time() * 1000 - row["state_at"] > _SETTLED_MS
         )
 
     def _unharmed(self, row: dict[str, Any]) -> bool:
@@ -315,3 +326,11 @@ class Audit:
 
 def _count_in(file: Path) -> int:
     return int(file.read_text()) if file.exists() else 0
+
+
+def _doings(row: dict[str, Any]) -> str:
+    """What became of the server that the row knows, and of the inits that there are."""
+    if not row["instance"]:
+        return ""
+    inits = [(process.pid, process.status()) for process in psutil.process_iter() if process.name() == machine.INIT]
+    return f", server {row['instance']['pid']}: {machine.process_name(row['instance']['pid'])}; inits: {inits}"

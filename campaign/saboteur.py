@@ -19,10 +19,12 @@ from campaign.rows import project_rows
 from projecthub.engines.local.records import RECORD_FILES
 
 _NOBODY: Final = "ended while no hub was running, and how is not known"
+_EARLY: Final = "could not be started: the project server ended before it answered"
+"""It was hit before its start was answered."""
 
-BY_SIGNAL: Final = rf"ended by signal SIGKILL|{_NOBODY}"
+BY_SIGNAL: Final = rf"ended by signal SIGKILL|{_NOBODY}|{_EARLY}"
 """How it ended is known to the hub that saw it. If that was killed before it told, the next one says so."""
-UNSEEN: Final = rf"ended by signal SIGKILL|ended, and nobody saw how|{_NOBODY}"
+UNSEEN: Final = rf"ended by signal SIGKILL|ended, and nobody saw how|{_NOBODY}|{_EARLY}"
 """Its init writes down how a server ended; who kills the init kills the witness."""
 LOST: Final = rf"did not answer|ended, and nobody saw how|{_NOBODY}"
 

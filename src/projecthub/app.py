@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
 from projecthub.hub.calls import ProjectCalls
+from projecthub.hub.cell_log import CellLog
 from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
@@ -134,6 +136,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
         commands = CommandLog(store, clock)
+        cells = CellLog(store, clock, calls, commands)
         jobs = Jobs(calls, lifecycle, homes, commands)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
@@ -174,8 +177,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             trash=trash,
             snapshots=Snapshots(store, workplaces, keeping),
             uploads=uploads,
-            jupyter=Jupyter(store, clock, calls),
-            jupyter_sessions=JupyterSessions(calls),
+            jupyter=Jupyter(store, clock, calls, commands),
+            jupyter_sessions=JupyterSessions(calls, cells),
             licenses=licenses,
             project_quotas=ProjectQuotas(store, clock, quotas, lifecycle),
             organizations=Organizations(store, clock, keys, accounts, creation, passwords, messages, sign_in, site),
@@ -195,7 +198,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
         swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep, schedule.sweep)
-        housekeeping = Housekeeping(store, clock, keys, projects, lifecycle, idle, jobs, commands, swept)
+        housekeeping = Housekeeping(
+            store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept, log_kept=_log_kept(settings)
+        )
         stack.push_async_callback(schedule.close)
         housekeeping.open()
         stack.callback(jobs.close)
@@ -254,6 +259,11 @@ def quota_defaults(settings: Settings) -> QuotaDefaults:
         idle_timeout_s=settings.idle_timeout_s,
         network=settings.network,
     )
+
+
+def _log_kept(settings: Settings) -> timedelta | None:
+    """For how long entries of projects' logs are kept; None: for ever."""
+    return timedelta(days=settings.log_days) if settings.log_days else None
 
 
 def smtp_server(settings: Settings) -> SmtpServer | None:

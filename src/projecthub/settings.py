@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     snapshot_percent: Annotated[
         int, Field(ge=0, le=1000, description="Of its disk space, what a project's snapshots may take beside it.")
     ] = 50
+    log_days: Annotated[
+        int, Field(ge=0, le=36500, description="Days that entries of projects' logs are kept; 0: for ever.")
+    ] = 730
     public_url: Annotated[
         str | None,
         Field(description="Where people reach the hub, such as https://hub.example.org; for links to it."),

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from test_engines import AS_ROOT, Bench
 
+from projecthub.engines.local import engine as local
 from projecthub.engines.local import launching
 from projecthub.engines.local.records import RECORD_FILES
 from projecthub.engines.port import Instance, Isolation
@@ -68,6 +69,24 @@ async def test_starts_go_on_with_another_launcher_when_theirs_is_killed(bench: B
             await bench.engine.stop(instance, grace_s=0.0)
         left = [each.name for each in bench.runtime_dir.iterdir() if each.name not in ("skeleton", "launcher.log")]
         assert left == []
+
+
+async def test_an_init_that_does_not_end_with_its_server_is_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_OUTLIVES_S", 0.5)
+    instance = await bench.engine.start(bench.spec())
+    processes = processes_of(instance)
+    server, init = processes
+    init.suspend()
+    server.kill()
+    async with asyncio.timeout(10):
+        ended = await bench.engine.wait(instance)
+    assert ended.code is None
+    assert alive(processes) == []
+    assert await bench.engine.find(instance.project_id) is None
+    await bench.engine.stop(instance)
+    assert not (bench.runtime_dir / instance.project_id).exists()
 
 
 async def test_a_launcher_that_does_not_answer_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,3 +70,19 @@ async def test_projects_are_counted_by_state(store: Store) -> None:
     async with store.read() as tx:
         assert await tx.projects.count_by_state() == {State.RUNNING: 1, State.STOPPED: 2}
     await store.ping()
+
+
+async def test_old_entries_are_deleted_oldest_first(store: Store) -> None:
+    owner = await add_account(store)
+    project_id, other = await add_project(store, owner), await add_project(store, owner)
+    async with store.write() as tx:
+        for day in range(5):
+            await tx.log.append((project_id, other)[day % 2], owner, {"event": str(day)}, at=NOW + timedelta(days=day))
+    before = NOW + timedelta(days=3)
+    async with store.write() as tx:
+        assert await tx.log.prune(before, at_most=2) == 2
+        assert [e["event"]["event"] for e in await tx.log.of_project(project_id, limit=9)] == ["4", "2"]
+        assert await tx.log.prune(before, at_most=2) == 1
+        assert await tx.log.prune(before, at_most=2) == 0
+        assert [e["event"]["event"] for e in await tx.log.of_project(project_id, limit=9)] == ["4"]
+        assert [e["event"]["event"] for e in await tx.log.of_project(other, limit=9)] == ["3"]

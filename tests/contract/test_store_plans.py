@@ -74,6 +74,7 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "licenses.users": lambda tx: tx.licenses.users(ID, limit=10),
     "licenses.note_uses": lambda tx: tx.licenses.note_uses(ID, []),
     "log.of_project": lambda tx: tx.log.of_project(ID, limit=10),
+    "log.prune": lambda tx: tx.log.prune(NOW, at_most=10),
     "log.select of a project": lambda tx: tx.log.select(LOG, project_id=ID, after=NOW),
     "log.select of a member": lambda tx: tx.log.select(LOG, member=ID, after=NOW),
     "file_use.select of a project": lambda tx: tx.file_use.select(

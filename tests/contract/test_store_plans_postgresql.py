@@ -17,7 +17,7 @@ from test_store_plans import HOT
 
 from projecthub.store import Store
 
-NAMES = [name for name in HOT if name.startswith(("invite_tokens.", "mails.", "collaborators."))]
+NAMES = [name for name in HOT if name.startswith(("invite_tokens.", "mails.", "collaborators.", "log.prune"))]
 
 
 @pytest.mark.parametrize("database", ["postgresql"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projecthub.engines.calls import MAX_LINE_BYTES, stream
+from projecthub.engines.calls import MAX_LINE_BYTES, call, identify, stream
 from projecthub.errors import NotFound, ServerLost
 
 pytestmark = pytest.mark.anyio
@@ -110,3 +110,24 @@ async def test_what_is_not_taken_waits_in_the_project(tmp_path: Path) -> None:
             assert await anext(values) == "x" * 100_000
         async with asyncio.timeout(5):
             await gone.wait()
+
+
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"
+
+
+async def test_a_server_that_wants_another_protocol_is_lost(tmp_path: Path) -> None:
+    async with serving(tmp_path / "s", saying(b"abc", SWITCH)), asyncio.timeout(10):
+        with pytest.raises(ServerLost):
+            await call(tmp_path / "s", "run-1", "system.ping", [], timeout_s=None)
+        with pytest.raises(ServerLost):
+            await taken(tmp_path / "s")
+
+
+async def test_what_the_hub_asks_for_itself_has_a_small_answer(tmp_path: Path) -> None:
+    length = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"
+    async with serving(tmp_path / "s", saying(b'{"ok": "' + b"x" * 99_990 + b'"}', length)), asyncio.timeout(10):
+        with pytest.raises(ServerLost, match="larger than 65536 bytes"):
+            await identify(tmp_path / "s")
+        with pytest.raises(ServerLost, match="larger than 5000 bytes"):
+            await call(tmp_path / "s", "run-1", "system.activity", [], timeout_s=1, max_reply_bytes=5000)
+        assert await call(tmp_path / "s", "run-1", "system.exec", [], timeout_s=None) == "x" * 99_990

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import struct
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -179,10 +180,27 @@ def test_many_readers(jobs: Jobs) -> None:
     assert set(followed) == {b"".join(b"line %d\n" % n for n in range(1, 101))}
 
 
-def test_large_output_stalls_nobody(jobs: Jobs) -> None:
+def rss_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_large_output_fills_no_memory_and_stalls_nobody(jobs: Jobs) -> None:
+    before = rss_bytes(jobs.process.process.pid)
     job = jobs.start("head -c 100000000 /dev/zero")
-    began = time.monotonic()
-    count = 0
+    began, is_over, waits = time.monotonic(), threading.Event(), []
+
+    def ask() -> None:
+        """Make small calls meanwhile, of the hub and of the project."""
+        while not is_over.is_set():
+            for endpoint in ("hub", "project"):
+                asked = time.monotonic()
+                call = {"name": "system.ping", "project_id": jobs.project_id}
+                assert "now" in jobs.process.post(call, endpoint=endpoint).json()
+                waits.append(time.monotonic() - asked)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    count = most = 0
     with httpx2.stream(
         "GET",
         f"{jobs.process.url}/api/v1/projects/{jobs.project_id}/jobs/{job['id']}/output?follow=true",
@@ -191,7 +209,12 @@ def test_large_output_stalls_nobody(jobs: Jobs) -> None:
     ) as answer:
         for part in answer.iter_bytes():
             count += len(part)
+            most = max(most, rss_bytes(jobs.process.process.pid) - before)
+    is_over.set()
+    asking.join()
     assert count == 100_000_000
+    assert most < 50_000_000  # some pieces on their way, and what Python keeps
+    assert waits and max(waits) < 5
     print(f"{count / 1e6 / (time.monotonic() - began):.0f} MB/s")
 
 
@@ -302,6 +325,37 @@ def test_a_caller_that_leaves_waits_no_more(jobs: Jobs) -> None:
     until(lambda: len(os.listdir(fds)) <= before + 1)  # a connection to the store may have come
     jobs.ask("POST", f"/{job['id']}/signal", json={"signal": "SIGKILL"})
     assert jobs.ended(job)["state"] == "killed"
+
+
+def test_who_waits_and_who_writes_is_looked_at_again(jobs: Jobs) -> None:
+    """A key that ends, and a member who is removed, while a request of theirs is under way."""
+    process, job = jobs.process, jobs.start("sleep 1000", stdin=True)
+    account_id, key = process.person("goes")
+    with process.hub() as hub:
+        hub.projects.add_collaborator(jobs.project_id, account_id)
+    url = f"{process.url}/api/v1/projects/{jobs.project_id}/jobs/{job['id']}"
+    mine = {"authorization": f"Bearer {key}"}
+    waits_too = process.post({"name": "keys.create", "args": [{"name": "second"}]}, key=key).json()
+
+    def body() -> Iterator[bytes]:
+        yield b"first\n"
+        time.sleep(17)
+        yield b"x" * 70_000
+
+    with ThreadPoolExecutor(3) as pool:
+        waiting = pool.submit(httpx2.get, f"{url}?wait=true", headers=mine, timeout=60)
+        revoked = {"authorization": f"Bearer {waits_too['secret']}"}
+        second = pool.submit(httpx2.get, f"{url}?wait=true", headers=revoked, timeout=60)
+        writing = pool.submit(httpx2.post, f"{url}/stdin", headers=mine, content=body(), timeout=60)
+        time.sleep(1)
+        process.post({"name": "keys.revoke", "args": [{"id": waits_too["id"]}]}, key=key)
+        assert second.result().status_code == 403
+        with process.hub() as hub:
+            hub.projects.remove_collaborator(jobs.project_id, account_id)
+        for each in (waiting, writing):
+            assert each.result().status_code == 403
+            assert "ended meanwhile" in each.result().text
+    jobs.ask("POST", f"/{job['id']}/signal", json={"signal": "SIGKILL"})
 
 
 def test_readers_that_leave_hold_no_files(jobs: Jobs) -> None:

@@ -172,8 +172,8 @@ def test_a_second_kernel(project: Project) -> None:
     ]
 
 
-def test_a_hundred_in_a_row(project: Project) -> None:
-    assert all(run(project, "1+1") == TWO for _ in range(100))
+def test_a_thousand_in_a_row(project: Project) -> None:
+    assert all(run(project, "1+1") == TWO for _ in range(1000))
 
 
 def test_the_official_client(hub_process: HubProcess, person: tuple[str, str], project: Project) -> None:
@@ -188,3 +188,30 @@ def test_the_official_client(hub_process: HubProcess, person: tuple[str, str], p
     command = [sys.executable, "-c", script, person[1], hub_process.url, project.project_id or ""]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"{TWO}\n{TWO}\nTrue\n"
+
+
+def test_many_small_values_pass(hub: Hub, project: Project) -> None:
+    code = "from IPython.display import display\ndisplay({'application/json': [[]] * 500_000}, raw=True)"
+    (output,) = run(project, code)
+    assert len(output["data"]["application/json"]) == 500_000
+    reply = hub.jupyter.execute(code, "python3", project_id=project.project_id or "")
+    assert reply is not None and reply["output"] == [output]
+
+
+def test_who_ran_which_code_is_in_the_log(hub: Hub, project: Project) -> None:
+    run(project, "'noted'")
+    run(project, "1/0  # noted")
+    deadline = time.monotonic() + 30
+    while True:
+        query = {"project_log": [{"project_id": project.project_id, "event": None, "account_id": None, "time": None}]}
+        entries = hub.db.query(query)["project_log"]
+        cells = [cell for each in entries for cell in each["event"].get("cells", ()) if "noted" in cell["code"]]
+        if len(cells) == 2:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert {(cell["code"], cell["outcome"], cell["session"]) for cell in cells} == {
+        ("'noted'", "ok", None),
+        ("1/0  # noted", "ZeroDivisionError", None),
+    }
+    assert all(cell["bytes"] > 10 and cell["seconds"] > 0 for cell in cells)

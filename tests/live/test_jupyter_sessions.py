@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,10 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from projecthub import AsyncProject, Project
-from projecthub.errors import Conflict, InvalidArgument, NotFound, PermissionDenied
+from projecthub.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, ServerLost
 from tests.hubs import HubProcess
 
 
@@ -297,3 +299,124 @@ def test_the_command_line(process: HubProcess, project: Project, project_id: str
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr
     assert run(process, "close", project_id, "kept").returncode == 0
     assert run(process, "close", project_id, "kept").returncode == 3
+
+
+def log_of(process: HubProcess, project_id: str, kind: str) -> list[dict[str, Any]]:
+    with process.hub() as hub:
+        entries = hub.db.query({"project_log": [{"project_id": project_id, "event": None, "time": None}]})
+    return [each["event"] for each in entries["project_log"] if each["event"]["event"] == kind]
+
+
+def test_executions_are_in_the_log(process: HubProcess, project: Project, project_id: str) -> None:
+    with project.jupyter.session("noted") as session:
+        session.execute("print('short')").wait()
+        endless = session.execute("import time\nwhile True: time.sleep(0.1)")
+        until(lambda: log_of(process, project_id, "cell_started"))
+        (begun,) = log_of(process, project_id, "cell_started")
+        assert (begun["session"], begun["execution_id"]) == ("noted", endless.id)
+        session.interrupt()
+        until(lambda: log_of(process, project_id, "cell_ended"))
+    (ended,) = log_of(process, project_id, "cell_ended")
+    assert (ended["execution_id"], ended["state"]) == (endless.id, "error")
+    assert ended["bytes"] > 10 and ended["seconds"] > 1
+    cells = [cell for event in log_of(process, project_id, "cells_run") for cell in event["cells"]]
+    (short,) = [cell for cell in cells if "short" in cell["code"]]
+    assert (short["session"], short["outcome"], short["times"]) == ("noted", "ok", 1)
+
+
+def test_what_runs_keeps_its_project_alive_and_an_idle_kernel_does_not(
+    process: HubProcess, project: Project, project_id: str
+) -> None:
+    with process.hub() as hub, project.jupyter.session("a") as session:
+        session.execute("1").wait()
+        assert hub.projects.idle(project_id)["blocked_by"] == []
+        asleep = session.execute("import time; time.sleep(1000)")
+        until(lambda: session.executions()[-1].state == "running")
+        job = project.jobs.start("sleep infinity")
+        assert hub.projects.idle(project_id)["blocked_by"] == ["a job runs", "an execution runs in a session"]
+        assert hub.projects.idle(project_id)["would_stop_at"] is None
+        job.kill()
+        job.wait()
+        session.interrupt()
+        asleep.wait()
+        project.system.exec("(sleep infinity &)")  # what outlives its command keeps nothing alive
+        assert hub.projects.idle(project_id)["blocked_by"] == []
+        assert hub.projects.idle(project_id)["would_stop_at"] is not None
+
+
+def test_callers_who_leave_a_project_that_does_not_answer_leave_nothing(
+    process: HubProcess, project: Project, project_id: str
+) -> None:
+    project.jupyter.session("a").open()
+    with process.hub() as hub:
+        pid = hub.projects.status(project_id)["project"]["pid"]
+    server = next(each for each in psutil.Process(process.process.pid).children(recursive=True) if each.pid == pid)
+    fds = f"/proc/{process.process.pid}/fd"
+    url = f"{process.url}/api/v1/projects/{project_id}/jupyter"
+    mine = {"authorization": f"Bearer {process.admin_key}"}
+    id = uuid.uuid4()
+    asks = [
+        *(("GET", f"{url}/{path}") for path in ("kernels", "sessions", "sessions/a", "sessions/a/executions")),
+        *(("POST", f"{url}/sessions/a/{what}") for what in ("interrupt", "restart")),
+        *(("GET", f"{url}/sessions/a/executions/{id}{what}") for what in ("", "/events")),
+        *(("PUT", f"{url}/sessions/b"), ("DELETE", f"{url}/sessions/a")),
+    ]
+    code = {"project_id": project_id, "input": "1", "kernel": "python3"}
+    server.suspend()
+    try:
+        before = len(os.listdir(fds))
+        for method, address in asks:
+            with pytest.raises(httpx2.ReadTimeout):
+                httpx2.request(method, address, headers=mine, timeout=0.3, json={} if method == "PUT" else None)
+        for call in ({"name": "jupyter.execute", "args": [code]}, {"name": "jupyter.kernels", "args": [code]}):
+            with pytest.raises(httpx2.ReadTimeout):
+                httpx2.post(f"{process.url}/api/conat/hub", headers=mine, timeout=0.3, json=call)
+        until(lambda: len(os.listdir(fds)) <= before + 1)  # a connection to the store may have come
+    finally:
+        server.resume()
+
+
+def test_a_server_that_is_killed_ends_its_sessions_and_says_so(
+    process: HubProcess, project: Project, project_id: str
+) -> None:
+    session = project.jupyter.session("a").open()
+    execution = session.execute("print('begun', flush=True)\nimport time\ntime.sleep(1000)")
+    outputs = iter(execution)
+    assert text_of([next(outputs)]) == "begun\n"
+    with process.hub() as hub:
+        os.kill(hub.projects.status(project_id)["project"]["pid"], signal.SIGKILL)
+    with pytest.raises((ServerLost, NotFound)):
+        list(outputs)
+    with pytest.raises(NotFound, match="open it"):
+        session.info()
+    assert text_of(session.open().execute("'again'")) == "'again'"
+
+    def ends() -> list[Any]:
+        lost = [event for event in log_of(process, project_id, "cell_ended") if event["execution_id"] == execution.id]
+        short = [cell for event in log_of(process, project_id, "cells_run") for cell in event["cells"]]
+        return [*lost, *(cell for cell in short if cell["code"].startswith("print('begun', flush=True)"))]
+
+    until(ends)
+    assert (ends()[0].get("state") or ends()[0]["outcome"]) == "lost"
+
+
+def test_a_kernel_that_speaks_nonsense_is_heard_on(process: HubProcess, project: Project, project_id: str) -> None:
+    nonsense = """
+from IPython import get_ipython
+k = get_ipython().kernel
+for content in (b'[1]', b'5', b'{}', b'{"text": {}}', b'[' * 10**5 + b']' * 10**5):
+    for kind in ('stream', 'status', 'error', 'execute_result', 'display_data'):
+        message = k.session.msg(kind, parent=k.get_parent())
+        message['content'] = content
+        k.session.send(k.iopub_socket, message, ident=b'x')
+'said'"""
+    with project.jupyter.session("a") as session:
+        execution = session.execute(nonsense)
+        assert [each["data"] for each in execution if "data" in each] == [{"text/plain": "'said'"}]
+        assert execution.state == "ok"
+        assert text_of(session.execute("6 * 7")) == "42"
+    shown = run(process, "exec", project_id, nonsense)
+    assert (shown.returncode, shown.stdout) == (0, "'said'\n")
+    assert "Traceback" not in shown.stderr
+    said = project.system.jupyter_execute(nonsense, "python3")
+    assert {"data": {"text/plain": "'said'"}} in said

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,24 @@ def test_people_and_keys(run: Run, hub_process: HubProcess) -> None:
     assert run("keys", "revoke", str(key["id"]))["revoked"]
     run("--api-key", secret, "projects", "list", code=4)
     assert account["account_id"] in {one["account_id"] for one in run("accounts", "list", "grace")}
+
+
+def test_signing_in_without_a_key(
+    run: Run, hub_process: HubProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    account_id, _ = hub_process.person("lise")
+    with hub_process.hub() as admin:
+        admin.accounts.set_password("correct horse", "lise@example.org")
+    monkeypatch.delenv("PROJECTHUB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for password, code in (("wrong horse", 4), ("correct horse", 0)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
+        signed_in = run("accounts", "sign-in", "lise@example.org", code=code)
+    monkeypatch.setenv("PROJECTHUB_API_KEY", signed_in["secret"])
+    assert run("system", "test")["account_id"] == account_id
+    assert run("query", '{"accounts": {"first_name": null}}') == {"accounts": {"first_name": "Lise"}}
+    assert run("accounts", "sign-out") == {"signed_out": True}
+    run("system", "ping", code=4)
 
 
 def test_the_key_of_a_hub_on_this_machine_is_found(hub_process: HubProcess) -> None:

@@ -126,3 +126,14 @@ def test_the_command_line(process: HubProcess, project: Project) -> None:
     assert done.stdout.startswith("cell 1 of 1: done")
     detached = subprocess.run([*command, "-d", "--json"], env=environment, capture_output=True, timeout=60, check=True)
     assert project.jobs.get(json.loads(detached.stdout)["id"]).wait()["exit_code"] == 0
+
+
+def test_a_kernel_that_does_not_come_up_is_told(project: Project) -> None:
+    spec = {"argv": ["/bin/false", "{connection_file}"], "display_name": "Broken", "language": "none"}
+    script = f"mkdir -p ~/.local/share/jupyter/kernels/broken; echo '{json.dumps(spec)}' > $_/kernel.json"
+    project.system.exec(script, bash=True)
+    write(project, "broken.ipynb", "1")
+    job = project.jupyter.run_notebook("broken.ipynb", kernel="broken")
+    assert job.wait()["exit_code"] == 2
+    said = b"".join(piece.data for piece in job.output()).decode()
+    assert "did not come up" in said and "Traceback" not in said

@@ -18,9 +18,10 @@ from projecthub.api.project_handlers import PROJECT_HANDLERS
 from projecthub.client._async import database as async_database
 from projecthub.client._async import messages as async_messages
 from projecthub.client._async import organizations as async_organizations
+from projecthub.client._async import project_system as async_project_system
 from projecthub.client._async import projects as async_projects
 from projecthub.client._async import system as async_system
-from projecthub.client._sync import database, messages, organizations, projects, system
+from projecthub.client._sync import database, messages, organizations, project_system, projects, system
 from projecthub.wire.errors import CODE_HEADER
 from projecthub.wire.methods import METHODS, Endpoint, Form
 from tests.hubs import HubProcess
@@ -164,7 +165,7 @@ def test_clients_have_the_other_methods_too(ours: Any, theirs: Any) -> None:
             check_parameters(getattr(ours, name), parameters(function))
 
 
-@pytest.mark.parametrize("ours", [system.ProjectSystem, async_system.AsyncProjectSystem])
+@pytest.mark.parametrize("ours", [project_system.ProjectSystem, async_project_system.AsyncProjectSystem])
 @pytest.mark.parametrize("name", ["ping", "test", "exec"])
 def test_clients_have_the_methods_of_a_project(ours: Any, name: str) -> None:
     check_parameters(getattr(ours, name), parameters(getattr(cocalc_api.project.System, name)))

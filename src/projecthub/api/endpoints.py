@@ -54,6 +54,9 @@ _NOBODY: Final = "must sign in as project or account"
 _OPEN: Final = frozenset(name for name, row in METHODS[Endpoint.HUB].items() if row.caller is Caller.ANYONE)
 """Methods for which nobody needs a key."""
 
+_INSIDE: Final = frozenset({"jupyter.kernels", "jupyter.execute"})
+"""Methods of the hub that a project does: they end when their caller goes away, for a project may never answer."""
+
 _log = structlog.get_logger()
 
 
@@ -147,6 +150,9 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
         progress.label = name
         call = Call(services, caller, request.headers.get("idempotency-key"), request.address)
         work = HANDLERS[name](call, parse(method, parameters.args))
+        if name in _INSIDE:
+            held = _bounded(background, work, timeout_s, subject, name, held=True)
+            return await unless_left(held, request.receive)
         return await _bounded(background, work, timeout_s, subject, name)
 
     return RpcEndpoint(serve)
@@ -176,6 +182,8 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         work: Coroutine[Any, Any, Any]
         if name == "system.exec":
             work = services.jobs.execute(caller, project_id, args)
+        elif name == "system.jupyterExecute":
+            work = _encoded(services.jupyter.run(caller, project_id, args))
         elif handler is not None:
             work = handler(ProjectCall(services, caller, access.project), arguments)
         else:
@@ -185,6 +193,10 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         return await unless_left(bounded, request.receive)
 
     return RpcEndpoint(serve)
+
+
+async def _encoded(work: Awaitable[str]) -> Encoded:
+    return Encoded((await work).encode())
 
 
 async def _sign_in(services: Services, request: RpcRequest, message: str) -> Principal:

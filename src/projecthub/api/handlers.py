@@ -9,8 +9,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic_core import to_json
+
 from projecthub.api import organization_handlers as organizations
 from projecthub.api.account_handlers import ACCOUNT_HANDLERS
+from projecthub.api.replies import Encoded
 from projecthub.api.snapshot_handlers import SNAPSHOT_HANDLERS
 from projecthub.errors import InvalidArgument
 from projecthub.wire import shapes
@@ -199,8 +202,11 @@ async def _jupyter_kernels(call: Call, request: shapes.JupyterSpecs) -> list[sha
     return await call.services.jupyter.kernels(call.caller, request.project_id)
 
 
-async def _jupyter_execute(call: Call, request: shapes.JupyterRun) -> shapes.JupyterResult | None:
-    return await call.services.jupyter.execute(call.caller, request)
+async def _jupyter_execute(call: Call, request: shapes.JupyterRun) -> Encoded | None:
+    result = await call.services.jupyter.execute(call.caller, request)
+    if result is None:
+        return None
+    return Encoded(b'{"output":%s,"created":%s}' % (result.output.encode(), to_json(result.created)))
 
 
 HANDLERS: Final[dict[str, Handler]] = {

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -38,6 +39,7 @@ _NETWORK = {
     Network.INTERNET: "internet: each project has a network of its own with a way out",
     Network.HOST: "HOST: every project reaches all loopback services of this machine; run 'projecthub doctor'",
 }
+_MAX_OPEN_FILES = 65_536
 _log = structlog.get_logger()
 
 
@@ -61,6 +63,7 @@ async def run(settings: Settings) -> None:
         Refused: It cannot start.
     """
     set_up_logs(settings.log_level, settings.log_format)
+    _allow_open_files()
     listener = _listen(settings)
     try:
         async with open_hub(settings) as hub:
@@ -94,6 +97,14 @@ async def run(settings: Settings) -> None:
             f"cannot use the data directory {settings.data_dir}: {os.strerror(error.errno or 0)}; "
             "give another one with --data-dir"
         ) from error
+
+
+def _allow_open_files() -> None:
+    """Open as many files as the machine allows: each call into a project has a connection of its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _say_stopping(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -39,8 +40,10 @@ from projecthub.cli.project_quotas import add_license, remove_license, set_quota
 from projecthub.cli.projects import projects
 from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
+from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
 from projecthub.cli.snapshots import snapshots
 from projecthub.cli.stop import stop as stop_all
+from projecthub.cli.system import query, system
 from projecthub.errors import (
     HubError,
     NotFound,
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
 REFUSED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
+_USAGE_CODE: Final = "usage"
+_INTERRUPTED_CODE: Final = "interrupted"
 
 EXIT_CODES: Final[tuple[tuple[type[HubError], int], ...]] = (
     (NotFound, 3),
@@ -74,7 +79,8 @@ _HINTS: Final[dict[type[HubError], str]] = {
 
 _EPILOG: Final = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no such thing; 4 not permitted or not signed in; "
-    "5 no answer from the hub; 130 interrupted. Of exec and jobs wait: the command's own."
+    "5 no answer from the hub; 130 interrupted. Of exec and jobs wait: the command's own. With --json the last line on "
+    'stderr of a command that failed is {"error": {"code", "message", "hint"?}}.'
 )
 
 app = typer.Typer(
@@ -143,6 +149,8 @@ for _command in (
     set_quotas,
 ):
     projects.command()(_command)
+for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
+    accounts.command()(_way)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
@@ -154,6 +162,8 @@ app.add_typer(jupyter, name="jupyter")
 app.command()(exec)
 app.add_typer(files, name="files")
 app.add_typer(snapshots, name="snapshots")
+app.add_typer(system, name="system")
+app.command()(query)
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)
@@ -178,13 +188,21 @@ def run(
         The exit code; the end of ``projecthub --help`` says what each means.
     """
     session = Session(transport=transport, async_transport=async_transport)
+    words = sys.argv[1:] if arguments is None else arguments
+
+    def fail(text: str, code: str, hint: str | None = None) -> None:
+        output.print_failure(text, code, hint, as_json=session.as_json or _asks_for_json(words))
+
     try:
-        code = app(args=arguments, prog_name="projecthub", standalone_mode=False, obj=session)
+        code = app(args=words, prog_name="projecthub", standalone_mode=False, obj=session)
         sys.stdout.flush()
     except typer.TyperException as error:
-        return _refuse_usage(error)
+        context: Any = getattr(error, "ctx", None)
+        if text := error.format_message():
+            fail(text, _USAGE_CODE, f"{context.command_path} --help" if context else None)
+        return error.exit_code
     except HubError as error:
-        output.print_error(error.message, _hint(error))
+        fail(error.message, error.code, _hint(error))
         return exit_code(error)
     except typer.Abort:
         code = INTERRUPTED
@@ -193,7 +211,7 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
     if code == INTERRUPTED:
-        output.print_error("interrupted; what was asked of the hub may still go on there")
+        fail("interrupted; what was asked of the hub may still go on there", _INTERRUPTED_CODE)
     return int(code or 0)
 
 
@@ -208,8 +226,6 @@ def _hint(error: HubError) -> str | None:
     return next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), None)
 
 
-def _refuse_usage(error: typer.TyperException) -> int:
-    context: Any = getattr(error, "ctx", None)
-    if text := error.format_message():
-        output.print_error(text, f"{context.command_path} --help" if context else None)
-    return error.exit_code
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Whether a command was to print JSON, even if it was not understood; what stands after ``--`` is not its own."""
+    return "--json" in itertools.takewhile(lambda word: word != "--", words)

@@ -22,7 +22,8 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     """Tell what a hub on this machine could do, and what is missing. Exit code 1: it could not run at all."""
     session = Session.of(context, as_json)
     if missing := _missing_packages():
-        output.print_error(f"a hub needs more packages: {', '.join(missing)}", "pip install 'projecthub[server]'")
+        text = f"a hub needs more packages: {', '.join(missing)}"
+        output.print_failure(text, "missing_packages", "pip install 'projecthub[server]'", as_json=session.as_json)
         raise typer.Exit(1)
     from projecthub.engines.local import probe
 

@@ -151,13 +151,14 @@ def _attend(session: Session, chosen: JupyterSession, execution: JupyterExecutio
 
 
 def _show(item: Any) -> None:
-    """Print an output: text as it is, of other things what stands for them in text."""
-    match item["output_type"]:
-        case "stream":
-            stream = sys.stderr if item["name"] == "stderr" else sys.stdout
-            stream.write(item["text"])
+    """Print an output: text as it is, of other things what stands for them in text; of what is no output nothing."""
+    match item:
+        case {"output_type": "stream", "text": str(text)}:
+            stream = sys.stderr if item.get("name") == "stderr" else sys.stdout
+            stream.write(text)
             stream.flush()
-        case "display_data" | "execute_result":
-            print(item["data"].get("text/plain", f"<{', '.join(item['data'])}>"), flush=True)
-        case "error":
-            print("\n".join(item["traceback"]) or f"{item['ename']}: {item['evalue']}", file=sys.stderr)
+        case {"output_type": "display_data" | "execute_result", "data": dict(data)}:
+            print(data.get("text/plain", f"<{', '.join(data)}>"), flush=True)
+        case {"output_type": "error"}:
+            lines = "\n".join(str(line) for line in item.get("traceback") or ())
+            print(lines or f"{item.get('ename')}: {item.get('evalue')}", file=sys.stderr)

@@ -96,7 +96,7 @@ def _each(session: Session, texts: list[str], doing: str, act: Callable[[AsyncHu
         output.print_table(
             ("ID", "PROJECT", "STATE"), [(one.project_id, one.project, _result_word(one.reply)) for one in done]
         )
-    _end(outcomes)
+    _end(outcomes, is_told=session.as_json)
 
 
 async def _all_of(
@@ -131,14 +131,14 @@ def _as_json(outcome: _Outcome) -> dict[str, Any]:
     return {"project_id": outcome.project_id, "error": outcome.error.message, "code": outcome.error.code}
 
 
-def _end(outcomes: list[_Outcome]) -> None:
-    """Raise if something failed: the only error itself, or one about how many."""
+def _end(outcomes: list[_Outcome], *, is_told: bool) -> None:
+    """Raise if something failed: the only error itself, or one about how many. ``is_told``: each was printed."""
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if len(failed) == 1 and failed[0].error is not None:
         raise failed[0].error
     if not failed:
         return
-    for outcome in failed:
+    for outcome in failed if not is_told else ():
         assert outcome.error is not None
         output.print_error(f"{outcome.project}: {outcome.error.message}")
     raise _common_kind(failed)(f"{len(failed)} of {len(outcomes)} projects failed")

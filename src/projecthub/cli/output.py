@@ -69,6 +69,15 @@ def print_error(text: str, hint: str | None = None) -> None:
         print(f"{_coloured('hint:', 36)} {plain(hint)}", file=sys.stderr)
 
 
+def print_failure(text: str, code: str, hint: str | None = None, *, as_json: bool = False) -> None:
+    """Print what a command ends with: for programs a line of JSON, ``{"error": {"code", "message", "hint"?}}``."""
+    if not as_json:
+        print_error(text, hint)
+        return
+    told = {"code": code, "message": text, **({"hint": hint} if hint else {})}
+    print(json.dumps({"error": told}), file=sys.stderr)
+
+
 def print_note(text: str) -> None:
     """Print a line beside the output proper."""
     print(plain(text), file=sys.stderr)

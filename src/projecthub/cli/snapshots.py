@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,13 +15,15 @@ from projecthub.cli import output, times
 from projecthub.cli.projects import ProjectArgument
 from projecthub.cli.references import ProjectFinder
 from projecthub.cli.session import AsJson, Session
-from projecthub.errors import Conflict, NotFound
+from projecthub.errors import Conflict, HubError, NotFound
 
 if TYPE_CHECKING:
     from projecthub.client._sync.snapshots import Snapshots
 
 snapshots = typer.Typer(name="snapshots", help="Snapshots of a project's files.", no_args_is_help=True)
 
+_EVERY_S: Final = 1.0
+"""How often it is asked how far a snapshot is."""
 _HELP = "A snapshot: its id, the beginning of its id, or 'latest'."
 SnapshotArgument = Annotated[str, typer.Argument(metavar="SNAPSHOT", help=_HELP)]
 
@@ -37,13 +41,26 @@ def create(
     """Take a snapshot."""
     session = Session.of(context, as_json)
     until = None if expire is None else times.moment(expire)
-    with _snapshots_of(session, project) as found, output.working("Taking a snapshot"):
-        made: Any = found.create(title, expire=until)
+    with _snapshots_of(session, project) as found, output.transferring("Taking a snapshot") as progress:
+        made: Any = _create(found, title, until, progress)
     if session.as_json:
         output.print_json(made)
         return
     names = ("id", "files", "bytes", "own_bytes", "skipped", "changing", "expires")
     output.print_facts([(name, made[name]) for name in names if made[name] or name in ("files", "bytes")])
+
+
+def _create(found: Snapshots, title: str, until: str | None, progress: Any) -> Any:
+    """Take a snapshot, and show meanwhile how many bytes it has come to, if somebody watches."""
+    if progress is None:
+        return found.create(title, expire=until)
+    with ThreadPoolExecutor(1) as threads:
+        made = threads.submit(found.create, title, expire=until)
+        while not wait([made], timeout=_EVERY_S).done:
+            with contextlib.suppress(HubError):
+                under_way = found.overview()["under_way"]
+                progress(under_way["bytes"] if under_way else 0, None)
+        return made.result()
 
 
 @snapshots.command("list")

@@ -35,7 +35,7 @@ def stop(
     else:
         output.print_facts([("stopped", str(reply["stopped"]))])
     if reply["failed"]:
-        for project_id, why in reply["failed"].items():
+        for project_id, why in reply["failed"].items() if not session.as_json else ():
             output.print_error(f"{project_id}: {why}")
         raise HubError(f"{len(reply['failed'])} projects could not be stopped")
 

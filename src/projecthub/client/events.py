@@ -49,5 +49,5 @@ def _event(block: bytes) -> Event:
     try:
         fields = dict(line.split(b": ", 1) for line in block.split(b"\n"))
         return Event(fields[b"event"].decode(), int(fields[b"id"]), json.loads(fields[b"data"]))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise ProtocolError("the hub's answer is no stream of events") from error

@@ -39,7 +39,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 _LARGE_BYTES = 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_MAX_STRINGS = 16 * 1024
 _BUSY_WAIT_S = 0.01
 _CREDENTIALS = struct.Struct("3i")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -101,7 +101,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("the project server's reply is not HTTP")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,9 +115,10 @@ class _Connection(asyncio.Protocol):
 class _Exchange(_Connection):
     """A reply that is taken whole."""
 
-    def __init__(self, place: Path, request: bytes) -> None:
+    def __init__(self, place: Path, request: bytes, max_bytes: int) -> None:
         super().__init__(request)
         self._place = place
+        self._max_bytes = max_bytes
         self._may_be_large = False
         self._waits = False
         self._body: list[bytes] = []
@@ -131,15 +132,16 @@ class _Exchange(_Connection):
             if not self._may_be_large:
                 self._waits = True
                 self._transport.pause_reading()
-        if self._size > MAX_REPLY_BYTES:
+        if self._size > self._max_bytes:
             self._body.clear()
-            self._fail(f"the project server's reply is larger than {MAX_REPLY_BYTES} bytes")
+            self._fail(f"the project server's reply is larger than {self._max_bytes} bytes")
         elif not self.reply.done():
             self._body.append(data)
 
     def on_message_complete(self) -> None:
         if not self.reply.done():
             self.reply.set_result((self._parser.get_status_code(), b"".join(self._body)))
+            self._body.clear()
 
     def resume(self) -> None:
         """Its turn to be large has come."""
@@ -201,21 +203,26 @@ def _request(line: str, body: bytes) -> bytes:
     return f"{line} HTTP/1.1\r\nhost: project\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def _exchange(path: Path, line: str, body: bytes = b"") -> Any:
+async def _exchange(path: Path, line: str, body: bytes = b"", *, max_bytes: int) -> Any:
     request = _request(line, body)
     connection = await _connect(path)
     transport, exchange = await asyncio.get_running_loop().create_unix_connection(
-        lambda: _Exchange(path, request), sock=connection
+        lambda: _Exchange(path, request, max_bytes), sock=connection
     )
     try:
         status, reply = await exchange.reply
+        if status != HTTPStatus.OK:
+            raise ServerLost(_REFUSALS.get(status, f"the project server answered with status {status}"))
+        return await _parsed(reply)
     finally:
         transport.abort()
         exchange.reply.cancel()
         exchange.leave()
-    if status != HTTPStatus.OK:
-        raise ServerLost(_REFUSALS.get(status, f"the project server answered with status {status}"))
-    return parse_reply(reply)
+
+
+async def _parsed(reply: bytes) -> Any:
+    """The value of a reply: of a large one read beside the event loop, which goes on between the steps of it."""
+    return parse_reply(reply) if len(reply) <= _LARGE_BYTES else await asyncio.to_thread(parse_reply, reply)
 
 
 def parse_reply(reply: bytes) -> Any:
@@ -224,7 +231,7 @@ def parse_reply(reply: bytes) -> Any:
     Raises:
         ServerLost: It is no JSON, or holds a number that is none.
     """
-    if len(reply) > _PLAIN_BYTES and len(_STRING.sub(b"", reply)) > _PLAIN_BYTES:
+    if len(reply) > _PLAIN_BYTES and _holds_many_values(reply):
         # A true reply is a few long strings. One of many small values would take the hub minutes and gigabytes to read.
         raise ServerLost("the project server's reply holds too many values")
     try:
@@ -235,6 +242,18 @@ def parse_reply(reply: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         raise ServerLost("the project server's reply is not JSON") from error
     return value
+
+
+def _holds_many_values(reply: bytes) -> bool:
+    """Whether there is much in some JSON beside a few strings, whatever these hold; at the speed of copying it."""
+    if b"\\" in reply:
+        reply = reply.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if reply.count(b'"') > 2 * _MAX_STRINGS:
+        return True
+    beside = place = 0
+    while (begin := reply.find(b'"', place)) >= 0 and (end := reply.find(b'"', begin + 1)) >= 0:
+        beside, place = beside + begin - place, end + 1
+    return beside + len(reply) - place > _PLAIN_BYTES
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -259,14 +278,20 @@ async def identify(path: Path) -> dict[str, Any]:
     Raises:
         ServerLost: No proper answer.
     """
-    answer = await _exchange(path, "GET /identity")
+    answer = await _exchange(path, "GET /identity", max_bytes=_PLAIN_BYTES)
     if not isinstance(answer, dict) or not {"project_id", "epoch", "session_id"} <= answer.keys():
         raise ServerLost("the project server does not say who it is")
     return answer
 
 
 async def call(
-    path: Path, session_id: str, name: str, arguments: Sequence[object], *, timeout_s: float | None
+    path: Path,
+    session_id: str,
+    name: str,
+    arguments: Sequence[object],
+    *,
+    timeout_s: float | None,
+    max_reply_bytes: int = MAX_REPLY_BYTES,
 ) -> object:
     """Call a method of a project server, as `Engine.call` says.
 
@@ -276,6 +301,7 @@ async def call(
         name: The method.
         arguments: Its arguments.
         timeout_s: Bound on the wait in seconds.
+        max_reply_bytes: What the reply may have at most.
 
     Raises:
         ServerLost, CallTimeout, UnknownMethod, InvalidArgument, NotFound, LimitError, ExecFailed, ProjectError: As
@@ -286,7 +312,7 @@ async def call(
     line = "POST /call" if timeout_s is None else "POST /call?goes_on"
     try:
         async with asyncio.timeout(timeout_s):
-            answer = await _exchange(path, line, body)
+            answer = await _exchange(path, line, body, max_bytes=max_reply_bytes)
     except TimeoutError as error:
         raise CallTimeout(f"timeout: {name} has not answered within {timeout_s:g} s; it goes on") from error
     return take_result(answer)
@@ -379,7 +405,7 @@ async def stream(path: Path, session_id: str, name: str, arguments: Sequence[obj
     transport, lines = await asyncio.get_running_loop().create_unix_connection(lambda: _Lines(request), sock=connection)
     try:
         while True:
-            answer = parse_reply(await lines.take())
+            answer = await _parsed(await lines.take())
             if isinstance(answer, dict) and "item" in answer:
                 yield answer["item"]
             elif isinstance(answer, dict) and answer.get("end") is True:

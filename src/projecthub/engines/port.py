@@ -263,7 +263,13 @@ class Engine(Protocol):
         ...
 
     async def call(
-        self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None
+        self,
+        instance: Instance,
+        name: str,
+        arguments: Sequence[object],
+        *,
+        timeout_s: float | None = None,
+        max_reply_bytes: int | None = None,
     ) -> object:
         """Call a method of the project server and return its JSON value. Safe to use concurrently.
 
@@ -272,6 +278,7 @@ class Engine(Protocol):
             name: Wire name of the method, such as ``system.exec``.
             arguments: The ``args`` of the wire, unchanged.
             timeout_s: Bound on the wait in seconds; None: no bound. The work in the project goes on.
+            max_reply_bytes: What the reply may have at most; None: what engines take.
 
         Raises:
             ServerLost: No answer, or not an answer of a project server (whatever runs in there is not trusted).

@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 TOUCH_EVERY: Final = timedelta(seconds=15)
 """Activity is written at most this often for each account and project, so that a loop of calls is not one of writes."""
 
+ASK_WITHIN_S: Final = 3.0
+"""How long a project may take to answer the hub's own questions, in seconds."""
+
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+"""Of an answer to such a question: nobody but the hub wanted it, and all projects may be asked at once."""
+
+MAX_UNDER_WAY: Final = 1000
+"""Calls into one project at a time: each holds a connection, and a project that does not answer holds it for ever."""
+
 _MAX_REMEMBERED: Final = 10_000
 
 _log = structlog.get_logger()
@@ -144,11 +153,24 @@ class ProjectCalls:
 
         Raises:
             ServerLost: It has stopped meanwhile.
+            LimitError: Too many calls are under way in it.
             HubError: What the project server refuses; see `Engine.call`.
         """
         instance = self._instance(project_id)
         with self._counted(project_id):
             return await self._engine.call(instance, name, arguments)
+
+    async def ask(self, project_id: ProjectId, name: str, arguments: Sequence[object]) -> object:
+        """Call a method on the hub's own account: it is no use of the project, and waits for no more than a moment.
+
+        Raises:
+            ProjectError: It does not run, or does not answer, or not in time.
+            HubError: What the project server refuses; see `Engine.call`.
+        """
+        instance = self._instance(project_id)
+        return await self._engine.call(
+            instance, name, arguments, timeout_s=ASK_WITHIN_S, max_reply_bytes=MAX_ANSWER_BYTES
+        )
 
     async def stream(
         self, project_id: ProjectId, name: str, arguments: Sequence[object]
@@ -157,6 +179,7 @@ class ProjectCalls:
 
         Raises:
             ServerLost: It has stopped meanwhile.
+            LimitError: Too many calls are under way in it.
             HubError: What the project server refuses; see `Engine.stream`.
         """
         instance = self._instance(project_id)
@@ -173,7 +196,13 @@ class ProjectCalls:
 
     @contextmanager
     def _counted(self, project_id: ProjectId) -> Iterator[None]:
-        """Count a call as under way."""
+        """Count a call as under way.
+
+        Raises:
+            LimitError: Too many are.
+        """
+        if self._under_way[project_id] >= MAX_UNDER_WAY:
+            raise LimitError(f"{MAX_UNDER_WAY} calls into project '{project_id}' are under way; wait for some of them")
         self._under_way[project_id] += 1
         try:
             yield

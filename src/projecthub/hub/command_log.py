@@ -2,14 +2,15 @@
 
 Jobs are noted when they begin, and when a hub learns of their end: that is remembered in the store, so that each end is
 told once, whatever hub sees it. Blocking commands are gathered and written every few seconds, for a write at each would
-double what they cost: of those a hub that is killed loses the last seconds. `flush` writes them.
+double what they cost: of those a hub that is killed loses the last seconds. So it is with code in kernels. `flush`
+writes them.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -25,14 +26,23 @@ if TYPE_CHECKING:
     from projecthub.wire.ids import AccountId, ProjectId
     from projecthub.wire.jobs import Job
 
+    _Whose = tuple[ProjectId, AccountId, str]
+    """A project, who ran something in it, and of which kind that was."""
+
 MAX_SHOWN: Final = 300
 """Characters of a command that the log keeps."""
 
 MAX_SIGNAL: Final = 20
 """Characters of a signal's name that the log keeps."""
 
+MAX_OUTCOME: Final = 100
+"""Characters of the name of an error that the log keeps."""
+
+COMMANDS: Final = "commands"
+CELLS: Final = "cells"
+
 MAX_LISTED: Final = 100
-"""Different commands in one entry; it counts the others."""
+"""Different commands or cells in one entry; it counts the others."""
 
 MAX_UNWRITTEN: Final = 200
 """Batches that wait for a store that cannot be written; older ones are dropped, and the hub's log says so."""
@@ -51,24 +61,24 @@ class Note:
 
 @dataclass(slots=True)
 class _Gathered:
-    """What one account ran in one project since the last entry."""
+    """What one account ran in one project since the last entry: commands, or cells of code."""
 
-    runs: dict[tuple[str, object], dict[str, Any]] = field(default_factory=dict)
+    runs: dict[tuple[object, ...], dict[str, Any]] = field(default_factory=dict)
     others: int = 0
 
-    def add(self, command: str, outcome: object, written_bytes: int, seconds: float) -> None:
-        if (command, outcome) not in self.runs and len(self.runs) >= MAX_LISTED:
+    def add(self, what: Mapping[str, object], written_bytes: int, seconds: float) -> None:
+        key = tuple(what.values())
+        if key not in self.runs and len(self.runs) >= MAX_LISTED:
             self.others += 1
             return
-        new = {"command": command, "exit_code": outcome, "times": 0, "bytes": 0, "seconds": 0.0}
-        run = self.runs.setdefault((command, outcome), new)
+        run = self.runs.setdefault(key, {**what, "times": 0, "bytes": 0, "seconds": 0.0})
         run["times"] += 1
         run["bytes"] += written_bytes
         run["seconds"] = round(run["seconds"] + seconds, 3)
 
-    def event(self) -> dict[str, Any]:
+    def event(self, kind: str) -> dict[str, Any]:
         more = {"others": self.others} if self.others else {}
-        return {"event": "commands_run", "commands": list(self.runs.values()), **more}
+        return {"event": f"{kind}_run", kind: list(self.runs.values()), **more}
 
 
 class CommandLog:
@@ -78,8 +88,8 @@ class CommandLog:
         """Make the service; somebody has to call `flush` every few seconds and at the end."""
         self._store = store
         self._clock = clock
-        self._gathered: dict[tuple[ProjectId, AccountId], _Gathered] = {}
-        self._unwritten: list[dict[tuple[ProjectId, AccountId], _Gathered]] = []
+        self._gathered: dict[_Whose, _Gathered] = {}
+        self._unwritten: list[dict[_Whose, _Gathered]] = []
 
     @contextmanager
     def command(self, project_id: ProjectId, account_id: AccountId, options: Mapping[str, Any]) -> Iterator[Note]:
@@ -103,8 +113,54 @@ class CommandLog:
         finally:
             if is_to_note:
                 written = 0 if not isinstance(note.result, dict) else _size(note.result)
-                gathered = self._gathered.setdefault((project_id, account_id), _Gathered())
-                gathered.add(_shown(options), outcome, written, time.perf_counter() - began)
+                what = {"command": _shown(options), "exit_code": outcome}
+                self._gather(project_id, account_id, COMMANDS, what, written, time.perf_counter() - began)
+
+    @contextmanager
+    def cell(self, project_id: ProjectId, account_id: AccountId, code: object) -> Iterator[Note]:
+        """Note some code that runs in a kernel of its own within the block, as `command` does.
+
+        Its result is to be told as ``{"outcome", "bytes"}``.
+        """
+        began, note = time.perf_counter(), Note()
+        outcome: str | None = None
+        try:
+            yield note
+        except (InvalidArgument, LimitError):
+            raise
+        except BaseException as error:  # not of a hub's kind: its caller went away
+            outcome = error.code if isinstance(error, HubError) else "left"
+            self.cell_ran(project_id, account_id, shown([code]), None, outcome, 0, time.perf_counter() - began)
+            raise
+        result = note.result if isinstance(note.result, dict) else {}
+        outcome, written = str(result.get("outcome"))[:MAX_OUTCOME], int(result.get("bytes", 0))
+        self.cell_ran(project_id, account_id, shown([code]), None, outcome, written, time.perf_counter() - began)
+
+    def cell_ran(
+        self,
+        project_id: ProjectId,
+        account_id: AccountId,
+        code: str,
+        session: str | None,
+        outcome: str | None,
+        written_bytes: int,
+        seconds: float,
+    ) -> None:
+        """Note some code, as it is `shown`, that has run in a session, or in a kernel of its own."""
+        what = {"code": code, "session": session, "outcome": outcome}
+        self._gather(project_id, account_id, CELLS, what, written_bytes, seconds)
+
+    def _gather(
+        self,
+        project_id: ProjectId,
+        account_id: AccountId,
+        kind: str,
+        what: Mapping[str, object],
+        written_bytes: int,
+        seconds: float,
+    ) -> None:
+        whose = project_id, account_id, kind
+        self._gathered.setdefault(whose, _Gathered()).add(what, written_bytes, seconds)
 
     async def flush(self) -> None:
         """Write what was gathered; what cannot be written now is kept for the next time."""
@@ -117,8 +173,8 @@ class CommandLog:
         try:
             async with self._store.write() as tx:
                 for batch in batches:
-                    for (project_id, account_id), runs in batch.items():
-                        await tx.log.append(project_id, account_id, runs.event(), at=self._clock.now())
+                    for (project_id, account_id, kind), runs in batch.items():
+                        await tx.log.append(project_id, account_id, runs.event(kind), at=self._clock.now())
         except HubError as error:
             dropped = self._unwritten[:-MAX_UNWRITTEN]
             del self._unwritten[:-MAX_UNWRITTEN]
@@ -180,6 +236,10 @@ def _size(result: Mapping[str, Any]) -> int:
 def _shown(options: Mapping[str, Any]) -> str:
     """The command and its arguments, as one text of bounded length."""
     args = options.get("args")
-    words = [options.get("command"), *(args[:MAX_SHOWN] if isinstance(args, list) else [])]
+    return shown([options.get("command"), *(args[:MAX_SHOWN] if isinstance(args, list) else [])])
+
+
+def shown(words: Sequence[object]) -> str:
+    """Words as one text of bounded length."""
     text = " ".join(str(word)[:MAX_SHOWN] for word in words)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound, PermissionDenied
 from projecthub.files import CopyOptions
-from projecthub.hub.permissions import project_id_of
+from projecthub.hub.permissions import project_id_of, within_scopes
 from projecthub.wire.ids import ProjectId, is_uuid
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
@@ -65,10 +66,13 @@ class Creation:
 
         Raises:
             InvalidArgument: A license or share that is none; a bad id; a key that was used for another request.
-            PermissionDenied: ``project_id`` is given by somebody who is no site admin.
+            PermissionDenied: ``project_id`` is given by somebody who is no site admin; or it is to be started, and the
+                caller's key has not the scope for that.
             Conflict: There is a project of that id.
             LimitError: There is no user id left for another project, no room for what is shared, or the disk is full.
         """
+        if request.start:
+            within_scopes(caller, Ability.RUN, "to start a project")
         project_id = _checked(caller, request, idempotency_key)
         fingerprint = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
         if request.public_path_id is None:

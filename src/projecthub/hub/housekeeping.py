@@ -15,6 +15,7 @@ from projecthub.errors import Conflict
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from projecthub.hub.cell_log import CellLog
     from projecthub.hub.clock import Clock
     from projecthub.hub.command_log import CommandLog
     from projecthub.hub.idle import Idle
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 FLUSH_EVERY_S: Final = 5.0
 SWEEP_EVERY_S: Final = 60.0
 IDEMPOTENCY_KEPT: Final = timedelta(hours=24)
+LOG_BATCH: Final = 500
+LOG_BATCHES: Final = 20
+"""So many batches of old entries are deleted at most once a minute, each in a transaction of its own."""
+
 
 _log = structlog.get_logger()
 
@@ -44,11 +49,19 @@ class Housekeeping:
         idle: Idle,
         jobs: Jobs,
         commands: CommandLog,
+        cells: CellLog,
         also: Sequence[Callable[[], Awaitable[object]]] = (),
+        *,
+        log_kept: timedelta | None = None,
     ) -> None:
-        """Make the service; ``also`` is done once a minute, too."""
+        """Make the service; ``also`` is done once a minute, too.
+
+        ``log_kept``: for how long entries of projects' logs are kept; None: for ever.
+        """
+        self._log_kept = log_kept
         self._jobs = jobs
         self._commands = commands
+        self._cells = cells
         self._also = also
         self._store = store
         self._clock = clock
@@ -69,12 +82,15 @@ class Housekeeping:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         await self._keys.flush()
+        await self._cells.close()
         await self._commands.flush()
 
     async def _run(self) -> None:
         since_sweep = SWEEP_EVERY_S
         while True:
-            await _each(self._keep_claim, self._keys.flush, self._commands.flush, self._jobs.note_ends)
+            await _each(
+                self._keep_claim, self._keys.flush, self._cells.look, self._commands.flush, self._jobs.note_ends
+            )
             if since_sweep >= SWEEP_EVERY_S:
                 since_sweep = 0.0
                 await self.sweep()
@@ -91,12 +107,23 @@ class Housekeeping:
 
     async def sweep(self) -> None:
         """Do what is done once a minute. What fails keeps nothing else from being done."""
-        own = (self._idle.look, self._projects.delete_expired, self._lifecycle.settle_all, self._prune)
+        own = (self._idle.look, self._projects.delete_expired, self._lifecycle.settle_all, self._prune, self._prune_log)
         await _each(*own, *self._also)
 
     async def _prune(self) -> None:
         async with self._store.write() as tx:
             await tx.idempotency.prune(self._clock.now() - IDEMPOTENCY_KEPT)
+
+    async def _prune_log(self) -> None:
+        """Delete what is too old in the logs of projects."""
+        if self._log_kept is None:
+            return
+        before = self._clock.now() - self._log_kept
+        for _ in range(LOG_BATCHES):
+            async with self._store.write() as tx:
+                deleted = await tx.log.prune(before, at_most=LOG_BATCH)
+            if deleted < LOG_BATCH:
+                return
 
 
 async def _each(*works: Callable[[], Awaitable[object]]) -> None:

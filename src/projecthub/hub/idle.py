@@ -1,15 +1,18 @@
 """Looks after what runs, once a minute: projects that nobody uses are stopped, for reasons that one can read.
 
-Signs of use are calls (each marks the project as used when it comes, and as long as it lasts), processor time of the
-project's processes, and open terminals. Once a minute every project that runs is looked at. One that has shown no sign
-for as long as its quota says is warned in its log, and stopped at the next look. What ran out of memory is noted there
-too.
+Signs of use are calls (each marks the project as used when it comes, and as long as it lasts), jobs and executions in
+sessions that run, whatever they do, processor time of the project's processes, and open terminals. Once a minute every
+project that runs is looked at. One that has shown no sign for as long as its quota says is warned in its log, and
+stopped at the next look. What ran out of memory is noted there too.
+
+Of jobs and executions only the project's server knows; it is asked if the project has any processes.
 
 Source: Wire contract 7.2.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -40,6 +43,8 @@ BUSY: Final = 0.01
 _JUMP: Final = timedelta(minutes=5)
 """If there is more than this between two looks, the clock was set or the machine slept: counting begins anew."""
 
+_ASKED_AT_ONCE: Final = 64
+_MOST: Final = 1_000_000
 _log = structlog.get_logger()
 
 
@@ -54,6 +59,8 @@ class _Watched:
         active_at: When it last showed a sign of use other than a call that came.
         sign: Which.
         terminals: How many were open at the last look.
+        jobs: How many ran then, runs of notebooks among them.
+        executions: How many ran or waited in sessions then.
         oom_kills: How many of its processes had been ended for want of memory by then.
         told_oom_kills: How many of these the log tells of.
         warned: Since when it had been idle when it was warned.
@@ -65,6 +72,8 @@ class _Watched:
     active_at: datetime
     sign: str = "it was started"
     terminals: int = 0
+    jobs: int = 0
+    executions: int = 0
     oom_kills: int = 0
     told_oom_kills: int = 0
     warned: datetime | None = None
@@ -84,6 +93,7 @@ class Idle:
         self._quotas = quotas
         self._clock = clock
         self._watched: dict[ProjectId, _Watched] = {}
+        self._asking = asyncio.Semaphore(_ASKED_AT_ONCE)
         self._last_look: datetime | None = None
         self._opened_at = clock.now()
         self._counts_from: datetime | None = None
@@ -96,7 +106,8 @@ class Idle:
         self._last_look = now
         instances = {instance.project_id: instance for instance in self._lifecycle.instances()}
         self._watched = {each: seen for each, seen in self._watched.items() if each in instances}
-        active = [each for each, instance in instances.items() if await self._see(instance, now)]
+        seen = await asyncio.gather(*(self._see(instance, now) for instance in instances.values()))
+        active = [project_id for project_id, is_active in zip(instances, seen, strict=True) if is_active]
         await self._tell_oom_kills(now)
         if active:
             async with self._store.write() as tx:
@@ -121,6 +132,7 @@ class Idle:
             )
             watched = self._watched[instance.project_id]
         watched.oom_kills, watched.terminals = activity.oom_kills, activity.terminals
+        watched.jobs, watched.executions = await self._running(instance.project_id) if activity.processes else (0, 0)
         blocks = self._blocks(instance.project_id)
         sign = blocks[0] if blocks else _busy(watched, activity, now)
         watched.cpu_s, watched.looked_at = activity.cpu_s, now
@@ -128,6 +140,16 @@ class Idle:
             return False
         watched.active_at, watched.sign = now, sign
         return True
+
+    async def _running(self, project_id: ProjectId) -> tuple[int, int]:
+        """How many jobs run, and executions in sessions run or wait, as the project says; else (0, 0)."""
+        try:
+            async with self._asking:
+                told = await self._calls.ask(project_id, "system.activity", [])
+        except HubError:  # it does not answer, or is older than this hub
+            return 0, 0
+        jobs, executions = (told.get(name) if isinstance(told, dict) else None for name in ("jobs", "executions"))
+        return _count(jobs), _count(executions)
 
     async def _tell_oom_kills(self, now: datetime) -> None:
         """Note in the log of projects that processes of theirs were ended for want of memory."""
@@ -145,14 +167,15 @@ class Idle:
                 watched.told_oom_kills = seen[project_id]
 
     def _blocks(self, project_id: ProjectId) -> list[str]:
-        """What keeps a project from being idle now: calls under way, and terminals that were open at the last look."""
-        calls = self._calls.under_way(project_id)
-        blocks = [f"{calls} calls are under way" if calls > 1 else "a call is under way"] if calls else []
-        watched = self._watched.get(project_id)
-        if watched is not None and watched.terminals:
-            several = watched.terminals > 1
-            blocks.append(f"{watched.terminals} terminals are open" if several else "a terminal is open")
-        return blocks
+        """What keeps a project from being idle: calls under way, and what ran and was open at the last look."""
+        found = [(self._calls.under_way(project_id), "a call is under way", "calls are under way")]
+        if (watched := self._watched.get(project_id)) is not None:
+            found += [
+                (watched.jobs, "a job runs", "jobs run"),
+                (watched.executions, "an execution runs in a session", "executions run in sessions"),
+                (watched.terminals, "a terminal is open", "terminals are open"),
+            ]
+        return [f"{count} {many}" if count > 1 else one for count, one, many in found if count]
 
     async def _judge(self, project: Project, now: datetime) -> bool:
         """Warn or stop a project if its time has come; whether it was stopped."""
@@ -239,3 +262,8 @@ def _busy(watched: _Watched, activity: Activity, now: datetime) -> str | None:
     used_s = activity.cpu_s - watched.cpu_s
     elapsed_s = (now - watched.looked_at).total_seconds()
     return "its processes were busy" if elapsed_s > 0 and used_s >= BUSY * elapsed_s else None
+
+
+def _count(told: object) -> int:
+    """What a project says is a number of things."""
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 < told < _MOST else 0

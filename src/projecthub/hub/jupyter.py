@@ -5,7 +5,10 @@ Source: Wire contract 5.3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from projecthub.errors import InvalidArgument, ServerLost
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
@@ -15,17 +18,32 @@ from projecthub.wire.units import to_iso
 if TYPE_CHECKING:
     from projecthub.hub.calls import ProjectCalls
     from projecthub.hub.clock import Clock
+    from projecthub.hub.command_log import CommandLog
     from projecthub.hub.principals import Principal
     from projecthub.store import Store
     from projecthub.wire import shapes
     from projecthub.wire.ids import ProjectId
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of some code.
+
+    Attributes:
+        output: Its outputs, as JSON on one line.
+        created: An ISO time.
+    """
+
+    output: str
+    created: str
+
+
 class Jupyter:
     """Kernels of projects. Nothing is cached: what is asked for twice runs twice."""
 
-    def __init__(self, store: Store, clock: Clock, calls: ProjectCalls) -> None:
+    def __init__(self, store: Store, clock: Clock, calls: ProjectCalls, log: CommandLog) -> None:
         """Make the service."""
+        self._log = log
         self._store = store
         self._clock = clock
         self._calls = calls
@@ -41,11 +59,11 @@ class Jupyter:
         checked = await self._wake(caller, project_id)
         return cast("list[shapes.JupyterKernelSpec]", _items(await self._calls.call(checked, "jupyter.kernels", [])))
 
-    async def execute(self, caller: Principal, request: shapes.JupyterRun) -> shapes.JupyterResult | None:
+    async def execute(self, caller: Principal, request: shapes.JupyterRun) -> Result | None:
         """Run code in a fresh kernel of a project; it is started if it does not run.
 
         Returns:
-            Its outputs; None if only the hash of an earlier run is given, for none is kept.
+            What came of it; None if only the hash of an earlier run is given, for none is kept.
 
         Raises:
             InvalidArgument: An argument is missing, no project is given, or there is no such kernel.
@@ -66,8 +84,23 @@ class Jupyter:
             "history": request.history,
             "path": request.path,
         }
-        output = _items(await self._calls.call(checked, "system.jupyterExecute", [options]))
-        return {"output": output, "created": to_iso(self._clock.now())}
+        return Result(await self.run(caller, checked, [options]), to_iso(self._clock.now()))
+
+    async def run(self, caller: Principal, project_id: ProjectId, arguments: Sequence[Any]) -> str:
+        """``system.jupyterExecute`` of a project that was woken, noted in the project's log.
+
+        Returns:
+            Its outputs as JSON. The hub reads nothing of it: there may be millions of values in it.
+
+        Raises:
+            HubError: What the project server refuses; see `Engine.call`.
+        """
+        given = arguments[0] if arguments and isinstance(arguments[0], dict) else {}
+        with self._log.cell(project_id, caller.account_id, given.get("input")) as note:
+            told = await self._calls.call(project_id, "system.jupyterExecute", arguments)
+            outputs = _outputs(told)
+            note.result = {"outcome": told["outcome"] if isinstance(told, dict) else "ok", "bytes": len(outputs)}
+        return outputs
 
     async def _wake(self, caller: Principal, project_id: str | None) -> ProjectId:
         if not project_id:
@@ -86,3 +119,13 @@ def _items(reply: object) -> list[shapes.JupyterOutput]:
     if not isinstance(reply, list) or not all(isinstance(item, dict) for item in reply):
         raise ServerLost("the project server's reply is no list of objects")
     return reply
+
+
+def _outputs(reply: object) -> str:
+    """Outputs as text that is a list of JSON, by its ends; a project whose server lies here spoils its own replies."""
+    if isinstance(reply, list):  # of a project server that is older than this hub
+        return json.dumps(_items(reply))
+    text = reply.get("outputs") if isinstance(reply, dict) and isinstance(reply.get("outcome"), str) else None
+    if not isinstance(text, str) or "\n" in text or not (text.startswith("[") and text.endswith("]")):
+        raise ServerLost("the project server's reply is no list of outputs")
+    return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import ServerLost
 
@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from projecthub.hub.calls import ProjectCalls
+    from projecthub.hub.cell_log import CellLog
+    from projecthub.hub.principals import Principal
     from projecthub.wire.ids import ProjectId
 
 Told = dict[str, Any]
+
+MAX_INDEX: Final = 2**53
+"""Below this are the indices of outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +38,10 @@ class Output:
 class JupyterSessions:
     """Sessions of projects. Who may use them is settled before, by `ProjectCalls.access`."""
 
-    def __init__(self, calls: ProjectCalls) -> None:
+    def __init__(self, calls: ProjectCalls, log: CellLog) -> None:
         """Make the service."""
         self._calls = calls
+        self._log = log
 
     async def all_of(self, project_id: ProjectId) -> list[Told]:
         """The sessions of a project; none if it does not run."""
@@ -62,6 +68,16 @@ class JupyterSessions:
         told = await self._calls.call(project_id, f"jupyter.sessions.{what}", [{"name": name, **options}])
         return _objects([told])[0]
 
+    async def execute(self, caller: Principal, project_id: ProjectId, name: str, *, id: str, code: str) -> Told:
+        """Have a session of a project that was woken run code, and do not wait for it; noted in the project's log.
+
+        Raises:
+            HubError: What the project server refuses.
+        """
+        told = await self.ask(project_id, "execute", name, id=id, code=code)
+        self._log.began(project_id, caller.account_id, name, code, told)
+        return told
+
     async def executions(self, project_id: ProjectId, name: str) -> list[Told]:
         """The executions that a session remembers, oldest first.
 
@@ -83,12 +99,17 @@ class JupyterSessions:
         async with aclosing(self._calls.stream(project_id, "jupyter.sessions.follow", arguments)) as values:
             async for value in values:
                 match value:
-                    case {"index": int(index), "output": str(text)} if "\n" not in text and "\r" not in text:
+                    case {"index": int(index), "output": str(text)} if _is_one(index, text):
                         yield Output(index, text)
                     case {"execution": dict(told)}:
                         yield told
                     case _:
                         raise ServerLost("the project server's reply is no output of an execution")
+
+
+def _is_one(index: int, text: str) -> bool:
+    """Whether this may be an output; what is JSON is not looked at, but it must not become several events."""
+    return 0 <= index < MAX_INDEX and "\n" not in text and "\r" not in text
 
 
 def _objects(reply: object) -> list[Told]:

@@ -32,6 +32,7 @@ class JobOptions:
         max_log_bytes: What its log may take on disk.
         err_on_exit: What `system.exec` was told for `async_get`.
         max_output: The same.
+        shown: A program and arguments to tell of instead, where the true ones say nothing to people; empty: those.
     """
 
     command: str
@@ -45,6 +46,7 @@ class JobOptions:
     max_log_bytes: int = MAX_LOG_BYTES
     err_on_exit: bool = False
     max_output: int = 1024 * 1024
+    shown: Sequence[str] = ()
 
 
 def parse_job(arguments: Sequence[object], *, home: str) -> JobOptions:

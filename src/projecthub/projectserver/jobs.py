@@ -189,6 +189,10 @@ class Jobs:
         if (job := self._running.get(job_id)) is not None:
             await job.ended.wait()
 
+    def running(self) -> int:
+        """How many run."""
+        return len(self._running)
+
     def directory_of(self, job_id: str) -> Path:
         """Where the files of a job are."""
         return self._directory / job_id

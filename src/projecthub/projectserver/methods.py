@@ -39,13 +39,14 @@ class Methods:
         }
         self._jobs = jobs = Jobs(**place)
         executor = Executor(**place, jobs=jobs)
-        jupyter = Jupyter(**place)
+        self._jupyter = jupyter = Jupyter(**place)
         self._table: dict[str, Method] = {
             "jupyter.kernels": jupyter.specs,
             "system.exec": executor.execute,
             "system.jupyterExecute": jupyter.execute,
             "system.listJupyterKernels": jupyter.listing,
             "system.stopJupyterKernel": jupyter.stop,
+            "system.activity": self._activity,
             "system.ping": self._ping,
             "system.test": self._test,
             "jupyter.sessions.open": jupyter.sessions.open,
@@ -53,6 +54,7 @@ class Methods:
             "jupyter.sessions.get": jupyter.sessions.get,
             "jupyter.sessions.execute": jupyter.sessions.execute,
             "jupyter.sessions.executions": jupyter.sessions.executions,
+            "jupyter.sessions.ends": jupyter.sessions.ends,
             "jupyter.sessions.execution": jupyter.sessions.execution,
             "jupyter.sessions.interrupt": jupyter.sessions.interrupt,
             "jupyter.sessions.restart": jupyter.sessions.restart,
@@ -96,6 +98,10 @@ class Methods:
     async def close(self) -> None:
         """The server ends: note how what it has begun ends with it."""
         await self._jobs.close()
+
+    async def _activity(self, _: Sequence[object]) -> object:
+        """What runs without anybody waiting for it."""
+        return {"jobs": self._jobs.running(), "executions": self._jupyter.sessions.unended()}
 
     async def _ping(self, _: Sequence[object]) -> object:
         return {"now": _now_ms()}

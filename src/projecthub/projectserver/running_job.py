@@ -82,10 +82,11 @@ class RunningJob:
         self._directory = directory
         self._stdin = -1
         self._writing = asyncio.Lock()
+        command, *args = options.shown or (options.command, *options.args)
         self._fixed: dict[str, Any] = {
             "id": id,
-            "command": options.command,
-            "args": list(options.args),
+            "command": command,
+            "args": args,
             "bash": options.bash,
             "directory": options.directory,
             "by": by,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.store.expressions import Following
@@ -24,6 +24,13 @@ _OF_PROJECT: Final = (
     .where(project_log.c.project_id == bindparam("of_project"))
     .order_by(project_log.c.logged_at.desc(), project_log.c.id.desc())
     .limit(bindparam("at_most"))
+)
+# Numbers follow time: the oldest entries are found by theirs, without an index of times over all projects.
+_OLDEST: Final = (
+    select(project_log.c.id).where(project_log.c.id > 0).order_by(project_log.c.id).limit(bindparam("most"))
+)
+_PRUNE: Final = delete(project_log).where(
+    project_log.c.id.in_(_OLDEST.scalar_subquery()), project_log.c.logged_at < bindparam("before")
 )
 _NEWEST_FIRST: Final = (("logged_at", True), ("id", True))
 
@@ -40,6 +47,18 @@ class Log:
         """Note an event, caused by an account or by the hub itself."""
         row = {"project_id": project_id, "account_id": account_id, "event": event, "logged_at": at}
         await self._connection.execute(_APPEND, row)
+
+    async def prune(self, before: datetime, *, at_most: int) -> int:
+        """Delete entries of all projects from before a time, the oldest first.
+
+        Args:
+            before: The time.
+            at_most: So many oldest ones are looked at.
+
+        Returns:
+            How many were deleted.
+        """
+        return (await self._connection.execute(_PRUNE, {"before": before, "most": at_most})).rowcount
 
     async def of_project(self, project_id: ProjectId, *, limit: int) -> list[dict[str, Any]]:
         """A project's events, newest first, as ``id`` (a number), ``time`` (a datetime), ``event``, ``account_id``."""

@@ -279,7 +279,7 @@ open_jobs = Table(
     Column("started_at", Moment, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Jobs whose end is still to be noted in their project's log."""
+"""Jobs, and executions in sessions, whose end is still to be noted in their project's log."""
 
 idempotency_keys = Table(
     "idempotency_keys",

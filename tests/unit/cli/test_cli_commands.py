@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -72,6 +73,36 @@ def test_exit_codes_of_refusals(run: Run, hub: NamedReplies, kind: type[errors.H
     assert done.code == code
     assert done.out == ""
     assert done.err.splitlines()[0] == "error: that is how it is"
+
+
+@pytest.mark.parametrize(
+    "words", [("--json", "projects", "state", ANALYSIS), ("projects", "state", ANALYSIS, "--json")]
+)
+def test_with_json_a_refusal_is_a_line_of_json(run: Run, hub: NamedReplies, words: tuple[str, ...]) -> None:
+    hub.by_name["projects.state"] = errors.PermissionDenied("that is\nhow it is")
+    done = run(*words)
+    assert (done.code, done.out) == (4, "")
+    (line,) = done.err.splitlines()
+    error = json.loads(line)["error"]
+    assert (error["code"], error["message"]) == ("permission_denied", "that is\nhow it is")
+    assert "projects list" in error["hint"]
+
+
+def test_with_json_wrong_usage_and_interrupts_are_json_too(run: Run, hub: NamedReplies) -> None:
+    for words in (("projects", "state", "--json"), ("--json", "nothing"), ("projects", "list", "--json", "--what")):
+        done = run(*words)
+        assert (done.code, done.out) == (2, "")
+        error = json.loads(done.err)["error"]
+        assert error["code"] == "usage" and error["message"] and "--help" in error["hint"]
+    hub.by_name["projects.state"] = KeyboardInterrupt()
+    done = run("projects", "state", ANALYSIS, "--json")
+    assert (done.code, json.loads(done.err)["error"]["code"]) == (130, "interrupted")
+
+
+def test_the_json_of_a_command_in_a_project_is_not_ours(run: Run) -> None:
+    done = run("exec", "--", "curl", "--json")
+    assert done.code != 0
+    assert done.err.startswith("error: ")
 
 
 def test_every_error_has_an_exit_code() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projecthub.engines.calls import parse_reply, take_result
+from projecthub.engines.calls import _PLAIN_BYTES, _holds_many_values, parse_reply, take_result
 from projecthub.errors import ExecFailed, HubError, InvalidArgument, ProjectError, ServerLost, UnknownMethod
 
 
@@ -80,3 +81,16 @@ def test_every_reply_is_taken_or_the_server_is_lost(body: bytes) -> None:
     except (ServerLost, ProjectError):
         return
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+
+
+TEXTS = st.text(st.sampled_from('\\"ab[]{},:\n\u00e9'), max_size=20)
+VALUES = st.recursive(TEXTS | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner))
+
+
+@given(VALUES)
+def test_what_stands_beside_strings_is_measured_whatever_is_in_them(value: object) -> None:
+    body = json.dumps(value).encode()
+    beside = re.sub(rb'"[^"\\]*(?:\\.[^"\\]*)*"', b"", body, flags=re.DOTALL)
+    padding = b" " * (_PLAIN_BYTES - len(beside))
+    assert not _holds_many_values(body + padding)
+    assert _holds_many_values(body + padding + b" ")

@@ -15,6 +15,7 @@ from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.calls import ProjectCalls
+from projecthub.hub.cell_log import CellLog
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
@@ -98,9 +99,18 @@ class House:
         )
         self.account_deletions = AccountDeletions(self.store, self.clock, self.keys, self.projects)
         self.commands = CommandLog(self.store, self.clock)
+        self.cells = CellLog(self.store, self.clock, self.calls, self.commands)
         self.jobs = Jobs(self.calls, self.lifecycle, self.homes, self.commands)
         self.housekeeping = Housekeeping(
-            self.store, self.clock, self.keys, self.projects, self.lifecycle, self.idle, self.jobs, self.commands
+            self.store,
+            self.clock,
+            self.keys,
+            self.projects,
+            self.lifecycle,
+            self.idle,
+            self.jobs,
+            self.commands,
+            self.cells,
         )
         self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
         self.organizations = Organizations(

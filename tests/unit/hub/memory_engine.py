@@ -110,6 +110,12 @@ class MemoryEngine:
         return self.signs.get(instance.project_id, Activity(cpu_s=0.5, terminals=0, processes=0))
 
     async def call(
-        self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None
+        self,
+        instance: Instance,
+        name: str,
+        arguments: Sequence[object],
+        *,
+        timeout_s: float | None = None,
+        max_reply_bytes: int | None = None,
     ) -> object:
         return {"name": name, "arguments": list(arguments), "epoch": instance.epoch}

@@ -179,6 +179,7 @@ async def test_a_step_of_housekeeping_that_fails_keeps_no_other_from_being_done(
         house.idle,
         house.jobs,
         house.commands,
+        house.cells,
         [sweep],
     )
     keeping.open()

@@ -9,7 +9,7 @@ from house import House, nobody
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projecthub.errors import HubError, OwnershipDenied, PermissionDenied, QueryRefused
+from projecthub.errors import HubError, OwnershipDenied, PermissionDenied, QueryRefused, StartFailed
 from projecthub.hub.principals import Principal
 from projecthub.hub.values import boolean, mapping, merged, merged_within, text
 
@@ -254,6 +254,31 @@ async def test_actions(house: House, ann: Principal) -> None:
         await house.change(ann, project_id, action_request={"action": action, "time": "2026-03-01"})
         assert (project_id in house.engine.live, len(house.engine.specs)) == (runs, starts)
     assert (await house.field(ann, project_id, "action_request"))["action"] == "restart"
+
+
+async def test_an_action_is_done_once_for_each_time(house: House, ann: Principal) -> None:
+    project_id = await house.project(ann)
+    request = {"action": "start", "time": "2026-03-01T00:00:00.000Z"}
+    await house.change(ann, project_id, action_request={**request, "finished": "1999-01-01", "err": "mine"})
+    now = "2026-03-01T12:00:00.123Z"
+    told = {**request, "started": now, "finished": now}
+    assert await house.field(ann, project_id, "action_request") == told
+    await house.projects.stop(ann, project_id)
+    await house.change(ann, project_id, action_request=request)
+    assert (len(house.engine.specs), house.engine.live) == (1, {})
+    assert await house.field(ann, project_id, "action_request") == told
+    await house.change(ann, project_id, action_request={**request, "time": "2026-03-01T00:00:01.000Z"})
+    assert len(house.engine.specs) == 2
+
+
+async def test_an_action_that_fails_says_why(house: House, ann: Principal) -> None:
+    project_id = await house.project(ann)
+    house.engine.failure = StartFailed("no room")
+    with pytest.raises(StartFailed) as failed:
+        await house.change(ann, project_id, action_request={"action": "start"})
+    request = await house.field(ann, project_id, "action_request")
+    assert request.keys() == {"action", "started", "finished", "err"}
+    assert request["err"] == failed.value.message
 
 
 # -- accounts --------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from house import House
 
-from projecthub.api.native import job_streams
+from projecthub.api.native import callers, job_streams
 from projecthub.api.native.callers import Member
-from projecthub.errors import Conflict
-from projecthub.hub import jobs
+from projecthub.errors import Conflict, LimitError, PermissionDenied
+from projecthub.hub import calls, jobs
 from projecthub.hub.jobs import Piece
 from projecthub.hub.principals import Principal
 from projecthub.wire import shapes
@@ -87,6 +87,54 @@ async def test_who_is_still_a_member(house: House, ann: Principal, bob: Principa
     assert removed.key not in repr(removed)
 
 
+@pytest.mark.parametrize("is_revoked", [True, False])
+async def test_work_ends_with_the_right_to_it(
+    house: House, ann: Principal, bob: Principal, monkeypatch: pytest.MonkeyPatch, is_revoked: bool
+) -> None:
+    monkeypatch.setattr(callers, "CHECKED_EVERY_S", 0.01)
+    member = await member_of(house, bob, await house.project(ann, bob))
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(member.while_still_one(work()))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    if is_revoked:
+        (key,) = await house.keys.all_of(bob, shapes.ListKeys())
+        await house.keys.revoke(bob, key["id"])
+    else:
+        async with house.store.write() as tx:
+            await tx.collaborators.remove(member.project_id, bob.account_id)
+    async with asyncio.timeout(10):
+        with pytest.raises(PermissionDenied, match="ended meanwhile"):
+            await waiting
+    assert ended.is_set()
+    assert await member.while_still_one(asyncio.sleep(0, "done before anybody looked")) == "done before anybody looked"
+
+
+async def test_work_that_nobody_waits_for_ends(house: House, ann: Principal) -> None:
+    member = await member_of(house, ann, await house.project(ann))
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(member.while_still_one(work()))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended.is_set()
+
+
 @pytest.mark.parametrize("is_silent", [True, False])
 async def test_a_stream_ends_with_the_right_to_it(monkeypatch: pytest.MonkeyPatch, is_silent: bool) -> None:
     monkeypatch.setattr(job_streams, "KEEP_ALIVE_S", 0.01)
@@ -109,3 +157,27 @@ async def test_a_stream_ends_with_the_right_to_it(monkeypatch: pytest.MonkeyPatc
     assert closed.is_set()
     assert next(answers, None) is None
     assert all(not batch for batch in batches) is is_silent
+
+
+async def test_calls_into_a_project_that_does_not_answer_are_bounded(
+    house: House, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MAX_UNDER_WAY", 2)
+    project_id, other = await house.project(ann), await house.project(ann)
+    for each in (project_id, other):
+        await house.calls.wake(ann, await house.row(each))
+    answer = asyncio.Event()
+
+    async def wait(*_: Any, **__: Any) -> object:
+        return await answer.wait()
+
+    monkeypatch.setattr(house.engine, "call", wait)
+    waiting = [asyncio.create_task(house.calls.call(project_id, "system.exec", [])) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(LimitError, match="2 calls into project"):
+        await house.calls.call(project_id, "system.exec", [])
+    with pytest.raises(LimitError, match="2 calls into project"):
+        await anext(house.calls.stream(project_id, "jobs.follow", []))
+    answer.set()
+    assert await asyncio.gather(*waiting, house.calls.call(other, "system.exec", [])) == [True] * 3
+    assert await house.calls.call(project_id, "system.exec", [])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from house import House
 
 from projecthub.errors import HubError, NotFound, QueryRefused
+from projecthub.hub import housekeeping
+from projecthub.hub.housekeeping import Housekeeping
 from projecthub.hub.principals import Principal
 from projecthub.hub.shares import share_id
 from projecthub.wire import shapes
@@ -224,3 +227,35 @@ async def test_entries_by_hand(house: House, ann: Principal, bob: Principal, adm
     with pytest.raises(QueryRefused, match="set queries not allowed"):
         await house.ask(ann, {"project_log_all": {"project_id": project_id, "event": event}})
     assert len(await entries(house, ann, project_id, "project_log")) == 2
+
+
+@pytest.mark.parametrize("days", [30, None])
+async def test_entries_are_kept_for_as_long_as_the_operator_says(
+    house: House, ann: Principal, monkeypatch: pytest.MonkeyPatch, days: int | None
+) -> None:
+    monkeypatch.setattr(housekeeping, "LOG_BATCH", 2)
+    project_id = await house.project(ann)
+    async with house.store.write() as tx:
+        for number in range(5):
+            await tx.log.append(project_id, None, {"event": f"old {number}"}, at=house.clock.now())
+    house.clock.advance(days=29)
+    async with house.store.write() as tx:
+        await tx.log.append(project_id, None, {"event": "new"}, at=house.clock.now())
+    keeping = Housekeeping(
+        house.store,
+        house.clock,
+        house.keys,
+        house.projects,
+        house.lifecycle,
+        house.idle,
+        house.jobs,
+        house.commands,
+        house.cells,
+        log_kept=None if days is None else timedelta(days=days),
+    )
+    await keeping.sweep()
+    assert len(await house.log(project_id)) == 6
+    house.clock.advance(days=2)
+    await keeping.sweep()
+    kept = [event["event"] for _, event in await house.log(project_id)]
+    assert kept == ([*(f"old {number}" for number in range(5)), "new"] if days is None else ["new"])

@@ -161,6 +161,22 @@ async def test_queries_that_change_something_need_more_than_those_that_read(hous
     assert await house.field(reader, project_id, "title") == "New"
 
 
+async def test_a_key_without_run_starts_and_stops_nothing_by_changing_things(house: House, ann: Principal) -> None:
+    project_id = await house.project(ann)
+    manager, runner = with_scopes(ann, READ, MANAGE), with_scopes(ann, RUN, MANAGE)
+    for action in ("start", "stop", "restart"):
+        query = {"projects": {"project_id": project_id, "title": "x", "action_request": {"action": action}}}
+        with pytest.raises(PermissionDenied, match=f"to {action} a project needs a key with the scope 'run'"):
+            await house.ask(manager, query)
+    with pytest.raises(PermissionDenied, match="to start a project needs a key with the scope 'run'"):
+        await house.creation.create(manager, shapes.CreateProject(start=True))
+    assert not house.engine.specs
+    assert await house.field(ann, project_id, "title") == "A project"
+    assert len((await house.ask(ann, {"projects_all": [{"project_id": None}]}))["projects_all"]) == 1
+    await house.change(runner, project_id, action_request={"action": "start"})
+    assert project_id in house.engine.live
+
+
 async def test_last_active_is_written_now_and_then(house: House, ann: Principal) -> None:
     project_id = await house.project(ann)
     _, secret = await house.key(ann)

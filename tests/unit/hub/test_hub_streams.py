@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import cast
 
 import pytest
@@ -9,6 +10,8 @@ from house import House
 
 from projecthub.api.native.callers import Member
 from projecthub.api.services import Services
+from projecthub.errors import ServerLost
+from projecthub.hub.jupyter_sessions import JupyterSessions
 from projecthub.hub.principals import Principal
 from projecthub.wire import shapes
 from projecthub.wire.methods import Ability
@@ -45,3 +48,26 @@ async def test_a_reader_ends_with_his_right(
             request = shapes.RemoveCollaborator(project_id=project_id, account_id=bob.account_id)
             await house.collaborators.remove(ann, request)
     assert not await member.is_still_one()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({"index": -1, "output": "{}"}, {"index": 2**53, "output": "{}"}, {"index": 10**4000, "output": "{}"}),
+        *({"index": 0, "output": "1\n\nevent: end"}, {"index": 0, "output": "1\rid: 5"}, {"index": 0, "output": {}}),
+        *({"index": "0", "output": "{}"}, {"execution": []}, [], None, "output"),
+    ],
+    ids=range(11),
+)
+async def test_what_is_no_output_is_not_passed_on(
+    house: House, ann: Principal, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    project_id = await house.project(ann)
+
+    async def stream(*_: object) -> AsyncGenerator[object, None]:
+        yield value
+
+    monkeypatch.setattr(house.calls, "stream", stream)
+    sessions = JupyterSessions(house.calls, house.cells)
+    with pytest.raises(ServerLost, match="no output of an execution"):
+        await anext(sessions.follow(project_id, "a", "id", 0))

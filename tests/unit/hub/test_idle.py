@@ -9,7 +9,7 @@ import pytest
 from house import House
 
 from projecthub.engines.port import Activity
-from projecthub.errors import Conflict, PermissionDenied
+from projecthub.errors import CallTimeout, Conflict, PermissionDenied, ServerLost, UnknownMethod
 from projecthub.hub.principals import Principal
 from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.wire.ids import ProjectId
@@ -230,3 +230,59 @@ async def test_what_ran_out_of_memory_is_noted(house: House, ann: Principal) -> 
         {"event": "project_out_of_memory", "processes": 2},
         {"event": "project_out_of_memory", "processes": 1},
     ]
+
+
+async def tell(house: House, told: Any) -> None:
+    """Have all project servers answer the hub's questions with this."""
+
+    async def call(*_: Any, **__: Any) -> Any:
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    house.engine.call = call  # type: ignore[method-assign]
+
+
+async def test_a_job_that_runs_keeps_a_project_alive_and_its_end_lets_it_go(house: House, ann: Principal) -> None:
+    project_id = await running(house, ann)
+    house.engine.signs[project_id] = signs(processes=1)
+    await tell(house, {"jobs": 1, "executions": 0})
+    assert await minutes(house, 60) == 0
+    report = await house.projects.idle(ann, project_id)
+    assert (report["would_stop_at"], report["blocked_by"]) == (None, ["a job runs"])
+    assert report["because"].startswith("a job runs at 2026-03-01T13:00")
+    await tell(house, {"jobs": 0, "executions": 0})
+    assert await minutes(house, 29) == 0
+    assert await minutes(house, 1) == 1
+
+
+async def test_executions_keep_a_project_alive_and_idle_kernels_do_not(house: House, ann: Principal) -> None:
+    project_id = await running(house, ann)
+    house.engine.signs[project_id] = signs(processes=3)
+    await tell(house, {"jobs": 2, "executions": 3})
+    await minutes(house, 31)
+    report = await house.projects.idle(ann, project_id)
+    assert report["blocked_by"] == ["2 jobs run", "3 executions run in sessions"]
+    await tell(house, {"jobs": 0, "executions": 0})  # the kernels are there, and wait
+    assert await minutes(house, 30) == 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *({"jobs": 10**30}, {"jobs": -1}, {"jobs": True}, {"jobs": "1", "executions": [1]}, [], None, "jobs"),
+        *(ServerLost("no"), CallTimeout("no"), UnknownMethod("no")),
+    ],
+    ids=repr,
+)
+async def test_what_is_no_number_of_jobs_keeps_nothing_alive(house: House, ann: Principal, told: Any) -> None:
+    project_id = await running(house, ann)
+    house.engine.signs[project_id] = signs(processes=1)
+    await tell(house, told)
+    assert await minutes(house, 30) == 1
+
+
+async def test_projects_without_processes_are_not_asked(house: House, ann: Principal) -> None:
+    await running(house, ann)
+    await tell(house, AssertionError("asked"))
+    assert await minutes(house, 30) == 1

@@ -102,7 +102,17 @@ class World:
             return bool(row["account_id"] == own)
         if "project_id" not in row:
             return False
-        return row["project_id"] in {self.projects[name] for name, people in ON.items() if caller in people}
+        on = {self.projects[name] for name, people in ON.items() if caller in people}
+        return row["project_id"] in on or self.only_asks(own, table, row)
+
+    def only_asks(self, own: str, table: str, row: dict[str, Any]) -> bool:
+        """Does this change no more than that somebody asks to be let onto a project?"""
+        if table == "project_log":
+            return row["account_id"] == own and row["event"]["event"] == "invite_requested"
+        if table != "projects":
+            return False
+        [before] = [one for one in self.before["projects"] if one["project_id"] == row["project_id"]]
+        return without_request(before, own) == without_request(row, own)
 
     async def restore(self) -> None:
         """Put everything back as it was made."""
@@ -113,6 +123,12 @@ class World:
             for table in metadata.sorted_tables:
                 if rows := self.before[table.name]:
                     await connection.execute(table.insert(), rows)
+
+
+def without_request(row: dict[str, Any], account_id: str) -> dict[str, Any]:
+    """A project without what an account has asked."""
+    requests = row["invite_requests"] or {}
+    return {**row, "invite_requests": {who: request for who, request in requests.items() if who != account_id}}
 
 
 async def dump(store: Store) -> Dump:
@@ -191,7 +207,9 @@ TEXTS = [
 ]
 OF_PEOPLE = st.dictionaries(
     st.sampled_from(PLACES),
-    st.dictionaries(st.sampled_from(["hide", "upgrades", "edit", "group"]), JSON | st.sampled_from(TEXTS), max_size=2),
+    st.dictionaries(
+        st.sampled_from(["hide", "upgrades", "edit", "group", "message"]), JSON | st.sampled_from(TEXTS), max_size=2
+    ),
     max_size=2,
 )
 PLAUSIBLE = st.sampled_from(TEXTS) | st.booleans() | st.just({"event": "x", "A": "y"}) | OF_PEOPLE

@@ -8,7 +8,7 @@ import pytest
 
 from projecthub.errors import InvalidArgument
 from projecthub.projectserver.jupyter.execution import parse
-from projecthub.projectserver.jupyter.outputs import MAX_ITEMS, Outputs
+from projecthub.projectserver.jupyter.outputs import MAX_ITEMS, Outputs, to_json
 
 CODE = {"input": "1", "kernel": "python3"}
 
@@ -80,3 +80,19 @@ def test_other_messages_are_no_output() -> None:
     outputs = Outputs(1000)
     outputs.take({"msg_type": "execute_input", "content": {"code": "1"}})
     assert outputs.items == []
+
+
+def test_numbers_that_json_has_not_are_null() -> None:
+    kept = Outputs(1000)
+    infinite = {"data": {"application/json": {"a": [float("nan"), float("-inf"), 1.5]}}}
+    kept.take({"msg_type": "display_data", "content": infinite})
+    assert to_json(kept.items) == '[{"data": {"application/json": {"a": [null, null, 1.5]}}}]'
+
+
+def test_the_outcome_is_the_last_error() -> None:
+    kept = Outputs(1000)
+    assert kept.outcome == "ok"
+    kept.take({"msg_type": "error", "content": {"ename": "E" * 1000, "evalue": "", "traceback": []}})
+    assert kept.outcome == "E" * 100
+    kept.fail("KernelDied", "it died")
+    assert kept.outcome == "KernelDied"

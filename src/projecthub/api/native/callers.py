@@ -1,21 +1,28 @@
 """Who asks, for the routes of a project: dependencies that every route takes one of."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Path
 from starlette.requests import Request
 
+from projecthub.api.departures import unless_left
 from projecthub.api.requests import address_of, read_key
 from projecthub.api.services import Services
 from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
+from projecthub.files.threads import until_ended
 from projecthub.hub.permissions import within_scopes
 from projecthub.hub.principals import Principal
 from projecthub.store.records import Project
 from projecthub.wire.ids import ProjectId
 from projecthub.wire.methods import Ability
 
+CHECKED_EVERY_S: Final = 15.0
+"""How often it is looked whether whoever waits for something may still have it, in seconds."""
+
+_T = TypeVar("_T")
 _NOBODY = "must be signed in: give an API key of an account or of the project as 'Authorization: Bearer <key>'"
 
 
@@ -29,6 +36,7 @@ class Member:
         services: The hub's services.
         needs: What the route needs them to be able to do.
         key: The API key.
+        request: What they ask.
     """
 
     caller: Principal
@@ -36,6 +44,7 @@ class Member:
     services: Services
     needs: Ability
     key: str = field(repr=False)
+    request: Request | None = field(default=None, repr=False)
 
     @property
     def project_id(self) -> ProjectId:
@@ -54,6 +63,46 @@ class Member:
         except StoreUnavailable:  # nobody can have taken anything away meanwhile
             return True
         return True
+
+    async def while_still_one(self, work: Awaitable[_T]) -> _T:
+        """Do some work that may take long, as long as the key and the access hold; see `is_still_one`.
+
+        Raises:
+            PermissionDenied: They hold no more; the work was cancelled.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=CHECKED_EVERY_S))[0]:
+                await self.check()
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await until_ended(task)
+
+    async def unless_left(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do some work, and give it up when they go away: a project may not answer at all.
+
+        Raises:
+            ClientDisconnect: They went away.
+        """
+        assert self.request is not None
+        try:
+            async for _ in self.request.stream():  # a body that nobody has read; after it comes only the caller's end
+                pass
+        except BaseException:
+            work.close()
+            raise
+        return await unless_left(work, self.request.receive)
+
+    async def check(self) -> None:
+        """Let nobody go on whose key or access has ended.
+
+        Raises:
+            PermissionDenied: It has.
+        """
+        if not await self.is_still_one():
+            raise PermissionDenied("your key, or your access to this project, has ended meanwhile")
 
 
 async def identify(request: Request) -> None:
@@ -87,7 +136,7 @@ def _able_to(needs: Ability) -> Callable[..., Awaitable[Member]]:
         caller: Principal = request.state.caller
         within_scopes(caller, needs, "this")
         access = await services.calls.access(caller, services.calls.target(caller, project_id), needs)
-        return Member(caller, access.project, services, needs, read_key(request))
+        return Member(caller, access.project, services, needs, read_key(request), request)
 
     return member
 

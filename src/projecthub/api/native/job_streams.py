@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_json
 
+from projecthub.api.native.callers import CHECKED_EVERY_S
 from projecthub.files.threads import until_ended
 from projecthub.wire.jobs import RECORD, Stream
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Allowed = Callable[[], Awaitable[bool]]
     """Whether whoever reads may still do so."""
 
-KEEP_ALIVE_S: Final = 15.0
+KEEP_ALIVE_S: Final = CHECKED_EVERY_S
 """A stream says at least this often that it is there, and asks as often whether its reader may still have it."""
 
 _NOTHING: Final = RECORD.pack(0, 0, 0, Stream.STDOUT)

@@ -1,5 +1,6 @@
 """Jobs over HTTP: start, look, read and follow the output, write to it, signal, remove."""
 
+import asyncio
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -11,7 +12,7 @@ from pydantic_core import to_json
 
 from projecthub.api.departures import unless_left
 from projecthub.api.native import job_streams
-from projecthub.api.native.callers import AwakeRunner, Reader, Runner
+from projecthub.api.native.callers import CHECKED_EVERY_S, AwakeRunner, Reader, Runner
 from projecthub.api.native.routes import make_router as make_router_of
 from projecthub.errors import InvalidArgument
 from projecthub.wire.jobs import Job, JobState, Stream
@@ -153,16 +154,13 @@ async def _list(member: Reader) -> Response:
 async def _get(
     member: Reader,
     job_id: JobId,
-    request: Request,
     wait: Annotated[bool, Query(description="Answer when it has ended.")] = False,
 ) -> Job:
     """One job."""
     jobs = member.services.jobs
     if not wait:
         return await jobs.get(member.project_id, job_id)
-    async for _ in request.stream():  # a body that nobody needs; after it comes only the caller's end
-        pass
-    return await unless_left(jobs.wait(member.project_id, job_id), request.receive)
+    return await member.unless_left(member.while_still_one(jobs.wait(member.project_id, job_id)))
 
 
 async def _output(
@@ -228,14 +226,19 @@ async def _stdin(
     """
     jobs, project_id = member.services.jobs, member.project_id
     await jobs.get(project_id, job_id)
-    pending = bytearray()
+    pending, now = bytearray(), asyncio.get_running_loop().time
+    checked_at = now()
     async for part in request.stream():
         pending += part
+        if now() - checked_at >= CHECKED_EVERY_S:
+            await member.check()
+            checked_at = now()
         while len(pending) >= _STDIN_BYTES:
-            await jobs.write(project_id, job_id, bytes(pending[:_STDIN_BYTES]))
+            await member.while_still_one(jobs.write(project_id, job_id, bytes(pending[:_STDIN_BYTES])))
             del pending[:_STDIN_BYTES]
     if pending or close:
-        await unless_left(jobs.write(project_id, job_id, bytes(pending), close=close), request.receive)
+        work = member.while_still_one(jobs.write(project_id, job_id, bytes(pending), close=close))
+        await unless_left(work, request.receive)
     return Response(status_code=204)
 
 

@@ -14,12 +14,11 @@ from projecthub.api.native.job_streams import event, kept_alive
 from projecthub.api.native.jobs import JobView
 from projecthub.api.native.routes import make_router as make_router_of
 from projecthub.errors import HubError, ServerLost
-from projecthub.hub.jupyter_sessions import Output, Told
+from projecthub.hub.jupyter_sessions import MAX_INDEX, Output, Told
 from projecthub.wire.jobs import Job
 from projecthub.wire.jupyter import MAX_CODE, SESSION_NAME, ExecutionState, SessionState
 
 _NO_STORE: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
-_MAX_INDEX: Final = 2**53
 
 SessionName = Annotated[
     str, Path(pattern=f"^{SESSION_NAME}$", description="The session's name: letters, digits, `.`, `_`, `-`.")
@@ -150,12 +149,14 @@ def make_router() -> APIRouter:
 
 async def _kernels(member: AwakeRunner) -> list[KernelView]:
     """The kernels that sessions can have. The project is started if it does not run."""
-    return [_view(KernelView, told) for told in await member.services.jupyter_sessions.kernels(member.project_id)]
+    kernels = member.services.jupyter_sessions.kernels(member.project_id)
+    return [_view(KernelView, told) for told in await member.unless_left(kernels)]
 
 
 async def _list(member: Reader) -> list[SessionView]:
     """The sessions that are open; none if the project does not run."""
-    return [_view(SessionView, told) for told in await member.services.jupyter_sessions.all_of(member.project_id)]
+    sessions = member.services.jupyter_sessions.all_of(member.project_id)
+    return [_view(SessionView, told) for told in await member.unless_left(sessions)]
 
 
 async def _run_notebook(member: AwakeRunner, run: NotebookRun) -> Job:
@@ -200,13 +201,15 @@ async def _complete(member: AwakeRunner, name: SessionName, wanted: CompletionWa
 async def _execute(member: AwakeRunner, name: SessionName, execution: NewExecution) -> ExecutionView:
     """Run code after all that was given to the session before; the answer does not wait for its end."""
     id = str(execution.id or uuid4())
-    return _view(ExecutionView, await _ask(member, "execute", name, id=id, code=execution.code))
+    sessions = member.services.jupyter_sessions
+    told = await sessions.execute(member.caller, member.project_id, name, id=id, code=execution.code)
+    return _view(ExecutionView, told)
 
 
 async def _executions(member: AwakeRunner, name: SessionName) -> list[ExecutionView]:
     """The executions that a session remembers, oldest first."""
-    told = await member.services.jupyter_sessions.executions(member.project_id, name)
-    return [_view(ExecutionView, each) for each in told]
+    executions = member.services.jupyter_sessions.executions(member.project_id, name)
+    return [_view(ExecutionView, told) for told in await member.unless_left(executions)]
 
 
 async def _execution(member: AwakeRunner, name: SessionName, execution_id: ExecutionId) -> ExecutionView:
@@ -218,7 +221,7 @@ async def _events(
     member: AwakeRunner,
     name: SessionName,
     execution_id: ExecutionId,
-    index: Annotated[int, Query(ge=0, le=_MAX_INDEX, description="The first output that is wanted.")] = 0,
+    index: Annotated[int, Query(ge=0, le=MAX_INDEX, description="The first output that is wanted.")] = 0,
     last_event_id: Annotated[str, Header(description="Go on after this event; wins over `index`.")] = "",
 ) -> StreamingResponse:
     """The outputs of an execution as server-sent events, as they come, to its end.
@@ -227,14 +230,31 @@ async def _events(
     `clear_output`; `error` a problem's `code` and `detail`. The id of an event is the index to go on from; outputs that
     are no longer kept are left out.
     """
-    if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < len(str(_MAX_INDEX)):
+    if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < len(str(MAX_INDEX)):
         index = int(last_event_id)
     values = member.services.jupyter_sessions.follow(member.project_id, name, str(execution_id), index)
-    first = await anext(values)  # what is not there is a problem with a status of its own
-    if isinstance(first, Output):
-        raise ServerLost("the project server's reply is no execution")
-    body = _told(values, _view(ExecutionView, first), index, member.is_still_one)
+    try:  # what is not there is a problem with a status of its own
+        first = _first(await member.unless_left(_next(values)))
+    except BaseException:
+        await values.aclose()
+        raise
+    body = _told(values, first, index, member.is_still_one)
     return StreamingResponse(body, media_type="text/event-stream", headers=_NO_STORE)
+
+
+async def _next(values: AsyncGenerator[Output | Told, None]) -> Output | Told | None:
+    return await anext(values, None)
+
+
+def _first(told: Output | Told | None) -> ExecutionView:
+    """The execution, which comes before its outputs.
+
+    Raises:
+        ServerLost: It is something else.
+    """
+    if told is None or isinstance(told, Output):
+        raise ServerLost("the project server's reply is no execution")
+    return _view(ExecutionView, told)
 
 
 async def _told(
@@ -259,7 +279,7 @@ async def _told(
 
 
 async def _ask(member: Member, what: str, name: str, **options: object) -> dict[str, Any]:
-    return await member.services.jupyter_sessions.ask(member.project_id, what, name, **options)
+    return await member.unless_left(member.services.jupyter_sessions.ask(member.project_id, what, name, **options))
 
 
 def _view(kind: type[_Model], told: Mapping[str, Any]) -> _Model:

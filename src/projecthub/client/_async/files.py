@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.trash import AsyncProjectTrash
 from projecthub.client.directories import DirectoryPacking, Transferred, receiving, unpack
 from projecthub.client.names import in_body, named
 from projecthub.client.parts import Part, Passing, Receiver
@@ -36,47 +37,6 @@ _UNPACKING_S: Final = 3600.0
 """How long the hub may take to unpack an archive that has come, or to find the next thing to pack."""
 
 
-class AsyncProjectTrash:
-    """What was deleted from a project. It is kept for 30 days, or until room is needed."""
-
-    def __init__(self, connection: AsyncConnection, project: AsyncProject) -> None:
-        self._connection = connection
-        self._project = project
-
-    async def list(self) -> list[shapes.TrashEntry]:
-        """What is in the trash, oldest first."""
-        reply: dict[str, list[shapes.TrashEntry]] = await self._json("GET", "trash")
-        return reply["items"]
-
-    async def restore(self, id: str, path: str | None = None) -> str:
-        """Bring something back; never overwrites.
-
-        Args:
-            id: Which, as `list` tells it.
-            path: Where to; None: where it was.
-
-        Returns:
-            Its path now, relative to the home.
-
-        Raises:
-            NotFound: There is no such thing in the trash.
-            Conflict: Something has that path.
-        """
-        reply: dict[str, str] = await self._json("POST", f"trash/{id}/restore", {"path": path})
-        return reply["path"]
-
-    async def empty(self, id: str | None = None) -> int:
-        """Delete all of the trash for good, or the one thing ``id`` of it; returns how many things that were."""
-        reply: dict[str, int] = await self._json("DELETE", "trash" if id is None else f"trash/{id}")
-        return reply["items"]
-
-    async def _json(self, method: str, path: str, body: Any = None) -> Any:
-        place = f"projects/{await self._project._own_id()}/{path}"
-        async with self._connection.native(method, place, json=body) as response:
-            await response.aread()
-            return response.json()
-
-
 class AsyncProjectFiles:
     """The files of a project, whether it runs or not. Paths are relative to its home.
 
@@ -100,6 +60,12 @@ class AsyncProjectFiles:
 
         Raises:
             NotFound: There is no such directory.
+
+        Example:
+            ```python
+            for entry in await project.files.list("week1"):
+                print(entry["name"], entry["bytes"])
+            ```
         """
         found: list[shapes.FileInfo] = []
         after = ""
@@ -116,6 +82,11 @@ class AsyncProjectFiles:
 
         Raises:
             NotFound: Nothing is there.
+
+        Example:
+            ```python
+            print((await project.files.stat("names.txt"))["modified_at"])
+            ```
         """
         reply: shapes.FileInfo = await self._json("GET", "files/stat", params={"path": path})
         return named(reply)
@@ -126,12 +97,23 @@ class AsyncProjectFiles:
         Raises:
             NotFound: There is no such file.
             Conflict: It is a directory, or the like.
+
+        Example:
+            ```python
+            content = await project.files.read_bytes("names.txt")
+            ```
         """
         async with self._connection.native("GET", await self._place("files/content"), params={"path": path}) as answer:
             return await answer.aread()
 
     async def read_text(self, path: str, encoding: str = "utf-8") -> str:
-        """The text of a file. Raises as `read_bytes`."""
+        """The text of a file. Raises as `read_bytes`.
+
+        Example:
+            ```python
+            names = (await project.files.read_text("names.txt")).splitlines()
+            ```
+        """
         return (await self.read_bytes(path)).decode(encoding)
 
     async def write_bytes(self, path: str, content: bytes) -> shapes.WrittenFile:
@@ -140,6 +122,11 @@ class AsyncProjectFiles:
         Raises:
             LimitError: It would not fit.
             Conflict: A directory is in its place.
+
+        Example:
+            ```python
+            await project.files.write_bytes("week1/data.bin", bytes(1000))
+            ```
         """
         reply: shapes.WrittenFile = await self._json(
             "PUT", "files/content", params={"path": path}, content=content, headers=_digest_of(content)
@@ -147,7 +134,13 @@ class AsyncProjectFiles:
         return reply
 
     async def write_text(self, path: str, content: str, encoding: str = "utf-8") -> shapes.WrittenFile:
-        """Write a text file. Raises as `write_bytes`."""
+        """Write a text file. Raises as `write_bytes`.
+
+        Example:
+            ```python
+            await project.files.write_text("week1/task.py", "print(42)")
+            ```
+        """
         return await self.write_bytes(path, content.encode(encoding))
 
     async def upload(
@@ -171,6 +164,11 @@ class AsyncProjectFiles:
             LimitError: It would not fit.
             TransportError: The connection was lost again and again.
             ProtocolError: The file on this machine was cut short meanwhile.
+
+        Example:
+            ```python
+            await project.files.upload("data.csv", "week1/data.csv")
+            ```
         """
         with reading(source) as file:
             length = remaining(file)
@@ -270,6 +268,11 @@ class AsyncProjectFiles:
             NotFound: There is no such file.
             ProtocolError: The file changed meanwhile, or its checksum is another.
             TransportError: The connection was lost again and again.
+
+        Example:
+            ```python
+            await project.files.download("names.txt", "names.txt", verify=True)
+            ```
         """
         if not isinstance(target, str | os.PathLike):
             return await self._receive(path, Passing(target), verify, progress)
@@ -332,6 +335,12 @@ class AsyncProjectFiles:
         Raises:
             LimitError: It would not fit.
             Conflict: A file is where a directory would go, or the reverse.
+
+        Example:
+            ```python
+            sent = await project.files.upload_dir("handout", "week2")
+            print(sent.files, sent.bytes)
+            ```
         """
         packing = DirectoryPacking(source)
         params = {"path": path, "format": "tar"}
@@ -356,6 +365,11 @@ class AsyncProjectFiles:
             NotFound: There is no such directory.
             Conflict: It is no directory, or what is on this machine is in the way.
             ProtocolError: What came is damaged.
+
+        Example:
+            ```python
+            await project.files.download_dir("week1", "collected/week1")
+            ```
         """
         place = await self._place("files/archive")
         params = {"path": path, "format": "tar"}
@@ -378,6 +392,11 @@ class AsyncProjectFiles:
 
         Returns:
             The id by which the trash has it; None: it is gone for good, or was not there.
+
+        Example:
+            ```python
+            trash_id = await project.files.delete("week1")
+            ```
         """
         params = {"path": path, "permanent": str(permanent).lower()}
         reply: dict[str, str | None] = await self._json("DELETE", "files", params=params)
@@ -389,15 +408,32 @@ class AsyncProjectFiles:
         Raises:
             NotFound: It is not there.
             Conflict: Something has that path.
+
+        Example:
+            ```python
+            await project.files.move("names.txt", "week1/names.txt")
+            ```
         """
         await self._json("POST", "files/move", json=in_body(src=src, dest=dest))
 
     async def rename(self, src: str, dest: str) -> None:
-        """The same as `move`."""
+        """The same as `move`.
+
+        Example:
+            ```python
+            await project.files.rename("names.txt", "people.txt")
+            ```
+        """
         await self.move(src, dest)
 
     async def copy(self, src: str, dest: str) -> None:
-        """Copy a file, or what is in a directory, within the project."""
+        """Copy a file, or what is in a directory, within the project.
+
+        Example:
+            ```python
+            await project.files.copy("week1", "week1-copy")
+            ```
+        """
         await self._json("POST", "files/copy", json=in_body(src=src, dest=dest))
 
     async def mkdir(self, path: str) -> None:
@@ -405,6 +441,11 @@ class AsyncProjectFiles:
 
         Raises:
             Conflict: Something else is there.
+
+        Example:
+            ```python
+            await project.files.mkdir("week2/data")
+            ```
         """
         await self._json("POST", "files/directories", json=in_body(path=path))
 

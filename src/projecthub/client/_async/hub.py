@@ -171,7 +171,17 @@ class AsyncHub:
         return await self._connection.send(requests.raw(Endpoint.HUB, name, args, timeout_ms=timeout))
 
     async def aclose(self) -> None:
-        """Close the connections; an embedded hub ends. Idempotent."""
+        """Close the connections; an embedded hub ends. Idempotent.
+
+        Example:
+            ```python
+            hub = AsyncHub()
+            try:
+                print(await hub.system.ping())
+            finally:
+                await hub.aclose()
+            ```
+        """
         await self._connection.aclose()
 
     async def __aenter__(self) -> Self:

@@ -106,7 +106,7 @@ class AsyncKeys:
 
         Example:
             ```python
-            await hub.keys.update(7, scopes=["read"], expire="2030-01-31")
+            await hub.keys.update(key_id, scopes=["read"], expire="2030-01-31")
             ```
         """
         arguments = shapes.UpdateKey(
@@ -130,7 +130,7 @@ class AsyncKeys:
 
         Example:
             ```python
-            await hub.keys.revoke(7)
+            await hub.keys.revoke(key_id)
             ```
         """
         reply: shapes.Revoked = await self._call("keys.revoke", shapes.RevokeKey(id=id))

@@ -8,7 +8,7 @@ import httpx2
 
 from projecthub.client import problems, replies
 from projecthub.client._async.connection import AsyncConnection
-from projecthub.client._async.system import AsyncProjectSystem
+from projecthub.client._async.project_system import AsyncProjectSystem
 
 _CONNECT_S: Final = 10.0
 

@@ -12,8 +12,8 @@ from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.files import AsyncProjectFiles
 from projecthub.client._async.jobs import AsyncJobs
 from projecthub.client._async.project_jupyter import AsyncProjectJupyter
+from projecthub.client._async.project_system import AsyncProjectSystem
 from projecthub.client._async.snapshots import AsyncSnapshots
-from projecthub.client._async.system import AsyncProjectSystem
 from projecthub.client.requests import USUAL_WAIT_S
 from projecthub.client.retries import DEFAULT_RETRIES
 from projecthub.wire.methods import Endpoint
@@ -100,7 +100,17 @@ class AsyncProject:
         return await self._connection.send(request)
 
     async def aclose(self) -> None:
-        """Close its connections; those of a hub that it came from stay open. Idempotent."""
+        """Close its connections; those of a hub that it came from stay open. Idempotent.
+
+        Example:
+            ```python
+            project = AsyncProject(project_id=project_id)
+            try:
+                print(await project.system.ping())
+            finally:
+                await project.aclose()
+            ```
+        """
         await self._connection.aclose()
 
     async def __aenter__(self) -> Self:

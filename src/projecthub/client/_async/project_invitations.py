@@ -114,7 +114,7 @@ class AsyncProjectInvitations:
 
         Example:
             ```python
-            project_id = await hub.projects.join("https://hub.example.org/invite/5f1c...")
+            project_id = await hub.projects.join(link)  # "https://hub.example.org/invite/5f1c..."
             ```
 
         Source: Wire contract 2.4.

@@ -40,7 +40,7 @@ class AsyncSnapshots:
 
         Example:
             ```python
-            snapshot = await hub.project(project_id).snapshots.create("before the exam", expire="2027-01-31")
+            snapshot = await hub.project(project_id).snapshots.create("before the exam", expire="2099-12-31")
             ```
         """
         arguments = wire.CreateSnapshot(project_id=await self._project._own_id(), title=title, expire=expire)
@@ -127,8 +127,8 @@ class AsyncSnapshots:
 
         Example:
             ```python
-            restored = await project.snapshots.restore(snapshot["id"], "thesis")
-            await project.snapshots.restore(restored["before"], "thesis")  # as it was
+            restored = await project.snapshots.restore(snapshot["id"], "week1")
+            await project.snapshots.restore(restored["before"], "week1")  # as it was
             ```
         """
         arguments = wire.RestoreSnapshot(project_id=await self._project._own_id(), id=id, path=path, to=to)
@@ -162,7 +162,7 @@ class AsyncSnapshots:
 
         Example:
             ```python
-            print((await project.snapshots.read_bytes(snapshot["id"], "notes.md")).decode())
+            print((await project.snapshots.read_bytes(snapshot["id"], "names.txt")).decode())
             ```
         """
         place = f"projects/{await self._project._own_id()}/snapshots/{id}/content"

@@ -80,7 +80,7 @@ class Accounts:
 
         Example:
             ```python
-            print((hub.accounts.get())["email_address"])
+            print(hub.accounts.get()["email_address"])
             ```
         """
         reply: shapes.Account = self._call("accounts.get", shapes.AccountOnly(account_id=account_id))
@@ -219,7 +219,7 @@ class Accounts:
 
         Example:
             ```python
-            ada = hub.with_key((hub.accounts.sign_in("ada@example.org", password))["secret"])
+            ada = hub.with_key(hub.accounts.sign_in("ada@example.org", password)["secret"])
             ```
         """
         arguments = shapes.SignIn(email_address=email_address, password=password)

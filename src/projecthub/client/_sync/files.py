@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.trash import ProjectTrash
 from projecthub.client.directories import DirectoryPacking, Transferred, receiving, unpack
 from projecthub.client.names import in_body, named
 from projecthub.client.parts import Part, Passing, Receiver
@@ -37,47 +38,6 @@ _UNPACKING_S: Final = 3600.0
 """How long the hub may take to unpack an archive that has come, or to find the next thing to pack."""
 
 
-class ProjectTrash:
-    """What was deleted from a project. It is kept for 30 days, or until room is needed."""
-
-    def __init__(self, connection: Connection, project: Project) -> None:
-        self._connection = connection
-        self._project = project
-
-    def list(self) -> list[shapes.TrashEntry]:
-        """What is in the trash, oldest first."""
-        reply: dict[str, list[shapes.TrashEntry]] = self._json("GET", "trash")
-        return reply["items"]
-
-    def restore(self, id: str, path: str | None = None) -> str:
-        """Bring something back; never overwrites.
-
-        Args:
-            id: Which, as `list` tells it.
-            path: Where to; None: where it was.
-
-        Returns:
-            Its path now, relative to the home.
-
-        Raises:
-            NotFound: There is no such thing in the trash.
-            Conflict: Something has that path.
-        """
-        reply: dict[str, str] = self._json("POST", f"trash/{id}/restore", {"path": path})
-        return reply["path"]
-
-    def empty(self, id: str | None = None) -> int:
-        """Delete all of the trash for good, or the one thing ``id`` of it; returns how many things that were."""
-        reply: dict[str, int] = self._json("DELETE", "trash" if id is None else f"trash/{id}")
-        return reply["items"]
-
-    def _json(self, method: str, path: str, body: Any = None) -> Any:
-        place = f"projects/{self._project._own_id()}/{path}"
-        with self._connection.native(method, place, json=body) as response:
-            response.read()
-            return response.json()
-
-
 class ProjectFiles:
     """The files of a project, whether it runs or not. Paths are relative to its home.
 
@@ -101,6 +61,12 @@ class ProjectFiles:
 
         Raises:
             NotFound: There is no such directory.
+
+        Example:
+            ```python
+            for entry in project.files.list("week1"):
+                print(entry["name"], entry["bytes"])
+            ```
         """
         found: list[shapes.FileInfo] = []
         after = ""
@@ -117,6 +83,11 @@ class ProjectFiles:
 
         Raises:
             NotFound: Nothing is there.
+
+        Example:
+            ```python
+            print(project.files.stat("names.txt")["modified_at"])
+            ```
         """
         reply: shapes.FileInfo = self._json("GET", "files/stat", params={"path": path})
         return named(reply)
@@ -127,13 +98,24 @@ class ProjectFiles:
         Raises:
             NotFound: There is no such file.
             Conflict: It is a directory, or the like.
+
+        Example:
+            ```python
+            content = project.files.read_bytes("names.txt")
+            ```
         """
         with self._connection.native("GET", self._place("files/content"), params={"path": path}) as answer:
             return answer.read()
 
     def read_text(self, path: str, encoding: str = "utf-8") -> str:
-        """The text of a file. Raises as `read_bytes`."""
-        return (self.read_bytes(path)).decode(encoding)
+        """The text of a file. Raises as `read_bytes`.
+
+        Example:
+            ```python
+            names = project.files.read_text("names.txt").splitlines()
+            ```
+        """
+        return self.read_bytes(path).decode(encoding)
 
     def write_bytes(self, path: str, content: bytes) -> shapes.WrittenFile:
         """Write a file whole, or not at all. Missing directories are made.
@@ -141,6 +123,11 @@ class ProjectFiles:
         Raises:
             LimitError: It would not fit.
             Conflict: A directory is in its place.
+
+        Example:
+            ```python
+            project.files.write_bytes("week1/data.bin", bytes(1000))
+            ```
         """
         reply: shapes.WrittenFile = self._json(
             "PUT", "files/content", params={"path": path}, content=content, headers=_digest_of(content)
@@ -148,7 +135,13 @@ class ProjectFiles:
         return reply
 
     def write_text(self, path: str, content: str, encoding: str = "utf-8") -> shapes.WrittenFile:
-        """Write a text file. Raises as `write_bytes`."""
+        """Write a text file. Raises as `write_bytes`.
+
+        Example:
+            ```python
+            project.files.write_text("week1/task.py", "print(42)")
+            ```
+        """
         return self.write_bytes(path, content.encode(encoding))
 
     def upload(self, source: Local, path: str, *, mode: int | None = None, progress: Progress | None = None) -> int:
@@ -170,6 +163,11 @@ class ProjectFiles:
             LimitError: It would not fit.
             TransportError: The connection was lost again and again.
             ProtocolError: The file on this machine was cut short meanwhile.
+
+        Example:
+            ```python
+            project.files.upload("data.csv", "week1/data.csv")
+            ```
         """
         with reading(source) as file:
             length = remaining(file)
@@ -267,6 +265,11 @@ class ProjectFiles:
             NotFound: There is no such file.
             ProtocolError: The file changed meanwhile, or its checksum is another.
             TransportError: The connection was lost again and again.
+
+        Example:
+            ```python
+            project.files.download("names.txt", "names.txt", verify=True)
+            ```
         """
         if not isinstance(target, str | os.PathLike):
             return self._receive(path, Passing(target), verify, progress)
@@ -327,6 +330,12 @@ class ProjectFiles:
         Raises:
             LimitError: It would not fit.
             Conflict: A file is where a directory would go, or the reverse.
+
+        Example:
+            ```python
+            sent = project.files.upload_dir("handout", "week2")
+            print(sent.files, sent.bytes)
+            ```
         """
         packing = DirectoryPacking(source)
         params = {"path": path, "format": "tar"}
@@ -351,6 +360,11 @@ class ProjectFiles:
             NotFound: There is no such directory.
             Conflict: It is no directory, or what is on this machine is in the way.
             ProtocolError: What came is damaged.
+
+        Example:
+            ```python
+            project.files.download_dir("week1", "collected/week1")
+            ```
         """
         place = self._place("files/archive")
         params = {"path": path, "format": "tar"}
@@ -373,6 +387,11 @@ class ProjectFiles:
 
         Returns:
             The id by which the trash has it; None: it is gone for good, or was not there.
+
+        Example:
+            ```python
+            trash_id = project.files.delete("week1")
+            ```
         """
         params = {"path": path, "permanent": str(permanent).lower()}
         reply: dict[str, str | None] = self._json("DELETE", "files", params=params)
@@ -384,15 +403,32 @@ class ProjectFiles:
         Raises:
             NotFound: It is not there.
             Conflict: Something has that path.
+
+        Example:
+            ```python
+            project.files.move("names.txt", "week1/names.txt")
+            ```
         """
         self._json("POST", "files/move", json=in_body(src=src, dest=dest))
 
     def rename(self, src: str, dest: str) -> None:
-        """The same as `move`."""
+        """The same as `move`.
+
+        Example:
+            ```python
+            project.files.rename("names.txt", "people.txt")
+            ```
+        """
         self.move(src, dest)
 
     def copy(self, src: str, dest: str) -> None:
-        """Copy a file, or what is in a directory, within the project."""
+        """Copy a file, or what is in a directory, within the project.
+
+        Example:
+            ```python
+            project.files.copy("week1", "week1-copy")
+            ```
+        """
         self._json("POST", "files/copy", json=in_body(src=src, dest=dest))
 
     def mkdir(self, path: str) -> None:
@@ -400,6 +436,11 @@ class ProjectFiles:
 
         Raises:
             Conflict: Something else is there.
+
+        Example:
+            ```python
+            project.files.mkdir("week2/data")
+            ```
         """
         self._json("POST", "files/directories", json=in_body(path=path))
 

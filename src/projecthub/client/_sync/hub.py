@@ -142,7 +142,7 @@ class Hub:
 
         Example:
             ```python
-            ada = hub.with_key((hub.keys.create(account_id="ada@example.org"))["secret"])
+            ada = hub.with_key(hub.keys.create(account_id="ada@example.org")["secret"])
             ```
         """
         return self._over(self._connection.shared(settings.check_key(api_key)))
@@ -172,7 +172,17 @@ class Hub:
         return self._connection.send(requests.raw(Endpoint.HUB, name, args, timeout_ms=timeout))
 
     def close(self) -> None:
-        """Close the connections; an embedded hub ends. Idempotent."""
+        """Close the connections; an embedded hub ends. Idempotent.
+
+        Example:
+            ```python
+            hub = Hub()
+            try:
+                print(hub.system.ping())
+            finally:
+                hub.close()
+            ```
+        """
         self._connection.close()
 
     def __enter__(self) -> Self:

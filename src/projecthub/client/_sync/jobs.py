@@ -87,6 +87,12 @@ class Jobs:
 
         Raises:
             PermissionDenied: You are not on the project.
+
+        Example:
+            ```python
+            for job in project.jobs.list():
+                print(job.id, job.state)
+            ```
         """
         return [Job(self._native, job) for job in self._native.json("GET", "/jobs")]
 
@@ -96,6 +102,11 @@ class Jobs:
         Raises:
             NotFound: There is none of this id.
             PermissionDenied: You are not on the project.
+
+        Example:
+            ```python
+            job = project.jobs.get(job_id)
+            ```
         """
         return Job(self._native, self._native.json("GET", f"/jobs/{id}"))
 
@@ -132,7 +143,13 @@ class Job:
         return self.info["exit_code"]
 
     def refresh(self) -> wire.Job:
-        """How it stands with it now."""
+        """How it stands with it now.
+
+        Example:
+            ```python
+            print(job.refresh()["state"])
+            ```
+        """
         self.info = self._native.json("GET", f"/jobs/{self.id}")
         return self.info
 
@@ -141,6 +158,12 @@ class Job:
 
         Raises:
             TransportError: The hub was away for longer than `AWAY_S` seconds.
+
+        Example:
+            ```python
+            if job.wait()["exit_code"] == 0:
+                print(job.read())
+            ```
         """
         heard_at = time.monotonic()
         while self.info["state"] == wire.JobState.RUNNING:
@@ -163,6 +186,12 @@ class Job:
         Raises:
             NotFound: It was removed.
             TransportError: The hub was away for longer than `AWAY_S` seconds.
+
+        Example:
+            ```python
+            for piece in job.output():
+                print(piece.stream, piece.data)
+            ```
         """
         frames, heard_at = Frames(), time.monotonic()
         while frames.job is None:
@@ -182,7 +211,13 @@ class Job:
         self.info = frames.job
 
     def read(self, stream: Literal["stdout", "stderr", "both"] = "both") -> bytes:
-        """All that it has put out so far."""
+        """All that it has put out so far.
+
+        Example:
+            ```python
+            errors = job.read("stderr")
+            ```
+        """
         with self._native.stream("GET", f"/jobs/{self.id}/output?stream={stream}") as response:
             content: Any = response.read()
             return bytes(content)
@@ -196,6 +231,12 @@ class Job:
 
         Raises:
             Conflict: It has ended, was started without ``stdin``, reads it no more, or has read nothing for 30 s.
+
+        Example:
+            ```python
+            job = project.jobs.start("wc -c", stdin=True)
+            job.write(b"some bytes", close=True)
+            ```
         """
         path = f"/jobs/{self.id}/stdin"
         for begin in range(0, len(data), _STDIN_BYTES):
@@ -212,12 +253,23 @@ class Job:
 
         Raises:
             InvalidArgument: There is no such signal.
+
+        Example:
+            ```python
+            job.signal("SIGINT")
+            ```
         """
         told = self._native.json("POST", f"/jobs/{self.id}/signal", body={"signal": name})
         return bool(told["sent"])
 
     def kill(self) -> bool:
-        """Kill it and whatever came of it, daemons too; whether it still ran."""
+        """Kill it and whatever came of it, daemons too; whether it still ran.
+
+        Example:
+            ```python
+            job.kill()
+            ```
+        """
         return self.signal("SIGKILL")
 
     def remove(self) -> None:
@@ -225,6 +277,12 @@ class Job:
 
         Raises:
             Conflict: It runs.
+
+        Example:
+            ```python
+            job.wait()
+            job.remove()
+            ```
         """
         self._native.json("DELETE", f"/jobs/{self.id}")
 

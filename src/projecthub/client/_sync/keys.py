@@ -48,7 +48,7 @@ class Keys:
 
         Example:
             ```python
-            secret = (hub.keys.create(name="laptop", scopes=["read", "run"]))["secret"]
+            secret = hub.keys.create(name="laptop", scopes=["read", "run"])["secret"]
             ```
         """
         arguments = shapes.CreateKey(
@@ -107,7 +107,7 @@ class Keys:
 
         Example:
             ```python
-            hub.keys.update(7, scopes=["read"], expire="2030-01-31")
+            hub.keys.update(key_id, scopes=["read"], expire="2030-01-31")
             ```
         """
         arguments = shapes.UpdateKey(
@@ -131,7 +131,7 @@ class Keys:
 
         Example:
             ```python
-            hub.keys.revoke(7)
+            hub.keys.revoke(key_id)
             ```
         """
         reply: shapes.Revoked = self._call("keys.revoke", shapes.RevokeKey(id=id))

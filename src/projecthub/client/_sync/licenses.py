@@ -97,7 +97,7 @@ class Licenses:
 
         Example:
             ```python
-            print((hub.licenses.get(license_id))["projects"])
+            print(hub.licenses.get(license_id)["projects"])
             ```
         """
         reply: shapes.License = self._call("licenses.get", shapes.LicenseOnly(id=id))

@@ -9,7 +9,7 @@ import httpx2
 
 from projecthub.client import problems, replies
 from projecthub.client._sync.connection import Connection
-from projecthub.client._sync.system import ProjectSystem
+from projecthub.client._sync.project_system import ProjectSystem
 
 _CONNECT_S: Final = 10.0
 

@@ -64,7 +64,7 @@ class Organizations:
 
         Example:
             ```python
-            print((hub.org.get("physics"))["title"])
+            print(hub.org.get("physics")["title"])
             ```
         """
         reply: shapes.Organization = self._call("org.get", shapes.OrganizationOnly(name=name))
@@ -188,7 +188,7 @@ class Organizations:
 
         Example:
             ```python
-            print((hub.org.create_token("fritz@example.org"))["url"])
+            print(hub.org.create_token("fritz@example.org")["url"])
             ```
         """
         reply: shapes.Token = self._call("org.createToken", shapes.CreateToken(user=user, expire=expire))

@@ -13,8 +13,8 @@ from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.files import ProjectFiles
 from projecthub.client._sync.jobs import Jobs
 from projecthub.client._sync.project_jupyter import ProjectJupyter
+from projecthub.client._sync.project_system import ProjectSystem
 from projecthub.client._sync.snapshots import Snapshots
-from projecthub.client._sync.system import ProjectSystem
 from projecthub.client.requests import USUAL_WAIT_S
 from projecthub.client.retries import DEFAULT_RETRIES
 from projecthub.wire.methods import Endpoint
@@ -34,7 +34,7 @@ class Project:
     Example:
         ```python
         with Project(project_id=project_id) as project:
-            print((project.system.exec("date"))["stdout"])
+            print(project.system.exec("date")["stdout"])
         ```
     """
 
@@ -101,7 +101,17 @@ class Project:
         return self._connection.send(request)
 
     def close(self) -> None:
-        """Close its connections; those of a hub that it came from stay open. Idempotent."""
+        """Close its connections; those of a hub that it came from stay open. Idempotent.
+
+        Example:
+            ```python
+            project = Project(project_id=project_id)
+            try:
+                print(project.system.ping())
+            finally:
+                project.close()
+            ```
+        """
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -118,7 +128,7 @@ class Project:
     def _own_id(self) -> str:
         """The project's id, which the hub is asked for where a key of the project's own says it."""
         if not self.project_id:
-            self.project_id = (self.system.test())["project_id"]
+            self.project_id = self.system.test()["project_id"]
         return self.project_id
 
     @classmethod

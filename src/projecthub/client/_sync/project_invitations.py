@@ -115,7 +115,7 @@ class ProjectInvitations:
 
         Example:
             ```python
-            project_id = hub.projects.join("https://hub.example.org/invite/5f1c...")
+            project_id = hub.projects.join(link)  # "https://hub.example.org/invite/5f1c..."
             ```
 
         Source: Wire contract 2.4.

@@ -30,6 +30,11 @@ class ProjectJupyter:
         Raises:
             PermissionDenied: You are not on the project.
             StartFailed: The project could not be started.
+
+        Example:
+            ```python
+            names = [kernel["name"] for kernel in project.jupyter.kernels()]
+            ```
         """
         kernels: list[dict[str, Any]] = self._native.json("GET", "/jupyter/kernels")
         return kernels
@@ -86,6 +91,12 @@ class ProjectJupyter:
 
         Raises:
             PermissionDenied: You are not on the project.
+
+        Example:
+            ```python
+            for session in project.jupyter.sessions():
+                print(session["name"], session["state"])
+            ```
         """
         sessions: list[wire.JupyterSession] = self._native.json("GET", "/jupyter/sessions")
         return sessions
@@ -114,6 +125,11 @@ class JupyterSession:
             NotFound: There is no such kernel or directory.
             Conflict: It is open with another kernel, or in another directory.
             LimitError: Too many are open.
+
+        Example:
+            ```python
+            session = project.jupyter.session("analysis").open()
+            ```
         """
         self._native.json("PUT", self._path, body=self._wanted)
         return self
@@ -123,6 +139,11 @@ class JupyterSession:
 
         Raises:
             NotFound: It is not open.
+
+        Example:
+            ```python
+            print(session.info()["state"])
+            ```
         """
         info: wire.JupyterSession = self._native.json("GET", self._path)
         return info
@@ -138,6 +159,11 @@ class JupyterSession:
             NotFound: The session is not open.
             Conflict: Its kernel is dead, or the id is that of other code.
             LimitError: Too many executions wait.
+
+        Example:
+            ```python
+            execution = session.execute("x = 6")
+            ```
         """
         body = {"code": code, "id": id or str(uuid.uuid4())}
         info = self._native.json("POST", f"{self._path}/executions", body=body)
@@ -148,6 +174,12 @@ class JupyterSession:
 
         Raises:
             NotFound: The session is not open.
+
+        Example:
+            ```python
+            for execution in session.executions():
+                print(execution.id, execution.state)
+            ```
         """
         infos = self._native.json("GET", f"{self._path}/executions")
         return [JupyterExecution(self._native, self._path, info) for info in infos]
@@ -158,6 +190,12 @@ class JupyterSession:
         Raises:
             NotFound: The session is not open.
             Conflict: Its kernel is dead.
+
+        Example:
+            ```python
+            execution = session.execute("while True: pass")
+            session.interrupt()
+            ```
         """
         self._native.json("POST", f"{self._path}/interrupt")
 
@@ -167,6 +205,11 @@ class JupyterSession:
         Raises:
             NotFound: The session is not open.
             ProjectError: The kernel did not come up.
+
+        Example:
+            ```python
+            session.restart()
+            ```
         """
         self._native.json("POST", f"{self._path}/restart")
 
@@ -180,6 +223,11 @@ class JupyterSession:
         Raises:
             NotFound: The session is not open.
             Conflict: Its kernel is dead, or is busy.
+
+        Example:
+            ```python
+            print(session.complete("import js")["matches"])
+            ```
         """
         body = {"code": code, "cursor": cursor}
         reply: wire.JupyterCompletion = self._native.json("POST", f"{self._path}/complete", body=body)
@@ -190,6 +238,11 @@ class JupyterSession:
 
         Raises:
             NotFound: It is not open.
+
+        Example:
+            ```python
+            session.close()
+            ```
         """
         self._native.json("DELETE", self._path)
 
@@ -241,6 +294,12 @@ class JupyterExecution:
         Raises:
             NotFound: The session is closed, or does not remember it.
             TransportError: The hub was away for longer than `AWAY_S` seconds.
+
+        Example:
+            ```python
+            for output in execution.outputs():
+                print(output)
+            ```
         """
         heard_at = time.monotonic()
         while True:
@@ -273,6 +332,11 @@ class JupyterExecution:
         Raises:
             NotFound: The session is closed, or does not remember it.
             TransportError: The hub was away for longer than `AWAY_S` seconds.
+
+        Example:
+            ```python
+            if execution.wait()["state"] == "error": ...
+            ```
         """
         for _ in self.outputs(index=self.info["outputs"]):
             pass

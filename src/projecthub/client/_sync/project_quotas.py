@@ -35,7 +35,7 @@ class ProjectQuotas:
 
         Example:
             ```python
-            if (hub.projects.add_license(project_id, license_id))["needs_restart"]:
+            if hub.projects.add_license(project_id, license_id)["needs_restart"]:
                 hub.projects.stop(project_id)
                 hub.projects.start(project_id)
             ```

@@ -295,7 +295,7 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas):
 
         Example:
             ```python
-            print((hub.projects.stop_all())["stopped"])
+            print(hub.projects.stop_all()["stopped"])
             ```
 
         Source: docs/wire-extensions.md.
@@ -318,7 +318,7 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas):
 
         Example:
             ```python
-            print((hub.projects.idle(project_id))["because"])
+            print(hub.projects.idle(project_id)["because"])
             ```
 
         Source: docs/wire-extensions.md.
@@ -403,7 +403,7 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas):
 
         Example:
             ```python
-            if (hub.projects.state(project_id))["state"] == "running": ...
+            if hub.projects.state(project_id)["state"] == "running": ...
             ```
 
         Source: Wire contract 4.2.
@@ -425,7 +425,7 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas):
 
         Example:
             ```python
-            print((hub.projects.status(project_id))["disk_MB"])
+            print(hub.projects.status(project_id)["disk_MB"])
             ```
 
         Source: Wire contract 4.3.

@@ -41,7 +41,7 @@ class Snapshots:
 
         Example:
             ```python
-            snapshot = hub.project(project_id).snapshots.create("before the exam", expire="2027-01-31")
+            snapshot = hub.project(project_id).snapshots.create("before the exam", expire="2099-12-31")
             ```
         """
         arguments = wire.CreateSnapshot(project_id=self._project._own_id(), title=title, expire=expire)
@@ -57,14 +57,14 @@ class Snapshots:
                 print(snapshot["id"], snapshot["created"], snapshot["title"])
             ```
         """
-        return (self.overview())["snapshots"]
+        return self.overview()["snapshots"]
 
     def overview(self) -> wire.SnapshotList:
         """The snapshots, newest first; what all take (`used_bytes`) and may (`quota_bytes`); which is `under_way`.
 
         Example:
             ```python
-            print((project.snapshots.overview())["used_bytes"])
+            print(project.snapshots.overview()["used_bytes"])
             ```
         """
         arguments = wire.ListSnapshots(project_id=self._project._own_id())
@@ -128,8 +128,8 @@ class Snapshots:
 
         Example:
             ```python
-            restored = project.snapshots.restore(snapshot["id"], "thesis")
-            project.snapshots.restore(restored["before"], "thesis")  # as it was
+            restored = project.snapshots.restore(snapshot["id"], "week1")
+            project.snapshots.restore(restored["before"], "week1")  # as it was
             ```
         """
         arguments = wire.RestoreSnapshot(project_id=self._project._own_id(), id=id, path=path, to=to)
@@ -163,7 +163,7 @@ class Snapshots:
 
         Example:
             ```python
-            print((project.snapshots.read_bytes(snapshot["id"], "notes.md")).decode())
+            print(project.snapshots.read_bytes(snapshot["id"], "names.txt").decode())
             ```
         """
         place = f"projects/{self._project._own_id()}/snapshots/{id}/content"

@@ -41,6 +41,8 @@ _REMEMBERED_EXITS = 1024
 _NOTHING = Usage(processes=0, rss=0, pss=0, uss=0, swap=0, cpu_s=0.0)
 # How long an init that has no pid namespace may take to kill and reap everything before it is killed itself.
 _HUNT_S = 5.0
+# How long an init may outlive its server. It ends with it, or with what it has asked to end, which may take its time.
+_OUTLIVES_S = 10.0
 _REMOVALS, _REMOVAL_S = 100, 0.01
 
 _T = TypeVar("_T")
@@ -432,7 +434,7 @@ class LocalEngine:
 
     async def _see_end(self, record: Record) -> Exit:
         if record.boot_id == processes.boot_id():
-            await processes.end_of(record.init)
+            await self._end_of_init(record)
             await uplink.end(project_dir(self._runtime_dir, record.project_id))
         known = read_exit(project_dir(self._runtime_dir, record.project_id))
         kills = Group(record.groups).oom_kills() - self._oom_kills.pop(record.session_id, 0)
@@ -443,6 +445,23 @@ class LocalEngine:
         if len(self._exits) > _REMEMBERED_EXITS:
             self._exits.popitem(last=False)
         return known
+
+    async def _end_of_init(self, record: Record) -> None:
+        """Wait for the end of an init, and see to it if it does not end after its server: it may have been stopped."""
+        init = asyncio.ensure_future(processes.end_of(record.init))
+        server = asyncio.ensure_future(processes.end_of(record.server))
+        try:
+            await asyncio.wait([init, server], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([init], timeout=_OUTLIVES_S)
+            if not done:
+                _log.warning("engine.init_outlives_server", project_id=record.project_id)
+                if record.isolation is Isolation.NONE:
+                    processes.kill_tree(record.init.pid)
+                processes.send(record.init, signal.SIGKILL)
+                await init
+        finally:
+            init.cancel()
+            server.cancel()
 
     def _alive(self, instance: Instance) -> Record | None:
         """The record of an instance that runs."""
@@ -470,7 +489,13 @@ class LocalEngine:
         return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s, oom_kills=kills)
 
     async def call(
-        self, instance: Instance, name: str, arguments: Sequence[object], *, timeout_s: float | None = None
+        self,
+        instance: Instance,
+        name: str,
+        arguments: Sequence[object],
+        *,
+        timeout_s: float | None = None,
+        max_reply_bytes: int | None = None,
     ) -> object:
         """Call a method of the project server and return its JSON value. See `Engine.call`.
 
@@ -480,7 +505,8 @@ class LocalEngine:
             UnknownMethod, InvalidArgument, ExecFailed: As the project server says.
         """
         socket = project_dir(self._runtime_dir, instance.project_id) / SOCKET_FILE
-        return await calls.call(socket, instance.session_id, name, arguments, timeout_s=timeout_s)
+        most = calls.MAX_REPLY_BYTES if max_reply_bytes is None else max_reply_bytes
+        return await calls.call(socket, instance.session_id, name, arguments, timeout_s=timeout_s, max_reply_bytes=most)
 
     def stream(self, instance: Instance, name: str, arguments: Sequence[object]) -> AsyncGenerator[object, None]:
         """The values of a streaming method of a project server.

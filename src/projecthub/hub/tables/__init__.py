@@ -25,12 +25,13 @@ from typing import Final
 from projecthub.hub.tables.accounts import ACCOUNTS
 from projecthub.hub.tables.declaring import Table, Tools
 from projecthub.hub.tables.file_use import FILE_USE
+from projecthub.hub.tables.invite_requests import INVITE_REQUESTS
 from projecthub.hub.tables.invite_tokens import INVITE_TOKENS
 from projecthub.hub.tables.licenses import SITE_LICENSES
 from projecthub.hub.tables.log import PROJECT_LOG, PROJECT_LOG_ALL
 from projecthub.hub.tables.messages import MESSAGES
 from projecthub.hub.tables.people import ACCOUNT_PROFILES, COLLABORATORS, COLLABORATORS_ONE_PROJECT
-from projecthub.hub.tables.projects import AVATARS, PROJECTS, PROJECTS_ADMIN, PROJECTS_ALL
+from projecthub.hub.tables.projects import AVATARS, PROJECTS, PROJECTS_ADMIN, PROJECTS_ALL, PROJECTS_OWNER
 from projecthub.hub.tables.shares import PUBLIC_PATHS, PUBLIC_PATHS_BY_ID
 
 __all__ = ["TABLES", "Table", "Tools"]
@@ -41,6 +42,7 @@ TABLES: Final[Mapping[str, Table]] = {
         PROJECTS,
         PROJECTS_ALL,
         PROJECTS_ADMIN,
+        PROJECTS_OWNER,
         AVATARS,
         ACCOUNTS,
         ACCOUNT_PROFILES,
@@ -52,6 +54,7 @@ TABLES: Final[Mapping[str, Table]] = {
         PUBLIC_PATHS_BY_ID,
         FILE_USE,
         INVITE_TOKENS,
+        INVITE_REQUESTS,
         SITE_LICENSES,
         MESSAGES,
     )

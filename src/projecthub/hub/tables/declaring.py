@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from projecthub.errors import QueryRefused
 from projecthub.hub.values import boolean, refused, text
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
-from projecthub.wire.methods import Ability
 from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
@@ -136,7 +135,6 @@ class Table:
         change: Carries out a set query: all that is given, or a refusal and nothing; None: no set queries. The keys are
             given, and all other fields can be set, when it is called.
         delete: Deletes the row that the keys name; None: rows cannot be deleted.
-        needs: What a set or delete needs of the caller's key and role.
     """
 
     name: str
@@ -150,7 +148,6 @@ class Table:
     keys: tuple[str, ...] = ()
     change: Callable[[Change], Awaitable[None]] | None = None
     delete: Callable[[Change], Awaitable[None]] | None = None
-    needs: Ability = Ability.MANAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

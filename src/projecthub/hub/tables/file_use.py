@@ -123,5 +123,4 @@ FILE_USE: Final = Table(
     limit=200,
     keys=("project_id", "path"),
     change=_note,
-    needs=Ability.READ,
 )

@@ -97,6 +97,5 @@ PROJECT_LOG: Final = Table(
     limit=750,
     keys=("project_id",),
     change=_append,
-    needs=Ability.WRITE,
 )
 PROJECT_LOG_ALL: Final = Table(name="project_log_all", fields=FIELDS, rows=_all, scope=_SCOPE, limit=7500)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import Conflict, NotFound, QueryRefused
-from projecthub.hub.permissions import is_able, may_delete, not_deleted
+from projecthub.errors import Conflict, HubError, NotFound, QueryRefused
+from projecthub.hub.permissions import is_able, may_delete, not_deleted, within_scopes
 from projecthub.hub.project_names import require_free
 from projecthub.hub.tables.declaring import Change, Edit, Shape, Write, a_project_id, new_values, small
 from projecthub.hub.values import boolean, mapping, merged_within, refused, text
 from projecthub.store.records import Role, Selection
-from projecthub.wire.ids import AccountId, is_uuid
+from projecthub.wire.ids import AccountId, ProjectId, is_uuid
 from projecthub.wire.methods import Ability
+from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
@@ -30,6 +31,8 @@ _MAX_INVITE_REQUESTS: Final = 1_000_000
 _MAX_USER_OBJECT: Final = 100_000
 """Characters of `upgrades` and of `ssh_keys` of one person at most, as JSON."""
 
+_TOLD_BY_THE_HUB: Final = frozenset({"started", "finished", "err"})
+"""What the hub says in an `action_request` itself."""
 _NOTED_ELSEWHERE: Final = frozenset({"project_id", "deleted", "action_request", "site_license"})
 """Fields whose change is written into the project's log by whoever carries it out."""
 
@@ -54,19 +57,14 @@ async def change_project(change: Change) -> None:
         if shape.get("deleted") is True:
             may_delete(access, caller, project_id)
         if action is not None:
-            _may_act(access, action, shape)
+            _may_act(caller, access, action, shape)
         if changes := await new_values(change, tx, access):
             await tx.projects.update(project_id, changes)
         await _note(change, tx, access.project)
     if shape.get("deleted") is True:
         await change.tools.projects.delete(caller, project_id)
-    match action:
-        case "start":
-            await change.tools.projects.start(caller, project_id)
-        case "stop":
-            await change.tools.projects.stop(caller, project_id)
-        case "restart":
-            await change.tools.projects.restart(caller, project_id)
+    if action is not None and "action_request" in changes:
+        await _act(change, project_id, action, changes["action_request"])
 
 
 async def _note(change: Change, tx: Transaction, project: Project) -> None:
@@ -89,8 +87,9 @@ def _action(shape: Shape) -> str | None:
     return str(action)
 
 
-def _may_act(access: Access, action: str, shape: Shape) -> None:
+def _may_act(caller: Principal, access: Access, action: str, shape: Shape) -> None:
     """Refuse an action before anything is changed."""
+    within_scopes(caller, Ability.RUN, f"to {action} a project")
     if not is_able(access.role, Ability.RUN):
         raise QueryRefused("FATAL: user must be an admin")
     if action == "stop":
@@ -101,12 +100,43 @@ def _may_act(access: Access, action: str, shape: Shape) -> None:
         not_deleted(access.project)
 
 
+async def _act(change: Change, project_id: ProjectId, action: str, request: dict[str, Any]) -> None:
+    """Do what was asked for, and say in the request that it is done, or why it could not be."""
+    projects = change.tools.projects
+    act = {"start": projects.start, "stop": projects.stop, "restart": projects.restart}[action]
+    try:
+        await act(change.caller, project_id)
+    except HubError as error:
+        await _finish(change, project_id, request, {"err": error.message})
+        raise
+    await _finish(change, project_id, request, {})
+
+
+async def _finish(change: Change, project_id: ProjectId, request: dict[str, Any], outcome: dict[str, Any]) -> None:
+    finished = {**request, "finished": to_iso(change.tools.clock.now()), **outcome}
+    async with change.tools.store.write() as tx:
+        await tx.projects.access(project_id, change.caller.account_id, lock=True)
+        if await stored_value(tx, project_id, "action_request") == request:  # nobody has asked for something else since
+            await tx.projects.update(project_id, {"action_request": finished})
+
+
+async def stored_value(tx: Transaction, project_id: ProjectId, field: str) -> Any:
+    """What a project that there is has in one column."""
+    rows = await tx.projects.select(Selection(columns=(field,)), member=None, project_id=project_id)
+    return rows[0][field]
+
+
 # -- rules of fields -------------------------------------------------------------------------------
 
 
 async def set_action(edit: Edit, value: Any) -> dict[str, Any]:
-    """Keep what was asked for; it is carried out after the change."""
-    return {"action_request": small("action_request", mapping("action_request", value))}
+    """Keep what was asked for; it is carried out after the change. Asked again with the same `time` it is not."""
+    given = small("action_request", mapping("action_request", value))
+    request = {name: content for name, content in given.items() if name not in _TOLD_BY_THE_HUB}
+    before = await stored_value(edit.tx, edit.row.project.project_id, "action_request") or {}
+    if request.get("time") is not None and all(before.get(name) == request.get(name) for name in ("action", "time")):
+        return {}
+    return {"action_request": {**request, "started": to_iso(edit.tools.clock.now())}}
 
 
 async def set_deleted(edit: Edit, value: Any) -> dict[str, Any]:
@@ -154,10 +184,8 @@ async def set_env(edit: Edit, value: Any) -> dict[str, Any]:
 
 async def set_invite_requests(edit: Edit, value: Any) -> dict[str, Any]:
     """Who asks to be let in, merged into those that did."""
-    wanted = Selection(columns=("invite_requests",))
-    stored = await edit.tx.projects.select(wanted, member=None, project_id=edit.row.project.project_id)
     given = mapping("invite_requests", value)
-    before = stored[0]["invite_requests"]
+    before = await stored_value(edit.tx, edit.row.project.project_id, "invite_requests")
     return {"invite_requests": merged_within("invite_requests", before, given, most=_MAX_INVITE_REQUESTS)}
 
 
@@ -178,8 +206,7 @@ async def set_users(edit: Edit, value: Any) -> dict[str, Any]:
     if not given:
         return {}
     project_id = edit.row.project.project_id
-    rows = await edit.tx.projects.select(Selection(columns=("users",)), member=None, project_id=project_id)
-    people = rows[0]["users"]
+    people = await stored_value(edit.tx, project_id, "users")
     for account, fields in given.items():
         if not is_uuid(account):
             raise refused("users", f"invalid account_id '{account[:100]}'")

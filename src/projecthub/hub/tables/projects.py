@@ -118,6 +118,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "secret_token": absent(),
 }
 
+_OWNERS: Final = ("name", "manage_users_owner_only", "sandbox")
+"""Fields that owners set, and site admins."""
+
 
 async def _one(tx: Transaction, asked: Asked) -> Sequence[Row]:
     """The project that is asked for, for who is on it and for site admins."""
@@ -153,6 +156,14 @@ PROJECTS: Final = Table(
 )
 PROJECTS_ALL: Final = Table(name="projects_all", fields=FIELDS, rows=_all, scope=_ANY)
 PROJECTS_ADMIN: Final = Table(name="projects_admin", fields=FIELDS, rows=_one, scope=_ONE, admins_only=True)
+PROJECTS_OWNER: Final = Table(
+    name="projects_owner",
+    fields={"project_id": FIELDS["project_id"], **{name: FIELDS[name] for name in _OWNERS}},
+    rows=None,
+    keys=("project_id",),
+    change=changes.change_project,
+)
+"""What only owners set, under a name that other clients use for it."""
 AVATARS: Final = Table(
     name="project_avatar_images",
     fields={"project_id": plain("project_id"), "avatar_image_full": plain("avatar_image_full")},

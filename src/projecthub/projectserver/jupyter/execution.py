@@ -137,18 +137,20 @@ class Jupyter:
 
         return Pools(self._starter)
 
-    async def execute(self, arguments: Sequence[object]) -> list[dict[str, object]]:
+    async def execute(self, arguments: Sequence[object]) -> dict[str, object]:
         """Run code in a fresh kernel.
 
         Returns:
-            Its outputs. Code that fails, takes too long or ends its kernel is told of by an output of it.
+            ``{"outputs": JSON, "outcome"}``: a list of its outputs as text, which the hub passes on unread whatever is
+            in it, and ``ok`` or the name of the error that ended it. Code that fails, takes too long or ends its kernel
+            is told of by an output of it.
 
         Raises:
             InvalidArgument: An option is wrong, or there is no such kernel.
             ProjectError: The kernel did not come up.
         """
         _load()
-        from projecthub.projectserver.jupyter.outputs import Outputs
+        from projecthub.projectserver.jupyter.outputs import Outputs, to_json
 
         options = parse(arguments)
         outputs = Outputs(options.max_output_bytes)
@@ -162,7 +164,7 @@ class Jupyter:
             await _run(kernel, options, outputs)
         finally:
             self._pools.give_back(kernel)
-        return outputs.items
+        return {"outputs": to_json(outputs.items), "outcome": outputs.outcome}
 
     async def listing(self, _: Sequence[object]) -> list[dict[str, object]]:
         """The kernels that run, those kept ready and those of sessions among them."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from projecthub.projectserver.jupyter.kernels import Message
+from projecthub.projectserver.jupyter.outputs import to_json
 from projecthub.wire.jupyter import ENDED_STATES, ExecutionState
 
 MAX_KEPT_BYTES = 16 * 1024 * 1024
@@ -38,6 +39,7 @@ class Execution:
         code: The code.
         state: How it stands with it.
         heard: Set when the kernel has said that it runs this.
+        bytes: JSON that it has put out, kept or not.
     """
 
     def __init__(self, id: str, code: str, kept: KeptOutputs) -> None:
@@ -46,6 +48,7 @@ class Execution:
         self.code = code
         self.state = ExecutionState.WAITING
         self.heard = asyncio.Event()
+        self.bytes = 0
         self._kept = kept
         self._count: int | None = None
         self._created_at = _now_ms()
@@ -54,6 +57,13 @@ class Execution:
         self._first = self._next = 0
         self._outputs: dict[int, str] = {}
         self._news = asyncio.Event()
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran, or has run; 0 before its turn."""
+        if self._started_at is None:
+            return 0.0
+        return round(((self._ended_at or _now_ms()) - self._started_at) / 1000, 3)
 
     @property
     def has_ended(self) -> bool:
@@ -83,6 +93,7 @@ class Execution:
         """It has ended; a second end changes nothing."""
         if not self.has_ended:
             self.state, self._count, self._ended_at = state, count, _now_ms()
+            self._kept.on_end(self)
             self._tell()
 
     def take(self, message: Message) -> None:
@@ -98,12 +109,13 @@ class Execution:
 
     def add(self, output: dict[str, Any]) -> None:
         """Keep an output."""
-        text = json.dumps(output)
+        text = to_json(output)
         if len(text) > _MAX_OUTPUT_BYTES:
             said = f"An output of {len(text)} bytes was left out: more than {_MAX_OUTPUT_BYTES} are not kept.\n"
             text = json.dumps({"output_type": "stream", "name": "stderr", "text": said})
         self._outputs[self._next] = text
         self._next += 1
+        self.bytes += len(text)
         self._kept.grow(len(text) + _OVERHEAD_BYTES)
         self._tell()
 
@@ -137,10 +149,15 @@ class Execution:
 
 
 class KeptOutputs:
-    """The executions of a session, and what is kept of them."""
+    """The executions of a session, and what is kept of them.
 
-    def __init__(self) -> None:
+    Attributes:
+        on_end: Gets each execution when it has ended.
+    """
+
+    def __init__(self, on_end: Callable[[Execution], None]) -> None:
         """Make it empty."""
+        self.on_end = on_end
         self._executions: dict[str, Execution] = {}
         self._bytes = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from projecthub.errors import KernelDied
 
 Message = dict[str, Any]
+_log = logging.getLogger(__name__)
 _ASK_AGAIN_S = 0.2
 # What a kernel has said before it answers arrives soon after the answer, or never: its queue was full.
 _LATE_S = 1.0
@@ -89,11 +91,13 @@ class Kernel:
         while True:
             try:
                 message = await channel.get_msg(timeout=None)
-            except (ValueError, TypeError, KeyError):  # not signed with the key, or no message at all
-                continue
-            if channel is self._client.iopub_channel:
-                heard.set()
-            self._take(message)
+                if channel is self._client.iopub_channel:
+                    heard.set()
+                self._take(message)
+            except zmq.ZMQError:  # its socket is closed
+                return
+            except Exception:  # not signed with the key, no message at all, or none as Jupyter has them
+                _log.debug("a message of the kernel '%s' was dropped", self.name, exc_info=True)
             await asyncio.sleep(0)  # a kernel that prints for ever must not keep all others waiting
 
     def _take(self, message: Message) -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,19 @@ def main() -> int:
         allow_errors=options.allow_errors,
         resources={"metadata": {"path": str(path.parent)}},
     )
-    with tempfile.TemporaryDirectory() as runtime_dir:
+    with tempfile.TemporaryDirectory() as runtime_dir, ExitStack() as kernel:
         os.environ["JUPYTER_RUNTIME_DIR"] = runtime_dir  # where the kernel's sockets are
         try:
             manager: Any = client.create_kernel_manager()
             manager.transport, manager.ip = "ipc", f"{runtime_dir}/kernel"  # never a port that others could reach
-            with client.setup_kernel():
-                return _run(client, notebook, path, len(cells))
+            kernel.enter_context(client.setup_kernel())
         except NoSuchKernel as error:
             print(f"there is no kernel '{error.name}' in this project", file=sys.stderr)
             return 2
+        except RuntimeError as error:  # as nbclient says it
+            print(f"the kernel did not come up; perhaps its memory ran out: {error}", file=sys.stderr)
+            return 2
+        return _run(client, notebook, path, len(cells))
 
 
 def _run(client: NotebookClient, notebook: Any, path: Path, count: int) -> int:
@@ -72,7 +76,7 @@ def _run(client: NotebookClient, notebook: Any, path: Path, count: int) -> int:
         except CellExecutionError as error:
             trouble = f"{error.ename}: {error.evalue}"
         except DeadKernelError:
-            trouble = "the kernel died"
+            trouble = "the kernel died: it crashed, was killed, or its memory ran out"
             told = {"ename": "KernelDied", "evalue": trouble, "traceback": [f"KernelDied: {trouble}"]}
             cell.outputs.append(_nbformat.v4.new_output("error", **told))
         _save(notebook, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from projecthub.errors import InvalidArgument, NotFound
@@ -53,4 +54,5 @@ class Notebooks:
         if options.flag("allow_errors", False):
             flags.append("--allow-errors")
         command = {"command": sys.executable, "args": ["-I", str(_RUNNER), *flags, "--", path], "path": ""}
-        return await self._jobs.begin(parse_job([command], home=self._home), starter_of(arguments))
+        job = replace(parse_job([command], home=self._home), shown=("run notebook", path))
+        return await self._jobs.begin(job, starter_of(arguments))

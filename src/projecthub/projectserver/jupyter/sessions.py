@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from projecthub.projectserver.jupyter.starting import KernelStarter
 
 MAX_SESSIONS = 20
+MAX_ENDS = 5000
+"""Executions of whose end is told to whoever asks for it, beyond those that sessions remember."""
+
 _DEFAULT_KERNEL = "python3"
 _COMPLETION_S = 5.0
 _BEGIN_S = 2.0
@@ -34,13 +37,20 @@ _STATES = {"ok": ExecutionState.OK, "aborted": ExecutionState.ABORTED}
 class _Session:
     """One session. Executions run one after the other, in the order in which they came."""
 
-    def __init__(self, name: str, kernel_name: str, path: str, start: Callable[[], asyncio.Task[Kernel]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        kernel_name: str,
+        path: str,
+        start: Callable[[], asyncio.Task[Kernel]],
+        on_end: Callable[[Execution], None],
+    ) -> None:
         from projecthub.projectserver.jupyter.kept_outputs import KeptOutputs
 
         self.name = name
         self.kernel_name = kernel_name
         self.path = path
-        self.executions = KeptOutputs()
+        self.executions = KeptOutputs(on_end)
         self._start = start
         self._opened_at = time.time_ns() // 1_000_000
         self._coming = start()
@@ -172,6 +182,7 @@ class Sessions:
         self._starter = starter
         self._home = home
         self._sessions: dict[str, _Session] = {}
+        self._ends: dict[str, dict[str, object]] = {}
 
     async def open(self, arguments: Sequence[object]) -> dict[str, object]:
         """Open a session, or find the one that is open: ``{"name", "kernel"?, "path"?}``.
@@ -209,7 +220,11 @@ class Sessions:
             raise NotFound(f"there is no directory '{path[:200]}' in this project")
         _look_up(kernel)
         session = _Session(
-            name, kernel, path, lambda: asyncio.create_task(self._starter().start(kernel, directory), name="kernel")
+            name,
+            kernel,
+            path,
+            lambda: asyncio.create_task(self._starter().start(kernel, directory), name="kernel"),
+            self._note_end,
         )
         self._sessions[name] = session
         return session
@@ -249,6 +264,31 @@ class Sessions:
             NotFound: The session is not open.
         """
         return [each.view() for each in self._find(Options.of("jupyter.sessions.executions", arguments)).executions]
+
+    async def ends(self, arguments: Sequence[object]) -> dict[str, dict[str, object]]:
+        """Which of some executions do not run any more, by their ids: ``{"ids"}``.
+
+        Of each its ``state``, the ``bytes`` that it has put out and its ``seconds``; an empty object if none is known.
+        """
+        wanted = Options.of("jupyter.sessions.ends", arguments).texts("ids")
+        running = {each.id for each in self._unended()}
+        return {id: self._ends.get(id, {}) for id in wanted if id not in running}
+
+    def unended(self) -> int:
+        """How many executions run or wait, in all sessions."""
+        return sum(1 for _ in self._unended())
+
+    def _unended(self) -> Iterator[Execution]:
+        return (each for session in self._sessions.values() for each in session.executions if not each.has_ended)
+
+    def _note_end(self, execution: Execution) -> None:
+        self._ends[execution.id] = {
+            "state": execution.state,
+            "bytes": execution.bytes,
+            "seconds": execution.seconds,
+        }
+        if len(self._ends) > MAX_ENDS:
+            del self._ends[next(iter(self._ends))]
 
     async def execution(self, arguments: Sequence[object]) -> dict[str, object]:
         """One execution: ``{"name", "id"}``.

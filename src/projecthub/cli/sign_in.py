@@ -1,0 +1,91 @@
+"""Ways to sign in: the part of `projecthub accounts` about sessions, and about links and tokens for others."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Annotated, Final
+
+import typer
+
+from projecthub.cli import output
+from projecthub.cli.references import PERSON_HELP, find_account
+from projecthub.cli.session import AsJson, Session
+
+_NO_KEY: Final = "none"
+"""What is sent as a key by who has none yet; it is not looked at."""
+
+
+def sign_in(
+    context: typer.Context,
+    email_address: Annotated[str, typer.Argument(metavar="E-MAIL", help="Of the account.")],
+    as_json: AsJson = False,
+) -> None:
+    """Begin a session; its secret is used as a key until it ends. The password is asked for, or read from the input."""
+    session = Session.of(context, as_json)
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    with replace(session, api_key=_NO_KEY).hub() as hub:
+        reply = hub.accounts.sign_in(email_address, password)
+    if session.as_json:
+        output.print_json(reply)
+        return
+    print(reply["secret"])
+    output.print_note(f"set PROJECTHUB_API_KEY to it; it is good until {output.local_time(reply['expire'])}")
+
+
+def sign_out(
+    context: typer.Context,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="End all sessions; API keys stay.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End the session whose secret is the key."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub:
+        reply = hub.accounts.sign_out(everywhere=everywhere)
+    if session.as_json:
+        output.print_json(reply)
+    else:
+        output.print_facts([("signed out", "everywhere" if everywhere else "of this session")])
+
+
+PersonArgument = Annotated[str, typer.Argument(metavar="PERSON", help=PERSON_HELP)]
+
+
+def password_link(context: typer.Context, person: PersonArgument, as_json: AsJson = False) -> None:
+    """Make a link with which somebody sets a new password, once and within a day. For site admins."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub:
+        url = hub.host + hub.system.admin_reset_password_link(find_account(hub, person))
+    if session.as_json:
+        output.print_json({"url": url})
+    else:
+        print(url)
+
+
+def sign_in_token(context: typer.Context, person: PersonArgument, as_json: AsJson = False) -> None:
+    """Make a token that signs in as somebody for a day. For site admins."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub:
+        token = hub.system.generate_user_auth_token(find_account(hub, person))
+    if session.as_json:
+        output.print_json({"token": token})
+    else:
+        print(token)
+
+
+def revoke_sign_in_token(
+    context: typer.Context,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token.")],
+    as_json: AsJson = False,
+) -> None:
+    """End a token and whatever was signed in with it. One that is not there is no error."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub:
+        hub.system.revoke_user_auth_token(token)
+    if session.as_json:
+        output.print_json({"revoked": True})
+    else:
+        output.print_facts([("revoked", "the token")])
