@@ -1,93 +1,427 @@
-"""Copies between homes beside ``cp -a`` of the same run: medians in milliseconds and their ratio.
+"""The copy engine beside ``cp`` of the same run: `make bench ONLY=trees`, or alone:
 
-Usage: python benchmarks/copies.py [--rounds 9] [--directory /var/tmp]
+    python -m benchmarks.copies [--rounds 5] [--directory /var/tmp] [--only small]
 
-Neither side syncs. The two take turns, so that both meet the same weather on the disk.
+Each ratio is told twice: without syncing on either side, and with it: once for all that was copied here, and there by
+``sync -f``.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
 import os
 import shutil
+import statistics
 import subprocess
+import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
-from uuid import uuid4
 
-from projecthub.files import CopyOptions, Homes
-from projecthub.wire.ids import ProjectId
+from tests.hubs import HubProcess
+
+from benchmarks.hub import Wire
+from benchmarks.table import Table
+from projecthub.files.contents import are_cloned
+from projecthub.files.copying import (
+    Application,
+    End,
+    compare,
+    record_path,
+    stage_many,
+    sync_file_system,
+    walk,
+)
+from projecthub.files.plans import CopyOptions, Course
+
+TARGETS = 250
+OPTIONS = CopyOptions()
+UID = 12345 if os.geteuid() == 0 else None
+IMAGE_BYTES = 8 * 1024**3
+
+
+class Place:
+    """A directory with homes in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.work = directory / "work"
+        self.work.mkdir(parents=True)
+
+    def home(self, name: str) -> Path:
+        home = self.directory / name / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        return home
+
+    def sync(self) -> None:
+        subprocess.run(["sync", "-f", self.directory], check=True)
+
+    def clear(self, *names: str) -> None:
+        for name in names:
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+        self.sync()
 
 
 def make_large(source: Path) -> None:
     source.mkdir()
-    (source / "large.bin").write_bytes(os.urandom(100_000_000))
+    with (source / "large.bin").open("wb") as file:
+        for _ in range(64):
+            file.write(os.urandom(16 * 1024**2))
 
 
-def make_small(source: Path) -> None:
-    for number in range(5_000):
-        directory = source / f"d{number % 50}"
+def make_small(source: Path, files: int = 20_000) -> None:
+    for number in range(files):
+        directory = source / f"d{number // 100}"
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"file{number}.txt").write_bytes(os.urandom(64) * (1 + number % 64))
 
 
-CASES: dict[str, Callable[[Path], None]] = {"one file of 100 MB": make_large, "5,000 small files": make_small}
+def make_course(source: Path) -> None:
+    for number in range(200):
+        directory = source / f"d{number % 10}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"file{number}.txt").write_bytes(os.urandom(50_000))
 
 
-def time_ms(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def time_s(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
     work()
-    return (time.perf_counter() - began) * 1000
+    return time.perf_counter() - begin
 
 
-def measure(runner: asyncio.Runner, directory: Path, make: Callable[[Path], None], rounds: int) -> dict[str, float]:
-    homes = Homes(directory / "projects")
-    one, other = ProjectId(str(uuid4())), ProjectId(str(uuid4()))
-    source_home = runner.run(homes.ensure(one, uid=None))
-    target_home = runner.run(homes.ensure(other, uid=None))
-    make(source_home / "source")
+def cp(source: Path, target: Path, *options: str) -> None:
+    subprocess.run(["cp", "-a", *options, source, target], check=True)
 
-    def copy(target: str) -> None:
-        runner.run(
-            homes.copy(
-                src_project_id=one,
-                src_path="source",
-                target_project_id=other,
-                target_path=target,
-                options=CopyOptions(),
-                uid=None,
-            )
+
+class Timed:
+    """Times of two sides that take turns: of the copy, and of the sync after it."""
+
+    def __init__(self) -> None:
+        self.ours: list[tuple[float, float]] = []
+        self.theirs: list[tuple[float, float]] = []
+
+    def add(self, table: Table, label: str, goal: str, baseline: str) -> None:
+        pairs = list(zip(self.ours, self.theirs, strict=True))
+        plain = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
+        synced = statistics.median(sum(ours) / sum(theirs) for ours, theirs in pairs)
+        ours, theirs = (statistics.median(each[0] for each in side) for side in (self.ours, self.theirs))
+        table.add(
+            label,
+            f"{ours * 1000:.0f} ms = {plain:.2f} x; synced {synced:.2f} x",
+            goal,
+            f"{theirs * 1000:.0f} ms: {baseline}",
         )
 
-    def cp() -> None:
-        subprocess.run(["cp", "-a", source_home / "source", target_home / "theirs"], check=True)
 
-    cp()  # warms the cache
-    times: dict[str, list[float]] = {"cp -a": [], "projecthub": [], "again, unchanged": []}
-    for _ in range(rounds):
-        shutil.rmtree(target_home / "theirs")
-        times["cp -a"].append(time_ms(cp))
-        shutil.rmtree(target_home / "ours", ignore_errors=True)
-        times["projecthub"].append(time_ms(lambda: copy("ours")))
-        times["again, unchanged"].append(time_ms(lambda: copy("ours")))
-    return {name: median(values) for name, values in times.items()}
+def copy_once(place: Place, source: End, target: End, record: str = "one") -> Application:
+    """All steps of one copy but the sync."""
+    manifest, plan = place.work / "manifest", place.work / "plan"
+    course = Course(None)
+    walk(source, manifest, course=course)
+    compare(source, manifest, target, plan, options=OPTIONS, course=course)
+    application = Application(
+        record_path(target.home, record), source, manifest, target, plan, uid=UID, options=OPTIONS, course=course
+    )
+    application.stage()
+    return application
+
+
+def single(table: Table, place: Place, rounds: int, make: Callable[[Path], None], label: str, goal: str) -> None:
+    """One tree from one home to another."""
+    one, other = place.home("one"), place.home("other")
+    make(one / "src")
+    place.sync()
+    times, again = Timed(), []
+
+    def theirs() -> None:
+        times.theirs.append((time_s(lambda: cp(one / "src", other / "theirs")), time_s(place.sync)))
+
+    def ours() -> None:
+        begin = time.perf_counter()
+        application = copy_once(place, End(one, "src"), End(other, "ours"))
+        staged = time.perf_counter() - begin
+        synced = time_s(application.sync)
+        times.ours.append((staged + time_s(application.commit), synced))
+        application.discard()
+
+    def unchanged() -> None:
+        walk(End(one, "src"), place.work / "manifest", course=Course(None))
+        planned = compare(
+            End(one, "src"),
+            place.work / "manifest",
+            End(other, "ours"),
+            place.work / "plan",
+            options=OPTIONS,
+            course=Course(None),
+        )
+        assert planned.is_idle
+
+    for turn in range(rounds):
+        for side in (ours, theirs)[:: 1 if turn % 2 else -1]:
+            side()
+            place.sync()
+        again.append(time_s(unchanged) / times.theirs[-1][0])
+        for name in ("ours", "theirs"):
+            shutil.rmtree(other / name)
+        place.sync()
+    times.add(table, label, goal, "cp -a")
+    if make is make_small:
+        table.add(f"{label}, again, unchanged", f"{statistics.median(again):.2f} x", "0.35 x", "cp -a")
+    place.clear("one", "other")
+
+
+def fan_out(
+    table: Table, place: Place, label: str, goal: str, *, baseline: str = "cp -a", options: tuple[str, ...] = ()
+) -> None:
+    """10 MB in 200 files to many homes, and a plan for all of them when there is nothing to do."""
+    source = End(place.home("one"), "src")
+    make_course(source.home / "src")
+    homes = [place.home(f"t{number}") for number in range(TARGETS)]
+    place.sync()
+    times = Timed()
+    times.theirs.append(
+        (time_s(lambda: [cp(source.home / "src", home / "theirs", *options) for home in homes]), time_s(place.sync))
+    )
+    for home in homes:
+        shutil.rmtree(home / "theirs")
+    place.sync()
+    manifest, course = place.work / "manifest", Course(None)
+    plans = {home: place.work / f"plan{number}" for number, home in enumerate(homes)}
+
+    def plan() -> int:
+        walk(source, manifest, course=course)
+        return sum(
+            compare(source, manifest, End(home, "ours"), path, options=OPTIONS, course=course).steps
+            for home, path in plans.items()
+        )
+
+    def stage() -> list[Application]:
+        made = [
+            Application(
+                record_path(home, "x"),
+                source,
+                manifest,
+                End(home, "ours"),
+                path,
+                uid=UID,
+                options=OPTIONS,
+                course=course,
+            )
+            for home, path in plans.items()
+        ]
+        assert stage_many(made) == {}
+        return made
+
+    begin = time.perf_counter()
+    plan()
+    made = stage()
+    staged = time.perf_counter() - begin
+    synced = time_s(lambda: sync_file_system(place.directory))
+    times.ours.append((staged + time_s(lambda: [application.commit() for application in made]), synced))
+    times.add(table, label, goal, f"{TARGETS} x {baseline}")
+    idle = statistics.median(time_s(plan) for _ in range(3))
+    assert plan() == 0
+    table.add(f"plan for {TARGETS} targets with nothing to do", f"{idle * 1000:.0f} ms", "1000 ms")
+    place.clear("one", *(f"t{number}" for number in range(TARGETS)))
+
+
+def collect(table: Table, place: Place, label: str, goal: str) -> None:
+    """10 MB in 200 files from each of many homes into one."""
+    homes = [place.home(f"s{number}") for number in range(TARGETS)]
+    for home in homes:
+        make_course(home / "src")
+    other = place.home("other")
+    place.sync()
+    times = Timed()
+    times.theirs.append(
+        (
+            time_s(lambda: [cp(home / "src", other / f"theirs{number}") for number, home in enumerate(homes)]),
+            time_s(place.sync),
+        )
+    )
+    for number in range(TARGETS):
+        shutil.rmtree(other / f"theirs{number}")
+    place.sync()
+    begin = time.perf_counter()
+    made = [
+        copy_once(place, End(home, "src"), End(other, f"ours/{number}"), f"x-{number}")
+        for number, home in enumerate(homes[:1])
+    ]
+    made[0].commit()  # which makes the directory above
+    made = [
+        copy_once(place, End(home, "src"), End(other, f"ours/{number}"), f"x-{number}")
+        for number, home in enumerate(homes[1:], 1)
+    ]
+    staged = time.perf_counter() - begin
+    synced = time_s(lambda: sync_file_system(place.directory))
+    times.ours.append((staged + time_s(lambda: [application.commit() for application in made]), synced))
+    times.add(table, label, goal, f"{TARGETS} x cp -a")
+    place.clear("other", *(f"s{number}" for number in range(TARGETS)))
+
+
+@contextlib.contextmanager
+def mounted(kind: str, directory: Path) -> Iterator[tuple[Path | None, str]]:
+    """A file system in a file; None and why there is none."""
+    if os.geteuid() != 0:
+        yield None, "only root mounts one"
+        return
+    image, point = directory / f"{kind}.image", directory / kind
+    point.mkdir()
+    with image.open("wb") as file:
+        file.truncate(IMAGE_BYTES)
+    try:
+        for command in (["mkfs." + kind, "-q", str(image)], ["mount", "-o", "loop", str(image), str(point)]):
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            except FileNotFoundError:
+                yield None, f"no {command[0]} here"
+                return
+            if done.returncode:
+                yield None, done.stderr.strip().splitlines()[-1]
+                return
+        try:
+            yield point, ""
+        finally:
+            subprocess.run(["umount", point], check=True)
+    finally:
+        image.unlink()
+
+
+def reflinks(table: Table, directory: Path) -> None:
+    """The fan-out where files share their contents."""
+    for kind in ("xfs", "btrfs"):
+        label = f"10 MB in 200 files to {TARGETS} homes, {kind}"
+        with mounted(kind, directory) as (point, why):
+            if point is None:
+                table.add(label, f"skipped: {why}", "0.1 x")
+                continue
+            assert are_cloned(point)
+            fan_out(
+                table,
+                Place(point / "homes"),
+                label,
+                "0.1 x",
+                baseline="cp -a --reflink=never",
+                options=("--reflink=never",),
+            )
+
+
+_MEMORY = """
+import resource, sys
+from pathlib import Path
+from benchmarks.copies import Place, copy_once
+from projecthub.files.copying import End
+top = Path(sys.argv[1])
+place = Place(top / "work for memory")
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+begin = peak()
+application = copy_once(place, End(top / "one/home", "src"), End(top / "other/home", "ours"))
+application.commit()
+print(peak() - begin)
+"""
+
+
+def memory(table: Table, place: Place) -> None:
+    """What a copy of many files takes more than one of few: in a process of its own each."""
+    grown = {}
+    for files in (1_000, 100_000):
+        make_small(place.home("one") / "src", files)
+        place.home("other")
+        done = subprocess.run(
+            [sys.executable, "-c", _MEMORY, place.directory],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        )
+        grown[files] = int(done.stdout) / 1024
+        place.clear("one", "other", "work for memory")
+    table.add(
+        "memory for a copy of 100,000 files",
+        f"{grown[100_000]:.1f} MB",
+        "flat",
+        f"{grown[1_000]:.1f} MB: of 1,000 files",
+    )
+
+
+def latency(table: Table, process: HubProcess, wire: Wire, projects: int) -> None:
+    """What another call takes while a large copy runs."""
+    source, target = (wire.call("projects.createProject", {"title": title}) for title in ("source", "target"))
+    make_small(process.data_dir / "projects" / source / "home/src", 20_000)
+
+    def call() -> float:
+        return time_s(lambda: wire.call("projects.get", {"project_id": source, "all": False})) * 1000
+
+    quiet = statistics.median(call() for _ in range(200))
+    ended = threading.Event()
+
+    def copy() -> None:
+        try:
+            own = Wire(process)
+            for number in range(3):
+                own.call(
+                    "projects.copyPathBetweenProjects",
+                    {
+                        "src_project_id": source,
+                        "src_path": "src",
+                        "target_project_id": target,
+                        "target_path": f"{number}",
+                    },
+                )
+        finally:
+            ended.set()
+
+    copier = threading.Thread(target=copy)
+    copier.start()
+    busy = []
+    while not ended.is_set():
+        busy.append(call())
+    copier.join()
+    ratio = statistics.median(busy) / quiet
+    table.add(
+        "another call during a copy of 20,000 files",
+        f"{statistics.median(busy):.2f} ms = {ratio:.1f} x",
+        "2 x",
+        f"{quiet:.2f} ms: in a quiet hub",
+    )
+    shutil.rmtree(process.data_dir / "projects" / source / "home/src")
+
+
+def figures(table: Table, process: HubProcess, wire: Wire, projects: int) -> None:
+    """All of them, for `make bench`."""
+    latency(table, process, wire, projects)
+    trees(table, process.data_dir, 3, "")
+
+
+def trees(table: Table, directory: Path, rounds: int, only: str) -> None:
+    """All that need no hub."""
+    with tempfile.TemporaryDirectory(dir=directory) as top:
+        place = Place(Path(top) / "homes")
+        course = f"10 MB in 200 files to {TARGETS} homes"
+        works: dict[str, Callable[[], None]] = {
+            "large": lambda: single(table, place, rounds, make_large, "copy of a file of 1 GiB", "1.05 x"),
+            "small": lambda: single(table, place, rounds, make_small, "copy of 20,000 small files", "1.3 x"),
+            "course": lambda: fan_out(table, place, course, "0.8 x"),
+            "collect": lambda: collect(table, place, f"10 MB in 200 files from {TARGETS} homes", "0.8 x"),
+            "reflinks": lambda: reflinks(table, Path(top)),
+            "memory": lambda: memory(table, place),
+        }
+        for name, work in works.items():
+            if only in name:
+                work()
 
 
 def main() -> None:
+    """Take the figures that need no hub."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--directory", type=Path, default=None, help="where to work; default: the temporary directory")
+    parser.add_argument("--only", default="", help="only: large, small, course, collect, reflinks, memory")
     arguments = parser.parse_args()
-    with asyncio.Runner() as runner:
-        for name, make in CASES.items():
-            with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-                medians = measure(runner, Path(directory), make, arguments.rounds)
-            print(f"{name}: " + ", ".join(f"{what} {value:.1f} ms" for what, value in medians.items()))
-            print(f"  ratio to cp -a: {medians['projecthub'] / medians['cp -a']:.2f}")
+    trees(Table(), arguments.directory, arguments.rounds, arguments.only)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hubs import HubProcess
 
-from benchmarks import files, hub, jobs, jupyter, keys, people, snapshots, survival
+from benchmarks import copies, files, hub, jobs, jupyter, keys, people, snapshots, survival
 from benchmarks.table import Table
 
 FIGURES = {
@@ -14,6 +14,7 @@ FIGURES = {
     "list": hub.listing,
     "rate": hub.rate,
     "copies": hub.copies,
+    "trees": copies.figures,
     "keys": keys.checks,
     "exec": hub.execution,
     "jobs": jobs.output,

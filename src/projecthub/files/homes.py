@@ -103,7 +103,7 @@ class Homes:
         # Two looks at a directory take a tenth of what it takes to wake a thread for them.
         if not home.is_dir():
             await in_thread(self._walks, lambda: _make_home(home, staging, uid))
-        elif not is_empty(staging) or home.with_name(COPIES).exists():
+        elif not is_empty(staging) or not is_empty(home.with_name(COPIES)):
             await in_thread(self._walks, _told(lambda: _settle(home, staging)))
         return home
 
@@ -195,7 +195,7 @@ class Homes:
         try:
             planned = await in_thread(self._copies, pair.plan, cancel=course.cancel)
             allowance = await self._allow(measured, planned, quota_bytes, target.home.parent)
-            course.take = allowance.take
+            course.take, course.begin_again = allowance.take, allowance.begin_again
             try:
                 return await in_thread(self._copies, lambda: pair.apply(planned), cancel=course.cancel)
             finally:

@@ -97,11 +97,13 @@ class Course:
         tally: What has been made so far.
         take: Called with the number of bytes before they are written; raises `LimitError` if they may not be. None:
             they may.
+        begin_again: Called when what was written has gone again, before it is written anew.
     """
 
     def __init__(self, timeout_s: float | None) -> None:
         self.tally = Tally()
         self.take: Callable[[int], None] | None = None
+        self.begin_again: Callable[[], None] = lambda: None
         self._timeout_s = timeout_s
         self._ends = None if timeout_s is None else time.monotonic() + timeout_s
         self._cancelled = False

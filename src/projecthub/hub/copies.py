@@ -32,7 +32,7 @@ class Copies:
         self._clock = clock
 
     async def copy(self, caller: Principal, request: shapes.CopyPath) -> shapes.CopySummary:
-        """Copy a file, or what is in a directory, whole or not at all; neither project needs to run, or to have run ever.
+        """Copy a file, or what is in a directory, whole or not at all; neither project needs to have run ever.
 
         Raises:
             InvalidArgument: An id that is none, no source path, or a path that leaves its home.

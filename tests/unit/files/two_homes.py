@@ -12,6 +12,7 @@ from typing import Any
 
 from projecthub.files.copying import End, copy_path
 from projecthub.files.plans import CopyOptions, CopySummary, Course
+from projecthub.files.staging import is_empty
 
 NOBODY = 65534
 
@@ -55,7 +56,7 @@ class TwoHomes:
         finally:
             if self.staging.exists():
                 assert os.listdir(self.staging) == []
-            assert not self.other.with_name("copies").exists()
+            assert is_empty(self.other.with_name("copies"))
 
 
 def as_plain_user(directory: Path, work: Callable[[], Any]) -> Any:

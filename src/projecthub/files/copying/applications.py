@@ -24,6 +24,9 @@ _FEW_FILES = 16
 """So many files are synced one by one; more, and the whole file system is, once."""
 
 
+_READY = "all of the copy is made ready, and what is not in its place yet gets there as soon as that can be"
+
+
 class Application:
     """One plan that is carried out in one target. Not for several threads at once.
 
@@ -136,7 +139,8 @@ class Application:
             finally:
                 os.close(root_fd)
         except OSError as error:
-            raise unwritable(error, shown(self.target.path)) from error
+            failure = unwritable(error, shown(self.target.path))
+            raise type(failure)(f"{failure.message}; {_READY}", **failure.details) from error
         summary = CopySummary(
             files=commit.files,
             bytes=commit.bytes,

@@ -189,7 +189,8 @@ class Commit:
 
     def _rmdir(self, number: int, path: str, name: str, there: list[Any], _: int) -> None:
         fd = self._enter(path)
-        if fd is None:
+        if fd is None:  # the one it was in is removed too
+            self.deleted += number > 0
             return
         status = status_at(fd, name)
         if status is not None:

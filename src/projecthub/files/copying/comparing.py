@@ -116,7 +116,8 @@ def compare(
             handed_out = BaseManifest(base)
             opened.callback(handed_out.close)
         try:
-            with plan.open("w", encoding="ascii", newline="\n") as file:
+            plan.unlink(missing_ok=True)  # a record may have it under another name
+            with plan.open("x", encoding="ascii", newline="\n") as file:
                 file.write(encode({"version": VERSION, "head": asdict(head)}) + "\n")
                 summary = PlanSummary()
                 if not is_same:
@@ -205,6 +206,9 @@ class _Comparing:
         self._before: dict[str, Entry] | None = None
         self._is_touched = False
         self._displaced: list[Any] | None = None
+        self._above: list[
+            tuple[str, dict[str, Any]]
+        ] = []  # directories that both have, whose times nothing changes so far
 
     def run(self) -> None:
         if self._prefix:
@@ -271,6 +275,16 @@ class _Comparing:
             self._displace(where)
         return None
 
+    def _touch_above(self, where: str) -> None:
+        """Something gets a place in a directory: this changes its times, which are to be set then."""
+        parent = _parted(where)[0]
+        while self._above and not (where + "/").startswith(self._above[-1][0] + "/" if self._above[-1][0] else ""):
+            self._above.pop()
+        if self._above and self._above[-1][0] == parent:
+            about = self._above.pop()[1]
+            self._write(parent, [], s=THERE, c=-1, **about)
+            self._summary.steps += "d" in about
+
     def _displace(self, where: str) -> None:
         """A directory goes where something is that is none."""
         parent, _, name = where.rpartition("/")
@@ -287,6 +301,7 @@ class _Comparing:
                 spare = self._spare(fd, name, status)
                 self._displaced = [identity(status), spare]
                 self._free(status)
+                self._summary.to_back_up += spare is not None
                 if spare is not None and spare[1] is not None and spare[1][0] == DIRECTORY:
                     self._summary.blocked += 1
 
@@ -304,6 +319,7 @@ class _Comparing:
                 self._summary.added += part["b"] * _BLOCK_BYTES
                 if where == self._new:
                     about["s"] = NEW
+                    self._touch_above(where)
                     if self._displaced is not None:
                         about["x"] = self._displaced
             self._write(where, rows, **about)
@@ -480,16 +496,16 @@ class _Comparing:
                 names = [name for name in os.listdir(fd) if name not in self._names]
                 rows = self._doomed_rows(where, fd, sorted(names))
             status = os.fstat(fd)
-            is_home = same(status, self._home)
-            about: dict[str, Any] = {}
-            if self._head.name is None and not is_home:
-                differs = status.st_mtime_ns != part["t"] or (status.st_mode ^ part["m"]) & KEPT_MODE
-                if rows or self._is_touched or differs:
-                    about["d"] = [part["m"], part["t"]]
-                    about["was"] = [stat.S_IMODE(status.st_mode), status.st_mtime_ns]
-                    self._summary.steps += 1
-            if rows or about:
+            differs = False
+            about: dict[str, Any] = {"was": [stat.S_IMODE(status.st_mode), status.st_mtime_ns]}
+            if self._head.name is None and not same(status, self._home):
+                about["d"] = [part["m"], part["t"]]
+                differs = status.st_mtime_ns != part["t"] or bool((status.st_mode ^ part["m"]) & KEPT_MODE)
+            if rows or self._is_touched or differs:
                 self._write(where, rows, s=THERE, c=-1, **about)
+                self._summary.steps += "d" in about
+            else:
+                self._above.append((where, about))
         finally:
             os.close(fd)
 
@@ -601,14 +617,17 @@ class _Comparing:
             if row is not None:
                 rows.append(row)
         if rows:
-            self._write(path, rows, s=DOOMED, c=-1)
+            status = os.fstat(fd)
+            was = [stat.S_IMODE(status.st_mode), status.st_mtime_ns]
+            self._write(path, rows, s=DOOMED, c=-1, was=was)
         return below
 
     def _doom_directory(self, path: str) -> None:
         parent, name = _parted(path)
         with _opened(self._target.fd, parent) as fd:
             there = None if fd is None else status_at(fd, name)
-        if there is None:
+            above = None if fd is None else os.fstat(fd)
+        if there is None or above is None:
             return
         found = identity(there)
         self._summary.counts[Status.WOULD_BE_DELETED] += 1
@@ -626,7 +645,8 @@ class _Comparing:
             None,
             found,
         )
-        self._write(parent, [row], s=DOOMED, c=-1)
+        was = [stat.S_IMODE(above.st_mode), above.st_mtime_ns]
+        self._write(parent, [row], s=DOOMED, c=-1, was=was)
 
     def _stays(self, path: str, *, is_directory: bool) -> bool:
         if self._options.backup and path.endswith("~"):

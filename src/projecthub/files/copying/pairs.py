@@ -68,10 +68,9 @@ class Pair:
         return self._compare()
 
     def _compare(self) -> PlanSummary:
-        plan = self._work / "plan"
-        plan.unlink(missing_ok=True)  # a record may still have it under another name
+        work = self._work
         return compare(
-            self._source, self._work / "manifest", self._target, plan, options=self._options, course=self._course
+            self._source, work / "manifest", self._target, work / "plan", options=self._options, course=self._course
         )
 
     def apply(self, planned: PlanSummary, *, mark: Callable[[], None] | None = None) -> CopySummary:
@@ -127,6 +126,7 @@ class Pair:
                 application.stage()
                 return application
             except Conflict:
+                self._course.begin_again()
                 planned = self._compare()
                 if planned.is_idle:
                     return None

@@ -99,8 +99,6 @@ def discard(record: Path) -> None:
     try:
         with contextlib.closing(StagingRun(record.parent.with_name("staging"))) as run:
             run.discard_path(record)
-        with contextlib.suppress(OSError):
-            record.parent.rmdir()
     except OSError as error:
         raise unwritable(error, "the record of the copy") from error
 

@@ -466,6 +466,8 @@ class _One:
         if "d" in self.part:
             mode, mtime_ns = self.part["d"]
             self._step("meta", 0, path, mode, mtime_ns, self.part["was"])
+        elif "was" in self.part:
+            self._step("was", 0, path, self.part["was"])
         return to_make
 
     def _require(self, fd: int, path: str, name: str, there: list[Any] | None) -> None:
@@ -555,14 +557,44 @@ class _One:
         """Make a file another name of one that was made before; tells whether there was one."""
         first = self._linked.get(row.extra)
         if first is None:
-            return False
+            return self._make_name_of_theirs(row)
         directory_fd, name = self._place(row)
         os.link(first, name, src_dir_fd=self._new_fd, dst_dir_fd=directory_fd, follow_symlinks=False)
+        self._named(row, directory_fd, name)
+        return True
+
+    def _make_name_of_theirs(self, row: Row) -> bool:
+        """The same of a file that the target has already, if it is still the same as that of the source."""
+        path, below = self.part["p"], self.part["q"]
+        prefix = path[: len(path) - len(below)].rstrip("/")
+        parent, _, first = join(prefix, row.extra).rpartition("/")
+        try:
+            fd = open_deep(self._root_fd, parent, OPEN_DIRECTORY)
+        except OSError:
+            return False
+        try:
+            status = status_at(fd, first)
+            if status is None or not stat.S_ISREG(status.st_mode):
+                return False
+            if (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
+                return False
+            directory_fd, name = self._place(row)
+            os.link(first, name, src_dir_fd=fd, dst_dir_fd=directory_fd, follow_symlinks=False)
+            linked = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+            if (linked.st_ino, linked.st_mtime_ns) != (status.st_ino, status.st_mtime_ns):
+                raise Conflict(MOVED.format(self._shown(join(parent, first))))
+        except FileNotFoundError:
+            return False
+        finally:
+            os.close(fd)
+        self._named(row, directory_fd, name)
+        return True
+
+    def _named(self, row: Row, directory_fd: int, name: str) -> None:
         status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
         if not self._into_new:
             self._put(row, status.st_ino, status.st_size, status.st_mtime_ns)
         self._count(row, status)
-        return True
 
     def _place(self, row: Row) -> tuple[int, str]:
         """Where something is made, and under which name."""

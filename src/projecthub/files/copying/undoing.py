@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -87,6 +88,7 @@ class _Undoing:
         self._new_fd, self._old_fd, self._taken_fd = (
             self._directory(record / name) for name in (records.NEW, records.OLD, _TAKEN)
         )
+        self._emptied: set[tuple[str, str]] = set()  # places of directories that were removed
         self.summary = UndoSummary()
 
     def _directory(self, path: Path) -> int:
@@ -98,6 +100,8 @@ class _Undoing:
         self._opened.close()
 
     def run(self) -> None:
+        removed = sorted(steps_of(self._record, "rmdir"), key=lambda step: step[2].count("/") + bool(step[2]))
+        self._emptied = {(step[2], step[3]) for step in removed}
         for step in steps_of(self._record, "backup"):
             self._unback(*step[1:])
         for step in steps_of(self._record, "put"):
@@ -105,21 +109,23 @@ class _Undoing:
         self._remove_trees()
         for step in steps_of(self._record, "mode"):
             self._unmode(*step[1:])
-        removed = sorted(steps_of(self._record, "rmdir"), key=lambda step: step[2].count("/") + bool(step[2]))
         for step in removed:
             self._remake(*step[1:])
         for step in steps_of(self._record, "delete"):
             self._undelete(*step[1:])
         for _, _, path, name, there, mtime_ns in reversed(removed):
             self._dress(join(path, name), there[5], mtime_ns)
-        for step in reversed(list(steps_of(self._record, "meta"))):
-            self._dress(step[2], *step[5])
+        for deed in ("meta", "was"):
+            for step in reversed(list(steps_of(self._record, deed))):
+                self._dress(step[2], *step[-1])
 
     def _enter(self, opened: contextlib.ExitStack, path: str) -> int | None:
         self._course.check()
         try:
             fd = open_deep(self._root_fd, path, OPEN_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
             return None
         opened.callback(os.close, fd)
         if os.geteuid() != 0:
@@ -140,10 +146,10 @@ class _Undoing:
             fd = self._enter(opened, path)
             if fd is None:
                 return
-            if there is None:
-                self._remove(f"{number}", fd, path, name, ours)
-            else:
+            if there is not None:
                 self._return(number, fd, path, name, ours)
+            elif (path, name) not in self._emptied or not _is_directory(fd, name):  # it has returned already
+                self._remove(f"{number}", fd, path, name, ours)
 
     def _unback(self, number: int, path: str, name: str, there: list[Any] | None, of: int) -> None:
         old = status_at(self._old_fd, str(of))
@@ -293,6 +299,11 @@ class _Undoing:
                 with contextlib.suppress(PermissionError):
                     os.fchmod(fd, mode)
                     os.utime(fd, ns=(mtime_ns, mtime_ns))
+
+
+def _is_directory(fd: int, name: str) -> bool:
+    status = status_at(fd, name)
+    return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def _is_ours(status: os.stat_result, ours: Sequence[int | None]) -> bool:

@@ -87,7 +87,8 @@ def walk(
         found = open_source(home_fd, source.path)
         opened.callback(os.close, found.fd)
         try:
-            with manifest.open("w", encoding="ascii", newline="\n") as file:
+            manifest.unlink(missing_ok=True)  # somebody may have it under another name, as a base
+            with manifest.open("x", encoding="ascii", newline="\n") as file:
                 writer = ManifestWriter(file, found.name)
                 summary = _Walk(found, writer, excludes, course, hashes=hashes).run()
                 writer.end(summary)
