@@ -32,7 +32,10 @@ def figures(table: Table, process: HubProcess, wire: Wire, projects: int) -> Non
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"f{number}").write_bytes(os.urandom(64) * (1 + number % 64))
     subprocess.run(["sync", "-f", home], check=True)
-    time.sleep(SETTLED_S)
+    settled = time.monotonic() + SETTLED_S
+    while time.monotonic() < settled:  # the connection is to stay open
+        time.sleep(1)
+        wire.call("system.ping", {})
     taken: dict[str, list[float]] = {"cp": [], "first": [], "again": [], "diff": [], "restore": []}
     target = process.data_dir / "copied"
     for _ in range(ROUNDS):

@@ -58,7 +58,6 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "collaborators.upgrades": lambda tx: tx.collaborators.upgrades(ID),
     "snapshots.of_project": lambda tx: tx.snapshots.of_project(ID),
     "snapshots.used_bytes": lambda tx: tx.snapshots.used_bytes(ID),
-    "snapshots.set_used": lambda tx: tx.snapshots.set_used(ID, 0),
     "snapshots.remove": lambda tx: tx.snapshots.remove([ID, ID]),
     "snapshots.expired": lambda tx: tx.snapshots.expired(NOW, limit=10),
     "snapshots.seen": lambda tx: tx.snapshots.seen(),

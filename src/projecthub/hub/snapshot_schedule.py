@@ -99,13 +99,14 @@ class SnapshotSchedule:
         runs = {project.project_id for project in running}
         due: list[tuple[ProjectId, datetime]] = []
         for project_id, edited_at in edits.items():
-            last = looked_at.get(project_id)
-            if last is None or project_id in runs or edited_at > last:
+            last, is_due = looked_at.get(project_id, (None, None))
+            if is_due is None and (last is None or project_id in runs or edited_at > last):
                 due.append((project_id, now if last is None else max(now, last + self._every)))
-        up_to = edited[-1][1] if edited else now
-        async with self._store.write() as tx:
-            await tx.snapshots.make_due(due)
-            await tx.snapshots.set_seen(up_to)
+        up_to = edited[-1][1] if edited else seen or now
+        if due or up_to != seen:
+            async with self._store.write() as tx:
+                await tx.snapshots.make_due(due)
+                await tx.snapshots.set_seen(up_to)
 
     async def _work(self) -> None:
         if not self._has_repaired:

@@ -16,6 +16,8 @@ from projecthub.store.tables import Moment, counters, projects, snapshot_homes, 
 from projecthub.wire.ids import ProjectId
 from projecthub.wire.units import from_ms, to_ms
 
+_Looks = tuple[datetime | None, datetime | None]
+
 _SEEN: Final = "snapshots_seen"
 """A counter: edits of projects up to this time, in milliseconds, have been looked at."""
 _FIELDS: Final = tuple(HomeSnapshot.__dataclass_fields__)
@@ -46,7 +48,7 @@ _LOOKED: Final = (
     .where(snapshot_homes.c.project_id == bindparam("of_project"))
     .values(looked_at=bindparam("at", type_=Moment), due_at=bindparam("due", type_=Moment))
 )
-_LOOKED_AT: Final = select(snapshot_homes.c.project_id, snapshot_homes.c.looked_at).where(
+_LOOKED_AT: Final = select(snapshot_homes.c.project_id, snapshot_homes.c.looked_at, snapshot_homes.c.due_at).where(
     snapshot_homes.c.project_id.in_(bindparam("ids", expanding=True))
 )
 _DUE: Final = (
@@ -66,10 +68,14 @@ _EDITED: Final = (
     .limit(bindparam("at_most"))
 )
 _insert_counter: Final = upserting(counters)
-_SET_SEEN: Final = _insert_counter.on_conflict_do_update(
+_SET_Looks = tuple[datetime | None, datetime | None]
+
+_SEEN: Final = _insert_counter.on_conflict_do_update(
     index_elements=["name"], set_={"value": _insert_counter.excluded.value}
 )
-_GET_SEEN: Final = select(counters.c.value).where(counters.c.name == _SEEN)
+_GET_Looks = tuple[datetime | None, datetime | None]
+
+_SEEN: Final = select(counters.c.value).where(counters.c.name == _SEEN)
 
 
 class SnapshotRows:
@@ -125,12 +131,12 @@ class SnapshotRows:
         rows = await self._connection.execute(_EDITED, {"since": since, "at_most": limit})
         return [(ProjectId(row.project_id), row.last_edited_at) for row in rows]
 
-    async def looked_at(self, project_ids: Sequence[ProjectId]) -> dict[ProjectId, datetime | None]:
-        """When the hub has looked at projects by itself; what is not there has no row yet."""
-        found: dict[ProjectId, datetime | None] = {}
+    async def looked_at(self, project_ids: Sequence[ProjectId]) -> dict[ProjectId, _Looks]:
+        """When the hub has looked at projects by itself, and when it will; what is not there has no row yet."""
+        found: dict[ProjectId, _Looks] = {}
         for chunk in in_chunks(project_ids):
             rows = await self._connection.execute(_LOOKED_AT, {"ids": chunk})
-            found.update({ProjectId(row.project_id): row.looked_at for row in rows})
+            found.update({ProjectId(row.project_id): (row.looked_at, row.due_at) for row in rows})
         return found
 
     async def make_due(self, due_at: Sequence[tuple[ProjectId, datetime]]) -> None:

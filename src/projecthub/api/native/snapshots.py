@@ -12,7 +12,9 @@ from projecthub.api.native.paths import APath
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.files.paths import shown, split
 
-AnId = Annotated[str, Path(description="The id of a snapshot, a uuid.")]
+_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+AnId = Annotated[str, Path(description="The id of a snapshot, a uuid.", pattern=_UUID)]
 
 _BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
