@@ -284,7 +284,8 @@ class Audit:
         begun = os.listdir(unfinished) if unfinished.exists() else []
         self.check("no home is unfinished", not begun, f"{begun}")
         for name in os.listdir(projects):
-            self.check("homes", name in known or name == ".unfinished", f"'{name}' is the home of no project")
+            is_known = name in known or name in (".unfinished", ".copies")
+            self.check("homes", is_known, f"'{name}' is the home of no project")
         for project in self.pool.projects.values():
             self._home(project, projects / project.project_id / "home")
 

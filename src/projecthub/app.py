@@ -23,6 +23,7 @@ from projecthub.hub.account_deletions import AccountDeletions
 from projecthub.hub.accounts import Accounts
 from projecthub.hub.admission import Admission
 from projecthub.hub.archives import Archives
+from projecthub.hub.audit import Audit
 from projecthub.hub.calls import ProjectCalls
 from projecthub.hub.cell_log import CellLog
 from projecthub.hub.clock import SystemClock
@@ -60,6 +61,7 @@ from projecthub.hub.smtp import SmtpServer
 from projecthub.hub.snapshot_keeping import SnapshotKeeping
 from projecthub.hub.snapshot_schedule import SnapshotSchedule
 from projecthub.hub.snapshots import Snapshots
+from projecthub.hub.sync import Sync
 from projecthub.hub.tables import Tools
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
@@ -121,6 +123,9 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         store = await open_store(settings.url_of_store, clock=clock)
         stack.push_async_callback(store.close)
         await store.claim()
+        audit = Audit(store, clock, kept_days=settings.audit_days)
+        await audit.open()
+        stack.push_async_callback(audit.close)
         uids = _uids(settings) if isolation is Isolation.FULL else None
         quotas = Quotas(quota_defaults(settings), clock)
         bare = isolation is Isolation.NONE
@@ -136,11 +141,13 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         lifecycle = Lifecycle(store, engine, homes, quotas, clock)
         calls = ProjectCalls(store, clock, lifecycle, engine)
         commands = CommandLog(store, clock)
+        workplaces = Workplaces(store, homes, calls, clock)
+        histories = workplaces.histories
         cells = CellLog(store, clock, calls, commands)
-        jobs = Jobs(calls, lifecycle, homes, commands)
+        jobs = Jobs(calls, lifecycle, homes, commands, histories)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
-        creation = Creation(store, clock, lifecycle, homes, Shares(store))
+        creation = Creation(store, clock, lifecycle, homes, Shares(store), histories)
         accounts = Accounts(store, clock, keys)
         passwords = Passwords()
         stack.callback(passwords.close)
@@ -150,12 +157,12 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         site = Site(
             name=settings.site_name, url=settings.public_url, help_email=settings.help_email, version=__version__
         )
-        workplaces = Workplaces(store, homes, calls, clock)
         trash, uploads = Trash(workplaces), Uploads(workplaces)
         keeping = SnapshotKeeping(store, homes, clock, data_dir / "snapshots", percent=settings.snapshot_percent)
         schedule = SnapshotSchedule(store, keeping, clock, hours=settings.snapshot_hours)
         mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
         invitations = Invitations(clock, keys, mail, lambda: site.url)
+        copies = Copies(store, homes, clock, histories)
         services = Services(
             clock=clock,
             keys=keys,
@@ -168,11 +175,12 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             projects=projects,
             collaborators=Collaborators(clock, keys),
             invitations=invitations,
-            copies=Copies(store, homes, clock),
+            copies=copies,
             queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,
             jobs=jobs,
             files=Files(workplaces),
+            sync=Sync(store, workplaces),
             archives=Archives(workplaces),
             trash=trash,
             snapshots=Snapshots(store, workplaces, keeping),
@@ -184,6 +192,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             organizations=Organizations(store, clock, keys, accounts, creation, passwords, messages, sign_in, site),
             messages=messages,
             sign_in=sign_in,
+            audit=audit,
             site=site,
             figures=Figures(store, clock),
             readiness=Readiness(store, engine),
@@ -194,10 +203,22 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         services.figures.queue("wishes_waiting", help, lambda: lifecycle.waiting)
         hub = RunningHub(app, isolation, Network.HOST, admin_key, is_new, site, stop_projects)
         await creation.open()
+        await copies.open()  # before anybody sees the files
+        stack.push_async_callback(copies.close)
         await lifecycle.open()
         stack.push_async_callback(lambda: lifecycle.close(stop_projects=hub.stop_projects))
         hub.network = _network(quotas, engine)  # what it offers is known now
-        swept = (trash.sweep, uploads.sweep, mail.sweep, invitations.sweep, sign_in.sweep, schedule.sweep)
+        swept = (
+            trash.sweep,
+            uploads.sweep,
+            mail.sweep,
+            invitations.sweep,
+            sign_in.sweep,
+            audit.sweep,
+            histories.sweep,
+            copies.sweep,
+            schedule.sweep,
+        )
         housekeeping = Housekeeping(
             store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept, log_kept=_log_kept(settings)
         )
@@ -205,6 +226,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)
+        histories.open()
+        stack.push_async_callback(histories.close)
         mail.open()
         stack.push_async_callback(mail.close)
         stack.push_async_callback(background.close)

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
         str | None, Field(description="Where mail comes from, such as 'projecthub <hub@example.org>'.")
     ] = None
     mails_a_day: Annotated[int, Field(ge=0, description="Mails that one account may cause in 24 hours.")] = 100
+    audit_days: Annotated[
+        int, Field(ge=0, le=36_500, description="Days that entries of the audit log are kept; 0: for ever.")
+    ] = 0
     site_name: Annotated[str, Field(description="What people call the hub.")] = "projecthub"
     help_email: Annotated[str | None, Field(description="Whom people may ask for help.")] = None
     metrics: Annotated[

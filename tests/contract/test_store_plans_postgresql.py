@@ -17,7 +17,8 @@ from test_store_plans import HOT
 
 from projecthub.store import Store
 
-NAMES = [name for name in HOT if name.startswith(("invite_tokens.", "mails.", "collaborators.", "log.prune"))]
+_OF = ("invite_tokens.", "mails.", "collaborators.", "log.prune", "copies.")
+NAMES = [name for name in HOT if name.startswith(_OF)]
 
 
 @pytest.mark.parametrize("database", ["postgresql"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from projecthub.engines import calls
 from projecthub.engines.calls import MAX_LINE_BYTES, call, identify, stream
 from projecthub.errors import NotFound, ServerLost
 
@@ -131,3 +132,69 @@ async def test_what_the_hub_asks_for_itself_has_a_small_answer(tmp_path: Path) -
         with pytest.raises(ServerLost, match="larger than 5000 bytes"):
             await call(tmp_path / "s", "run-1", "system.activity", [], timeout_s=1, max_reply_bytes=5000)
         assert await call(tmp_path / "s", "run-1", "system.exec", [], timeout_s=None) == "x" * 99_990
+
+
+def large(slowly: asyncio.Event | None = None) -> Serve:
+    """A server whose reply is large; with an event it waits in the middle of it for that."""
+    body = b'{"ok": "' + b"x" * 3_000_000 + b'"}'
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body[:2_000_000])
+        await writer.drain()
+        if slowly is not None:
+            await slowly.wait()
+        writer.write(body[2_000_000:])
+        await writer.drain()
+
+    return serve
+
+
+async def asked(socket: Path) -> object:
+    return await call(socket, "run-1", "system.exec", [], timeout_s=None)
+
+
+async def test_large_replies_take_turns_and_the_slow_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MAX_LARGE", 2)
+    monkeypatch.setattr(calls, "TURN_S", 0.5)
+    never = asyncio.Event()
+    async with asyncio.timeout(30), AsyncExitStack() as servers:
+        for name, serve in {"slow1": large(never), "slow2": large(never), "good1": large(), "good2": large()}.items():
+            await servers.enter_async_context(serving(tmp_path / name, serve))
+        slow = [asyncio.create_task(asked(tmp_path / name)) for name in ("slow1", "slow2", "slow1")]
+        await asyncio.sleep(0.2)
+        assert len(calls._large_replies._going) == 2
+        good = [asyncio.create_task(asked(tmp_path / name)) for name in ("good1", "good2", "good1", "good2") * 3]
+        assert all(len(str(text)) == 3_000_000 for text in await asyncio.gather(*good))
+        given_up = [each for each in slow if each.done()]
+        assert len(given_up) >= 2
+        for each in given_up:
+            with pytest.raises(ServerLost, match="while others waited"):
+                each.result()
+        never.set()
+        await asyncio.gather(*slow, return_exceptions=True)
+    assert not calls._large_replies._going and not calls._large_replies._line
+    assert not calls._large_replies._of_project
+
+
+async def test_who_leaves_while_it_waits_for_its_turn_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MAX_LARGE", 1)
+    go_on = asyncio.Event()
+    async with asyncio.timeout(30), AsyncExitStack() as servers:
+        for name, serve in {"first": large(go_on), "second": large()}.items():
+            await servers.enter_async_context(serving(tmp_path / name, serve))
+        names = ("first", "first", "second", "second", "second")
+        tasks = [asyncio.create_task(asked(tmp_path / name)) for name in names[:1]]
+        await asyncio.sleep(0.1)
+        tasks += [asyncio.create_task(asked(tmp_path / name)) for name in names[1:]]
+        await asyncio.sleep(0.2)
+        for place in (1, 2, 3):  # one behind its own project, one in the line of all, and one behind that
+            tasks[place].cancel()
+        await asyncio.sleep(0.05)
+        go_on.set()
+        assert len(str(await tasks[0])) == len(str(await tasks[4])) == 3_000_000
+    assert not calls._large_replies._going and not calls._large_replies._line
+    assert not calls._large_replies._of_project

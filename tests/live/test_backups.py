@@ -83,7 +83,7 @@ async def test_a_restored_store_tells_of_no_snapshots(tmp_path: Path, is_older: 
     if is_older:
         with contextlib.closing(sqlite3.connect(data / "hub.sqlite3")) as connection:
             connection.executescript(
-                "DROP TABLE snapshots; DROP TABLE snapshot_homes; UPDATE alembic_version SET version_num = '0007'"
+                "DROP TABLE snapshots; DROP TABLE snapshot_homes; UPDATE alembic_version SET version_num = '0010'"
             )
     await back_up(data, url(data), tmp_path / "backup", clock=SystemClock(), compress=None, watch=unwatched)
     await put(tmp_path / "backup", tmp_path / "new")

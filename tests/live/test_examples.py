@@ -67,6 +67,7 @@ _NAMES = {
 _FRITZ, _OTTO = (f'await hub.org.add_user("physics", "{name}@example.org")' for name in ("fritz", "otto"))
 _LISE = 'await hub.org.add_admin("physics", "lise@example.org")'
 _MEMBER = "await hub.projects.add_collaborator(project_id, account_id)"
+_HOMEWORK = 'await hub.project(project_id).files.write_text("homework.py", "print(42)")'
 _BEFORE = {
     "Job.signal": 'job = await project.jobs.start("sleep 60")',
     "Job.kill": 'job = await project.jobs.start("sleep 60")',
@@ -93,6 +94,9 @@ _BEFORE = {
     "Snapshots.diff": 'snapshot\nawait project.files.write_text("names.txt", "other")',
     "Projects.get": "await hub.projects.start(project_id)",
     "Projects.idle": "await hub.projects.start(project_id)",
+    "Sync.checkpoint": _HOMEWORK,
+    "Sync.history": _HOMEWORK,
+    "Sync.text": _HOMEWORK,
     "Projects.undelete": "await hub.projects.delete(project_id)",
 }
 """What has happened before an example, where a name does not say it."""

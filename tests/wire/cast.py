@@ -166,6 +166,13 @@ class Target:
         return self.project_id
 
     @cached_property
+    def sleeper(self) -> int:
+        """The id of a process of the project."""
+        job = self.cast.owner.project(self.project_id).jobs.start("sleep 600")
+        assert job.info["pid"]
+        return job.info["pid"]
+
+    @cached_property
     def spare_id(self) -> str:
         """An account with nothing."""
         return self.cast.person("spare").account_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from cocalc_api import Hub, Project
+from diff_match_patch import diff_match_patch
+from diff_match_patch.diff_match_patch import patch_obj
 
 from tests.hubs import HubProcess
 from tests.wire.official import Person
@@ -82,6 +85,44 @@ def test_a_bad_key(hub_process: HubProcess) -> None:
     hub = Hub(api_key="sk-nothing", host=hub_process.url)
     with pytest.raises(RuntimeError, match=re.escape(NOT_AN_ACCOUNT)):
         hub.system.ping()
+
+
+def test_history_of_a_file(ada: Person, grace: Person, project: Project, project_id: str) -> None:
+    assert ada.hub.sync.history(project_id, "notes.md") == {"patches": [], "info": {}}
+    texts = ["# Notes\n", "# Notes\n\n* one 😀\n", ""]
+    for text in texts:
+        project.call("system.writeTextFileToProject", [{"path": "notes.md", "content": text}])
+    project.system.exec("echo inside > notes.md", bash=True)
+    project.call("system.writeTextFileToProject", [{"path": "notes.md", "content": "last\n"}])
+    history: Any = ada.hub.sync.history(project_id, path="notes.md")
+    text = ""
+    for entry, expected in zip(history["patches"], [*texts, "inside\n", "last\n"], strict=True):
+        text = patched(text, json.loads(entry["mesg"]["patch"]))
+        assert text == expected
+    users = history["info"]["users"]
+    assert [users[entry["mesg"]["user_id"]] for entry in history["patches"]] == [
+        *[ada.account_id] * 3,
+        project_id,
+        ada.account_id,
+    ]
+    assert [entry["mesg"]["time"] for entry in history["patches"]] == sorted(
+        {entry["time"] for entry in history["patches"]}
+    )
+    with pytest.raises(RuntimeError, match=r"^Error: user must be collaborator on source project$"):
+        grace.hub.sync.history(project_id, "notes.md")
+
+
+def patched(text: str, patch: list[Any]) -> str:
+    """What the library of the wire's patches makes of them."""
+    hunks = []
+    for diffs, start1, start2, length1, length2 in patch:
+        hunk = patch_obj()
+        hunk.diffs = [tuple(diff) for diff in diffs]
+        hunk.start1, hunk.start2, hunk.length1, hunk.length2 = start1, start2, length1, length2
+        hunks.append(hunk)
+    made, applied = diff_match_patch().patch_apply(hunks, text)
+    assert all(applied)
+    return str(made)
 
 
 # -- messages and organizations --------------------------------------------------------------------

@@ -121,7 +121,7 @@ def test_every_row_is_complete() -> None:
     for endpoint, rows in METHODS.items():
         for name, row in rows.items():
             assert (row.name, row.endpoint) == (name, endpoint)
-            assert len(name.split(".")) == 2
+            assert len(name.split(".")) == 2 or name == "ping"
             assert row.source.startswith("Wire contract ") or row.source == "docs/wire-extensions.md"
             if row.form is Form.LIST:
                 assert len(fields(row.arguments)) == 1

@@ -202,6 +202,13 @@ HUB: dict[str, Case] = {
     "snapshots.restore": Case(about("project_id", id=lambda t: t.snapshot_id, to=lambda t: t.cast.unique("restored"))),
     "snapshots.restore in place": Case(about("project_id", id=lambda t: t.snapshot_id), fresh=True),
     "snapshots.delete": Case(about("project_id", id=lambda t: t.snapshot_id), fresh=True),
+    "audit.list": Case(nothing),
+    "sync.history": Case(about("project_id", path=lambda t: t.file())),
+    "sync.checkpoint": Case(about("project_id", path=lambda t: t.file())),
+    "db.touch": Case(about("project_id", path="a.txt", action="open")),
+    "db.fileUseTimes": Case(about("project_id", path="a.txt")),
+    "purchases.getBalance": Case(nothing),
+    "purchases.getMinBalance": Case(nothing),
     "jupyter.kernels": Case(project),
     "jupyter.execute": Case(about("project_id", input="1", kernel="python3")),
     "messages.send": Case(lambda t, who: {"to_ids": [t.spare_id], "subject": "Hello", "body": ""}),
@@ -237,6 +244,10 @@ PROJECT: dict[str, Case] = {
     "system.jupyterExecute": Case(lambda t, who: {"input": "1", "kernel": "python3"}),
     "system.listJupyterKernels": Case(nothing),
     "system.stopJupyterKernel": Case(lambda t, who: {"pid": 1}),
+    "system.configuration": Case(lambda t, who: "main"),
+    "system.signal": Case(lambda t, who: {"signal": "SIGCONT", "pid": t.sleeper}),
+    "system.version": Case(nothing),
+    "ping": Case(nothing),
 }
 
 

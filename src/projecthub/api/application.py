@@ -56,8 +56,8 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
         routes=[
             *(Route(f"{endpoint}/", _without_slash, methods=_ANY_METHOD) for endpoint in Endpoint),
             *invitation_routes(),
-            *health_routes(services.readiness, services.figures, services.keys, figures_for),
-            *sign_in_routes(services.sign_in),
+            *health_routes(services, figures_for),
+            *sign_in_routes(services),
         ],
         exception_handlers={404: _not_found},
     )

@@ -18,6 +18,8 @@ from starlette.responses import PlainTextResponse
 
 from projecthub.api.access import tell
 from projecthub.api.arguments import parse
+from projecthub.api.audit_targets import made_by, target_of
+from projecthub.api.auditing import UNKNOWN_METHOD, audited, audited_call, is_change, note_refusal
 from projecthub.api.departures import unless_left
 from projecthub.api.handlers import HANDLERS, Call
 from projecthub.api.project_handlers import PROJECT_HANDLERS, ProjectCall
@@ -51,8 +53,6 @@ _NOT_AN_ACCOUNT: Final = "must be signed in and MUST provide an api key (cookies
 _CODE_HEADER: Final = CODE_HEADER.encode()
 _RETRY_HEADER: Final = RETRY_HEADER.encode()
 _NOBODY: Final = "must sign in as project or account"
-_OPEN: Final = frozenset(name for name, row in METHODS[Endpoint.HUB].items() if row.caller is Caller.ANYONE)
-"""Methods for which nobody needs a key."""
 
 _INSIDE: Final = frozenset({"jupyter.kernels", "jupyter.execute"})
 """Methods of the hub that a project does: they end when their caller goes away, for a project may never answer."""
@@ -62,18 +62,26 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a call has come, for the text of its refusal and for the figures."""
+    """How far a call has come: for the text of its refusal, the figures, and the audit log."""
 
     label: str = "none"
     in_method: bool = False
     account_id: str | None = None
+    caller: Principal | None = None
+    method: Method | None = None
+    project_id: str | None = None
+    arguments: Any = None
+    is_audited: bool = False
 
 
 class RpcEndpoint:
     """An ASGI application that reads a call, has it served, and answers."""
 
-    def __init__(self, serve: Callable[[RpcRequest, Parameters, _Progress], Awaitable[Any]]) -> None:
+    def __init__(
+        self, services: Services, serve: Callable[[RpcRequest, Parameters, _Progress], Awaitable[Any]]
+    ) -> None:
         """Make the endpoint; ``serve`` gives a JSON value or raises a `HubError`."""
+        self._services = services
         self._serve = serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,6 +109,8 @@ class RpcEndpoint:
                 known = _internal(request, progress)  # the text is for the log: it may tell how the store is made
             body = to_json({"error": to_text(known) if progress.in_method else known.message})
             outcome = known.code
+            if not progress.is_audited:
+                await _note(self._services, request, progress, known)
         tell(progress.label, outcome, time.perf_counter() - begin, progress.account_id)
         return _Json(body, known)
 
@@ -131,15 +141,30 @@ def _internal(request: RpcRequest, progress: _Progress) -> InternalError:
     )
 
 
+async def _note(services: Services, request: RpcRequest, progress: _Progress, error: HubError) -> None:
+    """Note in the audit log that a call was refused, unless it had begun to change something: then it stands there."""
+    method, arguments = progress.method, progress.arguments
+    name = UNKNOWN_METHOD if method is None else method.name
+    target: dict[str, Any] = {} if progress.project_id is None else {"project_id": progress.project_id}
+    if method is not None and arguments is not None:
+        target |= target_of(method, arguments)
+    call = audited_call(services, request.scope, name, progress.caller, target)
+    changes = False
+    if method is not None and (progress.caller is not None or method.caller is Caller.ANYONE):
+        changes = is_change(method, arguments)
+    await note_refusal(services, request, call, error, is_change=changes)
+
+
 def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
     """Calls of the hub's own methods, by account keys."""
 
     async def serve(request: RpcRequest, parameters: Parameters, progress: _Progress) -> Any:
-        if isinstance(parameters.values.get("name"), str) and parameters.name in _OPEN:
+        progress.method = parameters.known_method(Endpoint.HUB)
+        if progress.method is not None and progress.method.caller is Caller.ANYONE:
             caller = NOBODY
         else:
             caller = await _sign_in(services, request, _NOT_AN_ACCOUNT)
-            progress.account_id = caller.account_id
+            progress.account_id, progress.caller = caller.account_id, caller
             if caller.project_id is not None:
                 raise NotSignedIn(_NOT_AN_ACCOUNT)
         name = parameters.name
@@ -149,28 +174,36 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
         method = _method(Endpoint.HUB, name, caller)
         progress.label = name
         call = Call(services, caller, request.headers.get("idempotency-key"), request.address)
-        work = HANDLERS[name](call, parse(method, parameters.args))
+        arguments = progress.arguments = parse(method, parameters.args)
+        work: Coroutine[Any, Any, Any]
+        if is_change(method, arguments):
+            progress.is_audited = True
+            noted = audited(services, request.scope, method, caller, arguments)
+            work = services.audit.through(noted, lambda: HANDLERS[name](call, arguments), made_by(method))
+        else:
+            work = HANDLERS[name](call, arguments)
         if name in _INSIDE:
             held = _bounded(background, work, timeout_s, subject, name, held=True)
             return await unless_left(held, request.receive)
         return await _bounded(background, work, timeout_s, subject, name)
 
-    return RpcEndpoint(serve)
+    return RpcEndpoint(services, serve)
 
 
 def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
     """Calls of methods inside projects, by account keys and by project keys."""
 
     async def serve(request: RpcRequest, parameters: Parameters, progress: _Progress) -> Any:
+        progress.method = parameters.known_method(Endpoint.PROJECT)
         caller = await _sign_in(services, request, _NOBODY)
-        progress.account_id = caller.account_id
-        project_id = services.calls.target(caller, parameters.values.get("project_id"))
+        progress.account_id, progress.caller = caller.account_id, caller
+        project_id = progress.project_id = services.calls.target(caller, parameters.values.get("project_id"))
         name = parameters.name
         subject = f"project.{project_id}.0.api.-"
         timeout_s = parameters.timeout_s(subject)
         if parameters.values.get("compute_server_id"):
             raise InvalidArgument("this hub has no compute servers; leave compute_server_id out, or give 0")
-        row = METHODS[Endpoint.PROJECT].get(name)
+        row = progress.method
         access = await services.calls.access(caller, project_id, row.needs if row else Ability.READ)
         progress.in_method = True
         method = _method(Endpoint.PROJECT, name, caller)
@@ -178,21 +211,29 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         args = parameters.args
         handler = PROJECT_HANDLERS.get(name)
         arguments = parse(method, args) if handler else None
+        given = progress.arguments = arguments if handler else args[0] if args and isinstance(args[0], dict) else {}
         await services.calls.prepare(caller, access, inside=handler is None)
-        work: Coroutine[Any, Any, Any]
-        if name == "system.exec":
-            work = services.jobs.execute(caller, project_id, args)
-        elif name == "system.jupyterExecute":
-            work = _encoded(services.jupyter.run(caller, project_id, args))
-        elif handler is not None:
-            work = handler(ProjectCall(services, caller, access.project), arguments)
+
+        def work() -> Coroutine[Any, Any, Any]:
+            if name == "system.exec":
+                return services.jobs.execute(caller, project_id, args)
+            if name == "system.jupyterExecute":
+                return _encoded(services.jupyter.run(caller, project_id, args))
+            if handler is not None:
+                return handler(ProjectCall(services, caller, access.project), arguments)
+            return services.calls.call(project_id, name, args)
+
+        if is_change(method, given):
+            progress.is_audited = True
+            noted = audited(services, request.scope, method, caller, given, project_id)
+            done = services.audit.through(noted, work, None)
         else:
-            work = services.calls.call(project_id, name, args)
+            done = work()
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.
-        bounded = _bounded(background, work, timeout_s, subject, name, held=True)
+        bounded = _bounded(background, done, timeout_s, subject, name, held=True)
         return await unless_left(bounded, request.receive)
 
-    return RpcEndpoint(serve)
+    return RpcEndpoint(services, serve)
 
 
 async def _encoded(work: Awaitable[str]) -> Encoded:

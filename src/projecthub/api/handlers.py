@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from projecthub.api import organization_handlers as organizations
 from projecthub.api.account_handlers import ACCOUNT_HANDLERS
+from projecthub.api.copy_handlers import COPY_HANDLERS
 from projecthub.api.replies import Encoded
 from projecthub.api.snapshot_handlers import SNAPSHOT_HANDLERS
 from projecthub.errors import InvalidArgument
@@ -22,7 +23,7 @@ from projecthub.wire.units import to_ms
 if TYPE_CHECKING:
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
-    from projecthub.wire import messages
+    from projecthub.wire import audit, histories, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,10 @@ async def _end_license(call: Call, request: shapes.LicenseOnly) -> shapes.Licens
     return await call.services.licenses.end(call.caller, request)
 
 
+async def _list_audit(call: Call, request: audit.ListAudit) -> audit.AuditPage:
+    return await call.services.audit.page(call.caller, request)
+
+
 async def _jupyter_kernels(call: Call, request: shapes.JupyterSpecs) -> list[shapes.JupyterKernelSpec]:
     return await call.services.jupyter.kernels(call.caller, request.project_id)
 
@@ -207,6 +212,26 @@ async def _jupyter_execute(call: Call, request: shapes.JupyterRun) -> Encoded | 
     if result is None:
         return None
     return Encoded(b'{"output":%s,"created":%s}' % (result.output.encode(), to_json(result.created)))
+
+
+async def _history(call: Call, request: histories.GetHistory) -> Encoded:
+    return Encoded(await call.services.sync.history(call.caller, request))
+
+
+async def _checkpoint(call: Call, request: histories.MakeCheckpoint) -> histories.Checkpoint:
+    return await call.services.sync.checkpoint(call.caller, request)
+
+
+async def _db_touch(call: Call, request: histories.Touch) -> None:
+    await call.services.sync.touch(call.caller, request)
+
+
+async def _file_use_times(call: Call, request: histories.FileUseTimes) -> histories.UseTimes:
+    return await call.services.sync.use_times(call.caller, request)
+
+
+async def _balance(call: Call, request: shapes.NoArguments) -> int:
+    return 0  # nothing is sold here
 
 
 HANDLERS: Final[dict[str, Handler]] = {
@@ -246,8 +271,16 @@ HANDLERS: Final[dict[str, Handler]] = {
     "licenses.update": _update_license,
     "licenses.end": _end_license,
     **ACCOUNT_HANDLERS,
+    "audit.list": _list_audit,
+    **COPY_HANDLERS,
     "jupyter.kernels": _jupyter_kernels,
     "jupyter.execute": _jupyter_execute,
+    "sync.history": _history,
+    "sync.checkpoint": _checkpoint,
+    "db.touch": _db_touch,
+    "db.fileUseTimes": _file_use_times,
+    "purchases.getBalance": _balance,
+    "purchases.getMinBalance": _balance,
     "messages.send": _send_message,
     "messages.get": _get_messages,
     **SNAPSHOT_HANDLERS,

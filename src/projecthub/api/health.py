@@ -13,15 +13,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from projecthub.api.auditing import audited_call, note_refusal
 from projecthub.api.requests import read_key
 from projecthub.errors import NotSignedIn
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from projecthub.hub.figures import Figures
+    from projecthub.api.services import Services
     from projecthub.hub.keys import Keys
-    from projecthub.hub.readiness import Readiness
 
 FiguresFor = Literal["loopback", "admins", "everybody"]
 """Who may read the figures; admins always may."""
@@ -34,20 +34,22 @@ _NOT_FOR_YOU: Final = (
 )
 
 
-def health_routes(readiness: Readiness, figures: Figures, keys: Keys, figures_for: FiguresFor) -> list[Route]:
+def health_routes(services: Services, figures_for: FiguresFor) -> list[Route]:
     """The routes. None of them waits for anything else that the hub does."""
 
     async def ready(request: Request) -> Response:
-        troubles = await readiness.troubles()
+        troubles = await services.readiness.troubles()
         is_ready = not any(troubles.values())
         checks = {part: trouble or "ok" for part, trouble in troubles.items()}
         return JSONResponse({"ready": is_ready, "checks": checks}, status_code=200 if is_ready else 503)
 
     async def metrics(request: Request) -> Response:
         allowed = figures_for == "everybody" or (figures_for == "loopback" and _is_local(request))
-        if not allowed and not await _is_admin(request, keys):
+        if not allowed and not await _is_admin(request, services.keys):
+            call = audited_call(services, request.scope, "GET /metrics", None, {})
+            await note_refusal(services, request, call, NotSignedIn(_NOT_FOR_YOU.strip()), is_change=False)
             return PlainTextResponse(_NOT_FOR_YOU, status_code=403)
-        return Response(await figures.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await services.figures.text(), media_type=CONTENT_TYPE_LATEST)
 
     return [
         Route("/alive", _alive),

@@ -17,10 +17,13 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
 
 from projecthub.errors import InvalidArgument, NotSignedIn
+from projecthub.wire.methods import METHODS
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.types import Receive, Scope
+
+    from projecthub.wire.methods import Endpoint, Method
 
 MAX_BODY_BYTES: Final = 1_000_000
 NO_KEY: Final = "You must provide authentication via an API key."
@@ -86,6 +89,11 @@ class Parameters:
                 'one, such as {"name": "system.ping"}'
             )
         return ".".join(name.split(".")[:2])
+
+    def known_method(self, endpoint: Endpoint) -> Method | None:
+        """The row of the method that is named; None: there is none, or none is named."""
+        name = self.values.get("name")
+        return METHODS[endpoint].get(self.name) if isinstance(name, str) else None
 
     @property
     def args(self) -> list[Any]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from projecthub.hub.accounts import Accounts
     from projecthub.hub.admission import Admission
     from projecthub.hub.archives import Archives
+    from projecthub.hub.audit import Audit
     from projecthub.hub.calls import ProjectCalls
     from projecthub.hub.clock import Clock
     from projecthub.hub.collaborators import Collaborators
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from projecthub.hub.sign_in import SignIn
     from projecthub.hub.site import Site
     from projecthub.hub.snapshots import Snapshots
+    from projecthub.hub.sync import Sync
     from projecthub.hub.trash import Trash
     from projecthub.hub.uploads import Uploads
 
@@ -60,6 +62,7 @@ class Services:
     calls: ProjectCalls
     jobs: Jobs
     files: Files
+    sync: Sync
     trash: Trash
     snapshots: Snapshots
     archives: Archives
@@ -69,6 +72,7 @@ class Services:
     organizations: Organizations
     messages: Messages
     sign_in: SignIn
+    audit: Audit
     site: Site
     figures: Figures
     readiness: Readiness

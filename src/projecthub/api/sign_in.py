@@ -7,46 +7,61 @@ Source: Wire contract 5.1 (`adminResetPasswordLink`), 5.4 (`createToken`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from projecthub.api.auditing import audited_call, note_refusal
 from projecthub.api.native.problems import answer
 from projecthub.api.requests import BadBody, RpcRequest, read_parameters
-from projecthub.errors import CallerError, InvalidArgument, LimitError, StoreUnavailable
-from projecthub.hub.sign_in import RESET_PATH, SIGN_IN_PATH
+from projecthub.errors import CallerError, HubError, InvalidArgument, LimitError, StoreUnavailable
+from projecthub.hub.sign_in import RESET_PATH, SIGN_IN_PATH, Purpose
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from projecthub.hub.sign_in import SignIn
+    from projecthub.api.services import Services
+    from projecthub.hub.audited_calls import AuditedCall
 
 _PRIVATE: Final = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 
 
-def sign_in_routes(sign_in: SignIn) -> list[Route]:
+def sign_in_routes(services: Services) -> list[Route]:
     """The routes. Asking for headers alone makes no session."""
+    sign_in, audit = services.sign_in, services.audit
+
+    async def note(request: Request, call: AuditedCall, error: HubError) -> None:
+        if not call.has_begun:
+            await note_refusal(services, request, call, error, is_change=False)
 
     async def redeem(request: Request) -> Response:
         if request.method == "HEAD":
             return Response(headers=_PRIVATE)
+        call = audited_call(services, request.scope, f"{request.method} {SIGN_IN_PATH}", None, {})
+        token = request.query_params.get("auth_token", "")
         try:
-            signed_in = await sign_in.sign_in(request.query_params.get("auth_token", ""))
+            await sign_in.check(token, Purpose.SIGN_IN)
+            signed_in = await audit.through(call, lambda: sign_in.sign_in(token), _whom)
         except (CallerError, LimitError, StoreUnavailable) as error:
+            await note(request, call, error)
             return answer(error, headers=_PRIVATE)
         return JSONResponse(signed_in, headers=_PRIVATE)
 
     async def set_password(request: Request) -> Response:
+        call = audited_call(services, request.scope, f"POST {RESET_PATH}/{{token}}", None, {})
         try:
             parameters = await read_parameters(RpcRequest(request.scope, request.receive))
             password = parameters.values.get("password")
             if not isinstance(password, str):
                 raise InvalidArgument('POST a JSON object that has the new password, such as {"password": "..."}')
-            account_id = await sign_in.set_password(request.path_params["token"], password)
+            token = request.path_params["token"]
+            await sign_in.check(token, Purpose.SET_PASSWORD)
+            account_id = await audit.through(call, lambda: sign_in.set_password(token, password), _whom)
         except BadBody as error:
             return PlainTextResponse(error.text, status_code=error.status)
         except (CallerError, LimitError, StoreUnavailable) as error:
+            await note(request, call, error)
             return answer(error, headers=_PRIVATE)
         return JSONResponse({"account_id": account_id, "password_set": True}, headers=_PRIVATE)
 
@@ -54,3 +69,8 @@ def sign_in_routes(sign_in: SignIn) -> list[Route]:
         Route(SIGN_IN_PATH, redeem, methods=["GET", "POST"]),
         Route(RESET_PATH + "/{token}", set_password, methods=["POST"]),
     ]
+
+
+def _whom(result: Any) -> dict[str, Any]:
+    """Whom a token was for."""
+    return {"account_id": result["account_id"] if isinstance(result, dict) else result}

@@ -13,6 +13,7 @@ import typer
 from projecthub import __version__
 from projecthub.cli import output
 from projecthub.cli.accounts import accounts
+from projecthub.cli.audit import audit
 from projecthub.cli.backups import backup, restore
 from projecthub.cli.collaborators import (
     add_collaborator,
@@ -24,10 +25,11 @@ from projecthub.cli.collaborators import (
     owners_only,
     remove_collaborator,
 )
-from projecthub.cli.copies import copy
+from projecthub.cli.copies import copies, copy
 from projecthub.cli.doctor import doctor
 from projecthub.cli.exec import exec
 from projecthub.cli.files import files
+from projecthub.cli.histories import checkpoint, history, restore_version, show_version, use_times
 from projecthub.cli.invitations import create_invite_token, invite, invite_tokens, join, revoke_invite_token
 from projecthub.cli.jobs import jobs
 from projecthub.cli.jupyter import jupyter
@@ -151,12 +153,15 @@ for _command in (
     projects.command()(_command)
 for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
     accounts.command()(_way)
+for _file_command in (history, show_version, restore_version, checkpoint, use_times):
+    files.command()(_file_command)
 app.add_typer(projects, name="projects")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")
 app.add_typer(organizations, name="org")
 app.add_typer(messages, name="messages")
+app.add_typer(copies, name="copies")
 app.add_typer(jobs, name="jobs")
 app.add_typer(jupyter, name="jupyter")
 app.command()(exec)
@@ -167,6 +172,7 @@ app.command()(query)
 app.command()(serve)
 app.command()(backup)
 app.command()(restore)
+app.command()(audit)
 app.command()(stop_all)
 app.command()(doctor)
 

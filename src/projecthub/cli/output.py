@@ -19,10 +19,14 @@ _STYLES: Final = {
     "starting": "yellow",
     "stopping": "yellow",
     "restarting": "yellow",
+    "done": "green",
+    "failed": "red",
+    "refused": "red",
 }
 """Colours of the words of a column `STATE`."""
 
 _FOLDED: Final = {
+    "PATH", "BESIDE",
     "TITLE", "NAME", "PERSON", "PROJECT", "E-MAIL", "QUOTA", "WHAT WAS FOUND", "WHAT TO DO", "DETAILS",
 }  # fmt: skip
 """Columns that give way on a narrow terminal. The others, ids above all, could not be copied in pieces."""
@@ -123,6 +127,36 @@ def transferring(text: str) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(plain(text), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def copying(text: str) -> Iterator[Any]:
+    """Show, on a terminal, how far copies are; yields what to call with the operation, or None."""
+    if not _is_lively(sys.stderr):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[targets]} targets, {task.fields[files]} files"),
+        DownloadColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(plain(text), total=None, targets="0", files=0, rate="")
+
+        def follow(operation: Any) -> None:
+            now = operation["progress"]
+            rate = f"{now['bytes_per_s'] / 1e6:.1f} MB/s" if "bytes_per_s" in now else ""
+            total = max(operation["totals"]["bytes"], now["bytes"]) or None
+            targets = f"{now['targets_done']} of {now['targets']}"
+            progress.update(task, completed=now["bytes"], total=total, targets=targets, files=now["files"], rate=rate)
+
+        yield follow
 
 
 def confirmed(question: str) -> bool:

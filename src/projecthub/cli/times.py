@@ -43,6 +43,20 @@ def moment(text: str) -> str:
         ) from error
 
 
+def moment_ago(text: str) -> str:
+    """The ISO time of a date, a time, or a duration that ends now; as `moment`.
+
+    Raises:
+        BadParameter: It is none of these.
+    """
+    if not _DURATION_WITH_UNIT.fullmatch(text):
+        return moment(text)
+    try:
+        return (datetime.now(UTC) - timedelta(seconds=seconds(text))).isoformat()
+    except OverflowError as error:
+        raise typer.BadParameter(f"{text!r} ago there was no calendar; give less") from error
+
+
 def shown(duration_s: float) -> str:
     """A duration for people: ``30 min``, ``2 h``, ``1 d``; in the largest unit that gives a whole number."""
     for unit, name in ((86_400, "d"), (3600, "h"), (60, "min")):

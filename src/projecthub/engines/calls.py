@@ -37,6 +37,12 @@ MAX_REPLY_BYTES = 128 * 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Of one value of a stream."""
 
+MAX_LARGE = 8
+"""Large replies that the hub takes at a time, of all projects."""
+
+TURN_S = 20.0
+"""What a large reply may take while others wait, in seconds."""
+
 _LARGE_BYTES = 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
 _MAX_STRINGS = 16 * 1024
@@ -56,31 +62,57 @@ _ERRORS: dict[str, type[HubError]] = {
 
 
 class _LargeReplies:
-    """Lets the servers of one project send one large reply at a time: the hub holds each of them several times over."""
+    """Lets some servers, and of one project one at a time, send large replies: the hub holds each several times over.
+
+    Others wait for their turn, unread. Who takes long over it while others wait is given up.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[Path, deque[_Exchange]] = {}
+        self._of_project: dict[Path, deque[_Exchange]] = {}
+        self._line: deque[_Exchange] = deque()
+        self._going: dict[_Exchange, float] = {}
 
     def take(self, place: Path, exchange: _Exchange) -> bool:
         """Whether this one may go on; if not, it is resumed when its turn comes."""
-        if place not in self._waiting:
-            self._waiting[place] = deque()
-            return True
-        self._waiting[place].append(exchange)
-        return False
+        if place in self._of_project:
+            self._of_project[place].append(exchange)
+            return False
+        self._of_project[place] = deque()
+        self._line.append(exchange)
+        self._admit(asking=exchange)
+        return exchange in self._going
 
-    def leave(self, place: Path, exchange: _Exchange, *, held: bool) -> None:
-        """This one has ended."""
-        waiting = self._waiting.get(place)
-        if waiting is None:
+    def leave(self, place: Path, exchange: _Exchange) -> None:
+        """This one has ended, whether its turn had come or not."""
+        others = self._of_project.get(place, deque())
+        if exchange in others:
+            others.remove(exchange)
             return
-        if not held:
-            with contextlib.suppress(ValueError):
-                waiting.remove(exchange)
-        elif waiting:
-            waiting.popleft().resume()
+        self._going.pop(exchange, None)
+        with contextlib.suppress(ValueError):
+            self._line.remove(exchange)
+        if others:
+            self._line.append(others.popleft())
         else:
-            del self._waiting[place]
+            self._of_project.pop(place, None)
+        self._admit()
+
+    def _admit(self, asking: _Exchange | None = None) -> None:
+        """Give turns to those that have waited longest; ``asking`` has not been paused."""
+        loop = asyncio.get_running_loop()
+        while self._line and len(self._going) < MAX_LARGE:
+            exchange = self._line.popleft()
+            self._going[exchange] = loop.time()
+            if exchange is not asking:
+                exchange.resume()
+        if self._line:
+            loop.call_later(TURN_S, self._end_slow)
+
+    def _end_slow(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for exchange, since in [*self._going.items()] if self._line else ():
+            if now - since >= TURN_S:
+                exchange.give_up()
 
 
 _large_replies = _LargeReplies()
@@ -148,10 +180,14 @@ class _Exchange(_Connection):
         self._waits, self._may_be_large = False, True
         self._transport.resume_reading()
 
+    def give_up(self) -> None:
+        """Its turn has lasted for too long."""
+        self._fail(f"the project server took more than {TURN_S:g} s over a large reply while others waited")
+
     def leave(self) -> None:
         """It is over, however it ended."""
         if self._may_be_large or self._waits:
-            _large_replies.leave(self._place, self, held=self._may_be_large)
+            _large_replies.leave(self._place, self)
             self._may_be_large = self._waits = False
 
     def _fail(self, why: str) -> None:

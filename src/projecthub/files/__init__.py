@@ -4,7 +4,7 @@ from projecthub.files.changes import Home
 from projecthub.files.disk import DiskUse
 from projecthub.files.homes import Homes
 from projecthub.files.places import SEEN_HOME
-from projecthub.files.plans import CopyOptions, CopySummary
+from projecthub.files.plans import CopyOptions, CopySummary, Policy
 from projecthub.files.space import Allowance
 
-__all__ = ["SEEN_HOME", "Allowance", "CopyOptions", "CopySummary", "DiskUse", "Home", "Homes"]
+__all__ = ["SEEN_HOME", "Allowance", "CopyOptions", "CopySummary", "DiskUse", "Home", "Homes", "Policy"]

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import InvalidArgument
 from projecthub.files.making import Maker
@@ -29,6 +29,9 @@ from projecthub.files.paths import (
 )
 from projecthub.files.places import HOLD, closing, movable, opened_home, opened_parent, status_of, told
 from projecthub.files.staging import StagingRun
+
+if TYPE_CHECKING:
+    from projecthub.files.keeping import Keeper
 
 USUAL_MODE: Final = 0o644
 """Of files that are made, unless the caller says otherwise or a file is replaced."""
@@ -97,9 +100,9 @@ class StagedFile:
         """Add to its end."""
         write_all(self.fd, piece)
 
-    def place(self, path: str, dress: Dress, check: Check) -> None:
+    def place(self, path: str, dress: Dress, check: Check, keeper: Keeper | None = None) -> None:
         """Give it its place, for good. See `place_file`."""
-        place_file(self._home, self._run, (self._run.fd, self._name, self.fd), path, dress, check)
+        place_file(self._home, self._run, (self._run.fd, self._name, self.fd), path, dress, check, keeper)
 
     def close(self) -> None:
         """Let go of it; it vanishes unless it was placed."""
@@ -114,7 +117,15 @@ def write_all(fd: int, piece: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def place_file(home: Home, run: StagingRun, file: tuple[int, str, int], path: str, dress: Dress, check: Check) -> None:
+def place_file(
+    home: Home,
+    run: StagingRun,
+    file: tuple[int, str, int],
+    path: str,
+    dress: Dress,
+    check: Check,
+    keeper: Keeper | None = None,
+) -> None:
     """Rename a file that is complete to its place in a home. Missing directories are made.
 
     Args:
@@ -125,6 +136,7 @@ def place_file(home: Home, run: StagingRun, file: tuple[int, str, int], path: st
         dress: What it gets.
         check: Called with the status of what it is about to replace, None for nothing; raises to refuse, and tells
             whether nothing may be replaced.
+        keeper: Keeps what is replaced, and what is there then, for the history of the file.
 
     Raises:
         InvalidArgument: The path leads out of the home.
@@ -142,7 +154,11 @@ def place_file(home: Home, run: StagingRun, file: tuple[int, str, int], path: st
             if check(before):
                 rename_to_free(directory_fd, name, parent_fd, new_name)
             else:
+                if keeper is not None and before is not None:
+                    keeper.replaced(parent_fd, new_name, path, before)
                 os.rename(name, new_name, src_dir_fd=directory_fd, dst_dir_fd=parent_fd)
+            if keeper is not None:
+                keeper.written(fd, path)
         sync_directory(parent_fd)
 
 
@@ -210,7 +226,7 @@ def make_directory(home: Home, path: str) -> bool:
         return True
 
 
-def move_into(home: Home, paths: Sequence[str], directory: str) -> None:
+def move_into(home: Home, paths: Sequence[str], directory: str, keeper: Keeper | None = None) -> None:
     """Move things into a directory that exists, one after the other; never overwrites.
 
     Raises:
@@ -220,7 +236,10 @@ def move_into(home: Home, paths: Sequence[str], directory: str) -> None:
         with told(directory), closing(open_beneath(home_fd, directory, HOLD, follow=True)):
             pass
         for path in paths:
-            rename(home_fd, path, join(directory, split(path)[1]))
+            target = join(directory, split(path)[1])
+            rename(home_fd, path, target)
+            if keeper is not None:
+                keeper.changed(target)
 
 
 def rename(home_fd: int, source: str, target: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -11,14 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from projecthub.errors import InvalidArgument, LimitError
+from projecthub.files import keeping
 from projecthub.files.contents import are_cloned
-from projecthub.files.copying.pairs import Pair, settle
+from projecthub.files.copying.pairs import Pair, is_settled, settle
 from projecthub.files.copying.plan_files import PlanSummary
-from projecthub.files.copying.records import COPIES
 from projecthub.files.copying.walking import End
 from projecthub.files.disk import DiskUse, MeasuredHome, MeasuredHomes
 from projecthub.files.failures import unwritable
-from projecthub.files.paths import DIRECTORY
+from projecthub.files.keeping import Keeper
+from projecthub.files.paths import DIRECTORY, reduced
 from projecthub.files.plans import CopyOptions, CopySummary, Course
 from projecthub.files.space import Allowance, Disk
 from projecthub.files.staging import StagingRun, is_empty
@@ -29,6 +31,8 @@ from projecthub.wire.ids import ProjectId, is_uuid
 T = TypeVar("T")
 
 _COPY_THREADS = 8
+_COPY_TURNS = 3
+"""Of these threads, copies to many and from many take so many together."""
 _WALK_THREADS = 2
 _PROJECT_MODE = 0o711
 """Of the directory that holds home and staging: others pass through to what is theirs, and cannot list it."""
@@ -75,6 +79,7 @@ class Homes:
         """
         self._root = root
         self._copies = ThreadPoolExecutor(_COPY_THREADS, thread_name_prefix="copy")
+        self._turns = asyncio.Semaphore(_COPY_TURNS)
         self._walks = ThreadPoolExecutor(_WALK_THREADS, thread_name_prefix="home")
         self.disk = Disk(root)
         self._measured = MeasuredHomes(self.disk)
@@ -103,7 +108,7 @@ class Homes:
         # Two looks at a directory take a tenth of what it takes to wake a thread for them.
         if not home.is_dir():
             await in_thread(self._walks, lambda: _make_home(home, staging, uid))
-        elif not is_empty(staging) or not is_empty(home.with_name(COPIES)):
+        elif not is_empty(staging) or not is_settled(home):
             await in_thread(self._walks, _told(lambda: _settle(home, staging)))
         return home
 
@@ -158,6 +163,7 @@ class Homes:
         options: CopyOptions,
         uid: int | None,
         quota_bytes: int | None = None,
+        keeper: Keeper | None = None,
     ) -> CopySummary:
         """Copy a file, or the contents of a directory, from one home to another or to a place in the same.
 
@@ -173,6 +179,7 @@ class Homes:
             options: How to copy.
             uid: Owner and group of what is made; None: the hub's own.
             quota_bytes: What the target's home may take; None: there is no limit.
+            keeper: Told that the target has changed; whoever gives it closes it.
 
         Raises:
             InvalidArgument: A path leaves its home, or a directory would be copied into itself.
@@ -197,11 +204,14 @@ class Homes:
             allowance = await self._allow(measured, planned, quota_bytes, target.home.parent)
             course.take, course.begin_again = allowance.take, allowance.begin_again
             try:
-                return await in_thread(self._copies, lambda: pair.apply(planned), cancel=course.cancel)
+                summary = await in_thread(self._copies, lambda: pair.apply(planned), cancel=course.cancel)
             finally:
                 allowance.close()
         finally:
             pair.close()
+        if keeper is not None:
+            keeper.changed(reduced(target_path))
+        return summary
 
     async def _allow(
         self, target: MeasuredHome, planned: PlanSummary, quota_bytes: int | None, directory: Path
@@ -254,6 +264,46 @@ class Homes:
         except LimitError:
             await target.gauge.read_now()  # something may have been deleted since
             return target.space.allow(added, freed, quota_bytes, beside=beside)
+
+    @property
+    def operations(self) -> Path:
+        """Where the lists of copies to many projects, or from many, lie: on the file system of the homes."""
+        return self._root / ".copies"
+
+    async def in_turn(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+        """Do blocking work of a copy to or from many, in a thread: few at a time, which leaves some for others."""
+        async with self._turns:
+            return await in_thread(self._copies, work, cancel=cancel)
+
+    async def at_once(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+        """Do blocking work of a copy that somebody waits for, in a thread."""
+        return await in_thread(self._copies, work, cancel=cancel)
+
+    async def admit(
+        self, project_id: ProjectId, added: int, freed: int, quota_bytes: int | None, *, others: int = 0
+    ) -> Allowance:
+        """Room for a copy into a home, to be closed when that has ended.
+
+        Args:
+            project_id: The project.
+            added: Bytes on disk that it will write; more can be taken later.
+            freed: Bytes on disk of what it replaces.
+            quota_bytes: What the home may take; None: there is no limit.
+            others: Bytes on disk that copies to other homes will write before this one.
+
+        Raises:
+            LimitError: There is no room for it.
+        """
+        target = self._home(project_id)
+        is_much = added > 0 < others and added + others > self.disk.spare_bytes()
+        if is_much and not await in_thread(self._copies, lambda: are_cloned(self._root)):
+            self.disk.require_spare(added + others, "to copy to all of these projects")
+        if quota_bytes is not None and added > freed:
+            await target.gauge.read_recent()
+            target.space.pending_bytes = pending_bytes(self.path(project_id))
+        return await self._allow(
+            target, PlanSummary(added=added, freed=freed), quota_bytes, self.path(project_id).parent
+        )
 
     async def is_over(self, project_id: ProjectId, quota_bytes: int) -> bool:
         """Whether a home takes more than its quota, as of a look that is less than a minute old."""
@@ -325,6 +375,7 @@ def _note(unfinished: Path, project_id: ProjectId) -> None:
 
 def _remove_home(home: Path) -> None:
     staging = home.with_name("staging")
+    keeping.forget(home)
     if home.parent.is_dir():
         with contextlib.closing(StagingRun(staging)) as run, contextlib.suppress(FileNotFoundError):
             run.discard_path(home)

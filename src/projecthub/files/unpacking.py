@@ -21,6 +21,7 @@ from typing import Final
 from projecthub.errors import Conflict, InvalidArgument
 from projecthub.files.archive_readers import Packed, contents_of
 from projecthub.files.changes import Home, made_parent, sync_directory
+from projecthub.files.keeping import Keeper
 from projecthub.files.making import KEPT_MODE
 from projecthub.files.packing import Form
 from projecthub.files.paths import (
@@ -77,18 +78,20 @@ class Unpacking:
         done: What has been unpacked so far.
     """
 
-    def __init__(self, home: Home, path: str, take: Callable[[int], None]) -> None:
+    def __init__(self, home: Home, path: str, take: Callable[[int], None], keeper: Keeper | None = None) -> None:
         """Make ready.
 
         Args:
             home: Where.
             path: The directory, reduced; empty for the home itself.
             take: Called with the number of bytes before they are written; raises `LimitError` if they may not be.
+            keeper: Told what is replaced and what has come, for the histories of files.
         """
         self.done = Unpacked()
         self._home = home
         self._path = path
         self._take = take
+        self._keeper = keeper
         self._things = 0
         self._root_fd = -1
         self._parent: tuple[str, int] | None = None
@@ -256,10 +259,12 @@ class Unpacking:
                             raise
                         continue
                     self.done.created = True
+                    if self._keeper is not None:
+                        self._keeper.changed(self._path)
                     return
                 with closing(target_fd):
-                    _merge(self._root_fd, target_fd, self._path, really=False)
-                    _merge(self._root_fd, target_fd, self._path, really=True)
+                    _merge(self._root_fd, target_fd, self._path, None, really=False)
+                    _merge(self._root_fd, target_fd, self._path, self._keeper, really=True)
                 return
 
     def _place(self, run: StagingRun, staged: str, home_fd: int) -> None:
@@ -268,7 +273,7 @@ class Unpacking:
             sync_directory(parent_fd)
 
 
-def _merge(staged_fd: int, target_fd: int, shown_path: str, *, really: bool) -> None:
+def _merge(staged_fd: int, target_fd: int, top: str, keeper: Keeper | None, *, really: bool) -> None:
     """Move what was unpacked into a directory that is there, or only see whether that can be done.
 
     Raises:
@@ -287,18 +292,28 @@ def _merge(staged_fd: int, target_fd: int, shown_path: str, *, really: bool) -> 
                     before = status_of(target, entry.name)
                     is_directory = entry.is_dir(follow_symlinks=False)
                     if before is not None and is_directory != stat.S_ISDIR(before.st_mode):
-                        raise _crossed(join(shown_path, join(path, entry.name)), is_directory=is_directory)
+                        raise _crossed(join(top, join(path, entry.name)), is_directory=is_directory)
                     if before is not None and is_directory:
                         below.append(entry.name)
                     elif not really:
                         _require_writable(target)
-                    elif is_directory:
-                        rename_to_free(source, entry.name, target, entry.name)
                     else:
-                        os.rename(entry.name, entry.name, src_dir_fd=source, dst_dir_fd=target)
+                        _move(source, target, entry.name, before, join(top, join(path, entry.name)), keeper)
             if really:
                 sync_directory(target)
         pending.add(path, below)
+
+
+def _move(source: int, target: int, name: str, before: os.stat_result | None, path: str, keeper: Keeper | None) -> None:
+    """Move one thing to its place; a directory replaces nothing."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
+        rename_to_free(source, name, target, name)
+    else:
+        if keeper is not None and before is not None:
+            keeper.replaced(target, name, path, before)
+        os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+    if keeper is not None:
+        keeper.changed(path)
 
 
 def _require_writable(directory_fd: int) -> None:

@@ -22,6 +22,7 @@ from typing import Final
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, LimitError, NotFound
 from projecthub.files.changes import Check, Dress, Home, place_file
+from projecthub.files.keeping import Keeper
 from projecthub.files.paths import DIRECTORY
 from projecthub.files.places import closing
 from projecthub.files.staging import StagingRun
@@ -179,7 +180,7 @@ def adding(home: Home, upload_id: str, offset: int) -> Iterator[tuple[Upload, in
             os.fsync(fd)
 
 
-def finish(home: Home, upload: Upload, fd: int, check: Check) -> None:
+def finish(home: Home, upload: Upload, fd: int, check: Check, keeper: Keeper | None = None) -> None:
     """Give a complete upload its place. If that can never succeed, the upload is over; otherwise it is kept.
 
     Raises:
@@ -196,7 +197,7 @@ def finish(home: Home, upload: Upload, fd: int, check: Check) -> None:
             closing(os.open(directory, DIRECTORY)) as directory_fd,
             contextlib.closing(StagingRun(home.staging)) as run,
         ):
-            place_file(home, run, (directory_fd, _DATA, fd), upload.plan.path, dress, check)
+            place_file(home, run, (directory_fd, _DATA, fd), upload.plan.path, dress, check, keeper)
     except BaseException as error:
         if not _is_final(error) and (directory / _DATA).exists():
             os.fchmod(fd, 0o600)  # it may be dressed already: it is to be opened again, and to be kept from now on
@@ -212,12 +213,13 @@ def _is_final(error: BaseException) -> bool:
     return refused or isinstance(error, InvalidArgument)
 
 
-def finish_complete(home: Home, check: Callable[[Upload], Check]) -> int:
+def finish_complete(home: Home, check: Callable[[Upload], Check], keeper: Keeper | None = None) -> int:
     """Give their places to uploads of which all is there, but which a hub did not live to finish; tells how many.
 
     Args:
         home: The home.
         check: Tells what to check of an upload. See `finish`.
+        keeper: See `place_file <projecthub.files.changes.place_file>`.
     """
     finished = 0
     for upload_id in _ids(home):
@@ -225,7 +227,7 @@ def finish_complete(home: Home, check: Callable[[Upload], Check]) -> int:
             upload = find(home, upload_id)
             if upload.offset == upload.plan.length:
                 with adding(home, upload_id, upload.offset) as (_, fd):
-                    finish(home, upload, fd, check(upload))
+                    finish(home, upload, fd, check(upload), keeper)
                 finished += 1
     return finished
 

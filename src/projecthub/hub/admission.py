@@ -74,6 +74,7 @@ class Admission:
             raise RateLimited(
                 f"this API key may be used {times} times a minute; wait, or use one without such a limit",
                 retry_after_s=wait_s,
+                caller=caller,
             )
 
 

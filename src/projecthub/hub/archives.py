@@ -132,12 +132,15 @@ class Archives:
                     await run(home, functools.partial(staged.write, piece))
                 await self._workplaces.require_access(caller, project, Ability.WRITE)  # it may have come for hours
                 allowance.begin_again()  # the archive goes; what is in it comes into its room
-                unpacking = Unpacking(home, inner, allowance.take)
-                async with contextlib.aclosing(
-                    self._workplaces.pieces(home, unpacking.steps(staged.fd, form))
-                ) as steps:
-                    async for _ in steps:
-                        pass
+                async with self._workplaces.histories.recording(
+                    project.project_id, caller.account_id, "unpacked"
+                ) as keeper:
+                    unpacking = Unpacking(home, inner, allowance.take, keeper)
+                    async with contextlib.aclosing(
+                        self._workplaces.pieces(home, unpacking.steps(staged.fd, form))
+                    ) as steps:
+                        async for _ in steps:
+                            pass
             finally:
                 await run(None, staged.close)
         done = unpacking.done

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound, PermissionDenied
 from projecthub.files import CopyOptions
+from projecthub.hub.copies import COPIED
 from projecthub.hub.permissions import project_id_of, within_scopes
 from projecthub.wire.ids import ProjectId, is_uuid
 from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
+    from projecthub.hub.histories import Histories
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
@@ -34,8 +36,17 @@ _MAX_EPHEMERAL_MS: Final = 10 * 365 * 86_400_000
 class Creation:
     """Makes projects."""
 
-    def __init__(self, store: Store, clock: Clock, lifecycle: Lifecycle, homes: ProjectHomes, shares: Shares) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        lifecycle: Lifecycle,
+        homes: ProjectHomes,
+        shares: Shares,
+        histories: Histories,
+    ) -> None:
         """Make the service; `open` before use."""
+        self._histories = histories
         self._store = store
         self._clock = clock
         self._lifecycle = lifecycle
@@ -136,7 +147,8 @@ class Creation:
         try:
             source = (content.project_id, content.unix_slot, content.path)
             try:
-                await self._homes.copy(source, (project_id, slot, content.path), CopyOptions(), None)
+                async with self._histories.recording(project_id, caller.account_id, COPIED) as keeper:
+                    await self._homes.copy(source, (project_id, slot, content.path), CopyOptions(), None, keeper)
             except LimitError as error:
                 raise LimitError(f"{error.message}; no project was made", **error.details) from error
             except NotFound as error:
@@ -147,6 +159,7 @@ class Creation:
             return await self._make(caller, request, project_id, key, fingerprint, slot, content)
         finally:
             await self._settle_home(project_id)
+            self._histories.poke(project_id)
 
     async def _insert(
         self,

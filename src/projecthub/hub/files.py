@@ -38,6 +38,8 @@ MAX_SUMMED_BYTES: Final = 4 * 2**30
 """A file that is read gets a checksum if it has no more."""
 MAX_SILENCE_S: Final = 60.0
 """A sender of whom nothing comes for so long is gone."""
+MOVED: Final = "moved"
+"""The event with which the history of a file begins that got another path."""
 _PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -246,11 +248,15 @@ class Files:
             try:
                 size = await self._receive(home, staged, chunks, allowance, sha256)
 
-                def place() -> str:
-                    staged.place(inner, dress, condition.check)
-                    return etag_of(os.fstat(staged.fd))
+                async with self._workplaces.histories.recording(
+                    project.project_id, caller.account_id, "written"
+                ) as keeper:
 
-                etag = await self._workplaces.run(home, place)
+                    def place() -> str:
+                        staged.place(inner, dress, condition.check, keeper)
+                        return etag_of(os.fstat(staged.fd))
+
+                    etag = await self._workplaces.run(home, place)
             finally:
                 await self._workplaces.run(None, staged.close)
         await self._workplaces.note(caller, project, {"event": "file_written", "path": shown(inner), "bytes": size})
@@ -289,7 +295,8 @@ class Files:
         require_few(paths)
         home = await self._workplaces.home(caller, project)
         inner, target = [path_in(home, path) for path in paths], path_in(home, directory)
-        await self._workplaces.run(home, lambda: changes.move_into(home, inner, target))
+        async with self._workplaces.histories.recording(project.project_id, caller.account_id, MOVED) as keeper:
+            await self._workplaces.run(home, lambda: changes.move_into(home, inner, target, keeper))
         event = {"event": "files_moved", "paths": [shown(path) for path in inner], "dest": shown(target)}
         await self._workplaces.note(caller, project, event)
 
@@ -302,7 +309,9 @@ class Files:
             with opened_home(home.path) as fd:
                 changes.rename(fd, one, other)
 
-        await self._workplaces.run(home, work)
+        async with self._workplaces.histories.recording(project.project_id, caller.account_id, MOVED) as keeper:
+            await self._workplaces.run(home, work)
+            keeper.changed(other)
         event = {"event": "file_renamed", "path": shown(one), "dest": shown(other)}
         await self._workplaces.note(caller, project, event)
 

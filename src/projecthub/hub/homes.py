@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from projecthub.errors import HubError, LimitError
 from projecthub.files import SEEN_HOME, Home
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from projecthub.files import Allowance, CopyOptions, CopySummary, DiskUse, Homes
+    from projecthub.files.keeping import Keeper
     from projecthub.store.records import Project
     from projecthub.wire.ids import ProjectId
+
+T = TypeVar("T")
 
 
 class ProjectHomes:
@@ -103,6 +106,32 @@ class ProjectHomes:
         """Whether a home takes more than its quota. See `Homes.is_over`."""
         return await self._homes.is_over(project.project_id, self.disk_quota_bytes(project.run_quota))
 
+    @property
+    def operations(self) -> Path:
+        """Where the lists of copies to many, or from many, lie. See `Homes.operations`."""
+        return self._homes.operations
+
+    async def in_turn(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+        """Blocking work of a copy to many, or from many. See `Homes.in_turn`."""
+        return await self._homes.in_turn(work, cancel=cancel)
+
+    async def at_once(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
+        """Blocking work of a copy that somebody waits for. See `Homes.at_once`."""
+        return await self._homes.at_once(work, cancel=cancel)
+
+    async def admit(self, project: Project, added: int, freed: int, *, others: int = 0) -> Allowance:
+        """Room for a copy into a home, within its quota. See `Homes.admit`."""
+        quota_bytes = self.disk_quota_bytes(project.run_quota)
+        return await self._homes.admit(project.project_id, added, freed, quota_bytes, others=others)
+
+    def require_spare_for_plan(self) -> None:
+        """Refuse to write down a plan where no room is left.
+
+        Raises:
+            LimitError: The disk is full.
+        """
+        self._homes.disk.require_spare(0, "a plan of copies")
+
     def ids_after(self, last: str, limit: int) -> list[ProjectId]:
         """Projects that have a home. See `Homes.ids_after`."""
         return self._homes.ids_after(last, limit)
@@ -145,6 +174,7 @@ class ProjectHomes:
         target: tuple[ProjectId, int, str],
         options: CopyOptions,
         run_quota: Mapping[str, Any] | None,
+        keeper: Keeper | None = None,
     ) -> CopySummary:
         """Copy a path into a project; what is made belongs to its user. See `Homes.copy`.
 
@@ -153,6 +183,7 @@ class ProjectHomes:
             target: The same.
             options: What to do about files that are there already.
             run_quota: Of the target.
+            keeper: Told what changes.
         """
         for project_id, unix_slot, _ in (source, target):
             await self._homes.ensure(project_id, uid=self.uid(unix_slot))
@@ -166,6 +197,7 @@ class ProjectHomes:
                 options=options,
                 uid=self.uid(target[1]),
                 quota_bytes=self.disk_quota_bytes(run_quota),
+                keeper=keeper,
             )
         except HubError as error:
             figures.copied(time.perf_counter() - began, 0, outcome=error.code)

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from projecthub.errors import Conflict, LimitError, NotFound, ProjectError, ServerLost, StoreUnavailable
+from projecthub.errors import (
+    Conflict,
+    InvalidArgument,
+    LimitError,
+    NotFound,
+    ProjectError,
+    ServerLost,
+    StoreUnavailable,
+)
 from projecthub.files.job_logs import JobLogReader, list_jobs, read_job
+from projecthub.files.places import opened_home, within_home
 from projecthub.files.threads import in_thread
 from projecthub.wire.jobs import Chunk, Job, JobState, ListedJob
 
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 
     from projecthub.hub.calls import ProjectCalls
     from projecthub.hub.command_log import CommandLog
+    from projecthub.hub.histories import Histories
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.lifecycle import Lifecycle
     from projecthub.hub.principals import Principal
@@ -35,6 +45,9 @@ READ_BYTES: Final = 1024 * 1024
 WRITE_WITHIN_S: Final = 30.0
 """How long a job may leave what is written to it unread, in seconds."""
 
+RUN: Final = "run"
+"""The event of what the run of a notebook has written."""
+
 _THREADS: Final = 4
 _NEWS_EVERY_S: Final = 0.01
 _log = structlog.get_logger()
@@ -45,8 +58,11 @@ Piece = tuple[Chunk, memoryview]
 class Jobs:
     """Starts, tells and ends the jobs of projects. Who may do so is settled before, by `ProjectCalls.access`."""
 
-    def __init__(self, calls: ProjectCalls, lifecycle: Lifecycle, homes: ProjectHomes, log: CommandLog) -> None:
+    def __init__(
+        self, calls: ProjectCalls, lifecycle: Lifecycle, homes: ProjectHomes, log: CommandLog, histories: Histories
+    ) -> None:
         """Make the service."""
+        self._histories = histories
         self._calls = calls
         self._lifecycle = lifecycle
         self._homes = homes
@@ -89,7 +105,22 @@ class Jobs:
             ServerLost: The project has stopped meanwhile.
         """
         noted = {"command": "run notebook", "args": [options["path"]]}
-        return await self._begin(caller, project_id, "jupyter.run_notebook", options, noted=noted)
+        by, home = caller.account_id, self._homes.path(project_id)
+        try:
+            path = within_home(options["path"])
+        except InvalidArgument:  # the project says what there is
+            return await self._begin(caller, project_id, "jupyter.run_notebook", options, noted=noted)
+        async with self._histories.recording(project_id, by, RUN) as keeper:
+
+            def keep() -> None:
+                with opened_home(home) as home_fd:
+                    keeper.found(home_fd, path)
+
+            await self._in_thread(keep)
+        job = await self._begin(caller, project_id, "jupyter.run_notebook", options, noted=noted)
+        async with self._histories.recording(project_id, by, RUN, job_id=job["id"]) as keeper:
+            keeper.changed(path)
+        return job
 
     async def _begin(
         self,
@@ -255,6 +286,7 @@ class Jobs:
         elif state != JobState.RUNNING:
             self._doubtful.discard(job_id)
             await self._log.job_ended(project_id, job_id, job)
+            self._histories.job_ended(project_id, job_id)
 
     def close(self) -> None:
         """End the threads."""

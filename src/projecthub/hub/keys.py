@@ -113,7 +113,16 @@ class Keys:
         self._used[key.id] = now
         if key.project_id is None:  # a project key stands for no person
             self._seen[key.account_id] = now
-        return Principal(key.account_id, owner.is_admin, key.id, key.project_id, key.scopes, key.calls_per_minute)
+        return _principal(owner)
+
+    async def whose(self, secret: str) -> Principal | None:
+        """Who a key belongs to, whether it is good or not: for the audit log alone, never to let somebody in."""
+        hashed = digest(secret)
+        owner = self._known.get(hashed)
+        if owner is None:
+            async with self._store.read() as tx:
+                owner = await tx.keys.find(hashed)
+        return None if owner is None else _principal(owner)
 
     def forget(self) -> None:
         """Drop what is known of checked keys."""
@@ -331,6 +340,13 @@ class Keys:
         if key is None:
             raise NotFound(f"no api key with id {id}", id=id)
         return key
+
+
+def _principal(owner: KeyOwner) -> Principal:
+    key = owner.key
+    return Principal(
+        key.account_id, owner.is_admin, key.id, key.project_id, key.scopes, key.calls_per_minute, key.is_session
+    )
 
 
 def _within(caller: Principal, scopes: frozenset[Ability]) -> None:

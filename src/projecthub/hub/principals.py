@@ -19,6 +19,7 @@ class Principal:
         project_id: The one project of a project key; None: an account key.
         scopes: What may be done with the key, as far as its account may.
         calls_per_minute: How often it may be used; None: any number of times.
+        is_session: Whether the key is what somebody got who signed in.
     """
 
     account_id: AccountId
@@ -27,6 +28,7 @@ class Principal:
     project_id: ProjectId | None = None
     scopes: frozenset[Ability] = ALL_ABILITIES
     calls_per_minute: int | None = None
+    is_session: bool = False
 
 
 NOBODY = Principal(AccountId(""), is_admin=False, key_id=0, scopes=frozenset())

@@ -6,7 +6,7 @@ Source: Wire contract 0, 2.6 to 2.11, 4.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,6 +16,7 @@ from projecthub.store.records import Project, State
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.methods import Ability
+from projecthub.wire.project_system import VERSION
 from projecthub.wire.units import MEGABYTE, to_iso, to_mb, to_ms
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
     from projecthub.hub.quotas import Quotas
     from projecthub.store import Store
-
-VERSION: Final = 1
-"""Version of the project server's contract with its users, as `status` tells it."""
 
 _log = structlog.get_logger()
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from projecthub.errors import InvalidArgument, QueryRefused
 from projecthub.hub.permissions import within_scopes
 from projecthub.hub.query_conditions import compared_whole, selection_of
-from projecthub.hub.query_forms import Options, has_null, parse_options, parse_query
+from projecthub.hub.query_forms import MAX_QUERIES, Options, is_change, parse_options, parse_query
 from projecthub.hub.tables import TABLES
 from projecthub.hub.tables.declaring import Asked, Change, Row, Table, Tools
 from projecthub.wire.methods import Ability
@@ -23,8 +23,6 @@ from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
-
-_MAX_QUERIES: Final = 100
 
 
 class Queries:
@@ -43,8 +41,8 @@ class Queries:
         """
         if not isinstance(query, list):
             return await self._run_one(caller, query, options)
-        if len(query) > _MAX_QUERIES:
-            raise QueryRefused(f"FATAL: {len(query)} queries in one call; give at most {_MAX_QUERIES}")
+        if len(query) > MAX_QUERIES:
+            raise QueryRefused(f"FATAL: {len(query)} queries in one call; give at most {MAX_QUERIES}")
         return [await self._run_one(caller, one, options) for one in query]
 
     async def _run_one(self, caller: Principal, query: Any, options: Any) -> dict[str, Any]:
@@ -55,9 +53,8 @@ class Queries:
                 raise QueryRefused("user must be admin to sudo")
             caller = replace(caller, account_id=parsed.account_id, is_admin=False)
         shape = self._substituted(shape, caller)
-        is_set = parsed.set if parsed.set is not None else not has_null(shape)
         try:
-            if is_set or parsed.delete:
+            if is_change(shape, parsed):
                 within_scopes(caller, Ability.MANAGE, f"to change {name}")
                 await self._change(caller, name, shape, parsed)
                 return {}

@@ -14,6 +14,8 @@ from projecthub.errors import QueryRefused
 from projecthub.wire.ids import AccountId, is_uuid
 
 _ORDER_BY: Final = re.compile(r'[a-zA-Z0-9_.,\s"-]*')
+MAX_QUERIES: Final = 100
+"""Queries in one call."""
 _MAX_OPTIONS: Final = 100
 _MAX_DEPTH: Final = 50
 """How deep a query may nest: what it says is walked, and kept, by functions that call themselves."""
@@ -134,6 +136,21 @@ def has_null(value: Any) -> bool:
     if isinstance(value, list):
         return any(has_null(item) for item in value)
     return value is None
+
+
+def is_change(shape: dict[str, Any], options: Options) -> bool:
+    """Whether a query sets or deletes something."""
+    return options.delete or (options.set if options.set is not None else not has_null(shape))
+
+
+def changes_something(query: Any, options: Any) -> bool:
+    """Whether what came as the arguments of `db.userQuery` would change something; what is no query does not."""
+    queries = query if isinstance(query, list) else [query]
+    try:
+        parsed = parse_options(options)
+        return any(is_change(parse_query(one)[1], parsed) for one in queries[:MAX_QUERIES])
+    except QueryRefused:
+        return False
 
 
 def shown(value: Any) -> str:

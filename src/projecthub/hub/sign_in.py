@@ -141,8 +141,7 @@ class SignIn:
             NotSignedIn: As `redeem`.
             InvalidArgument: The password is too short or too long.
         """
-        async with self._store.read() as tx:
-            await self.redeem(tx, token, Purpose.SET_PASSWORD)
+        await self.check(token, Purpose.SET_PASSWORD)
         hashed = await self._passwords.hash(password)
         async with self._keys.changing() as tx:
             found = await self.redeem(tx, token, Purpose.SET_PASSWORD)
@@ -169,6 +168,15 @@ class SignIn:
             raise NotSignedIn(_REFUSAL)
         return found
 
+    async def check(self, token: str, purpose: Purpose) -> None:
+        """See that a token is good: whoever has none is not to cause anything to be written.
+
+        Raises:
+            NotSignedIn: As `redeem`.
+        """
+        async with self._store.read() as tx:
+            await self.redeem(tx, token, purpose)
+
     async def sign_in(self, token: str) -> shapes.SignedIn:
         """Turn a token into an API key of its account, which ends with it.
 
@@ -176,8 +184,7 @@ class SignIn:
             NotSignedIn: As `redeem`.
             LimitError: Too many keys that were got for it are still good.
         """
-        async with self._store.read() as tx:  # whoever has no token is not to write
-            await self.redeem(tx, token)
+        await self.check(token, Purpose.SIGN_IN)
         async with self._store.write() as tx:
             found = await self.redeem(tx, token)
             now = self._clock.now()

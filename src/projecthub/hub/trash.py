@@ -15,6 +15,7 @@ from projecthub.errors import HubError, LimitError
 from projecthub.files import trash
 from projecthub.files.failures import is_for_room
 from projecthub.files.paths import shown, split
+from projecthub.files.places import opened_home
 from projecthub.hub.workplaces import path_in, require_few
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from projecthub.files import Home
+    from projecthub.files.keeping import Keeper
     from projecthub.files.trash import TrashItem
     from projecthub.hub.principals import Principal
     from projecthub.hub.workplaces import Workplaces
@@ -31,6 +33,8 @@ KEPT: Final = timedelta(days=30)
 """How long something stays in the trash at most."""
 SHARE: Final = 10
 """Of a quota, a tenth is what the trash may take; the oldest goes first."""
+DELETED: Final = "deleted"
+RESTORED: Final = "restored"
 _HOMES_A_SWEEP: Final = 200
 _COMPANIONS: Final = (".{}.sage-chat", ".{}.sage-jupyter", ".{}.sage-jupyter2")
 """What editors keep beside a file, which is of no use without it."""
@@ -83,7 +87,7 @@ class Trash:
         def work() -> tuple[list[TrashItem], int]:
             kept, freed = [], 0
             for path in [*inner, *(path_in(home, path) for path in also)]:
-                item, size = _delete(home, path, at_once=at_once, by=by, at=at)
+                item, size = _delete(home, path, keeper, at_once=at_once, by=by, at=at)
                 freed += size
                 kept += [item] if item else []
             doomed = {item.id for item in trash.too_much(trash.items_of(home), max_bytes)}
@@ -91,7 +95,8 @@ class Trash:
                 trash.remove(home, lambda items: [item for item in items if item.id in doomed])
             return [item for item in kept if item.id not in doomed], freed
 
-        kept, freed = await self._workplaces.run(home, work)
+        async with self._workplaces.histories.recording(project.project_id, by, DELETED) as keeper:
+            kept, freed = await self._workplaces.run(home, work)
         told = [shown(path) for path in inner]
         event = {"event": "files_deleted", "paths": told, "bytes": freed, "in_trash": len(kept)}
         await self._workplaces.note(caller, project, event)
@@ -106,7 +111,10 @@ class Trash:
         """Bring something back, and tell where it is now. See `trash.restore`."""
         home = await self._workplaces.home(caller, project)
         target = None if to is None else path_in(home, to)
-        path = shown(await self._workplaces.run(home, lambda: trash.restore(home, item_id, target)))
+        async with self._workplaces.histories.recording(project.project_id, caller.account_id, RESTORED) as keeper:
+            restored = await self._workplaces.run(home, lambda: trash.restore(home, item_id, target))
+            keeper.changed(restored)
+        path = shown(restored)
         await self._workplaces.note(caller, project, {"event": "file_restored", "path": path})
         return path
 
@@ -149,9 +157,13 @@ def companions(path: str) -> list[str]:
     return [prefix + form.format(name) for form in _COMPANIONS] if name not in ("", ".", "..") else []
 
 
-def _delete(home: Home, path: str, *, at_once: bool, by: str, at: datetime) -> tuple[TrashItem | None, int]:
+def _delete(
+    home: Home, path: str, keeper: Keeper, *, at_once: bool, by: str, at: datetime
+) -> tuple[TrashItem | None, int]:
     """Delete one path; tells what went to the trash, and the bytes that went for good."""
     if not at_once and not trash.is_in_trash(path):
+        with opened_home(home.path) as home_fd:
+            keeper.found(home_fd, path)
         try:
             return trash.throw_away(home, path, by=by, at=at), 0
         except LimitError as error:

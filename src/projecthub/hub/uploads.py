@@ -19,12 +19,15 @@ from projecthub.hub.workplaces import path_in
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from projecthub.files import Home
     from projecthub.files.uploads import Upload, UploadPlan
     from projecthub.hub.principals import Principal
     from projecthub.hub.workplaces import Workplaces
     from projecthub.store.records import Project
+    from projecthub.wire.ids import ProjectId
 
 MAX_BYTES: Final = 2**50
+UPLOADED: Final = "uploaded"
 _HOMES_A_SWEEP: Final = 200
 
 _log = structlog.get_logger()
@@ -135,7 +138,7 @@ class Uploads:
                     await run(home, lambda piece=piece: write(piece))  # type: ignore[misc]
                     at += len(piece)
                 if at == upload.plan.length:
-                    await run(home, lambda: uploads.finish(home, upload, fd, _condition(upload).check))
+                    await self._finish(caller, project, home, upload, fd)
                     allowance.move_in(at)
         finally:
             await run(None, lambda: adding.__exit__(None, None, None))
@@ -143,6 +146,11 @@ class Uploads:
             event = {"event": "file_written", "path": shown(upload.plan.path), "bytes": at}
             await self._workplaces.note(caller, project, event)
         return at, upload
+
+    async def _finish(self, caller: Principal, project: Project, home: Home, upload: Upload, fd: int) -> None:
+        histories, check = self._workplaces.histories, _condition(upload).check
+        async with histories.recording(project.project_id, caller.account_id, UPLOADED) as keeper:
+            await self._workplaces.run(home, lambda: uploads.finish(home, upload, fd, check, keeper))
 
     async def cancel(self, caller: Principal, project: Project, upload_id: str) -> None:
         """Forget an upload. See `uploads.cancel`."""
@@ -154,14 +162,18 @@ class Uploads:
 
         Remove what killed hubs have left in staging directories, too. In the next few hundred homes.
         """
-        homes, now = self._workplaces.homes, self._workplaces.clock.now()
+        homes, now, histories = self._workplaces.homes, self._workplaces.clock.now(), self._workplaces.histories
+        finished: list[ProjectId] = []
 
         def work() -> None:
             ids = homes.ids_after(self._swept, _HOMES_A_SWEEP)
             for project_id in ids:
                 try:
                     home = homes.found(project_id)
-                    uploads.finish_complete(home, lambda upload: _condition(upload).check)
+                    keeper = histories.keeper(project_id, None, UPLOADED)
+                    with contextlib.closing(keeper):
+                        if uploads.finish_complete(home, lambda upload: _condition(upload).check, keeper):
+                            finished.append(project_id)
                     uploads.expire(home, now)
                     staging.sweep(home.staging)
                 except (HubError, OSError) as error:
@@ -169,6 +181,8 @@ class Uploads:
             self._swept = ids[-1] if len(ids) == _HOMES_A_SWEEP else ""
 
         await self._workplaces.run(None, work)
+        for project_id in finished:
+            histories.poke(project_id)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

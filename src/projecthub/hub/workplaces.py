@@ -12,6 +12,7 @@ from projecthub.errors import InvalidArgument, LimitError, StoreUnavailable
 from projecthub.files.failures import unwritable
 from projecthub.files.places import within_home
 from projecthub.files.threads import in_thread, pieces
+from projecthub.hub.histories import Histories
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -41,6 +42,7 @@ class Workplaces:
     Attributes:
         homes: The homes.
         clock: The hub's.
+        histories: Are told of what changes.
     """
 
     def __init__(self, store: Store, homes: ProjectHomes, calls: ProjectCalls, clock: Clock) -> None:
@@ -50,12 +52,17 @@ class Workplaces:
         self._turns: WeakValueDictionary[Path, asyncio.Semaphore] = WeakValueDictionary()
         self.homes = homes
         self.clock = clock
+        self.histories = Histories(store, homes, clock)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
 
     async def home(self, caller: Principal, project: Project) -> Home:
         """The home of a project that somebody uses now; whoever calls has looked whether they may."""
         await self._calls.touch(caller, project)
         return await self.homes.opened(project)
+
+    async def touch(self, caller: Principal, project: Project) -> None:
+        """Somebody uses a project now. See `ProjectCalls.touch`."""
+        await self._calls.touch(caller, project)
 
     async def require_access(self, caller: Principal, project: Project, needs: Ability) -> None:
         """See that somebody who has sent for long may still do what they are about to do.

@@ -13,6 +13,7 @@ from projecthub.projectserver.identity import Identity
 from projecthub.projectserver.jobs import Jobs
 from projecthub.projectserver.jupyter.execution import Jupyter
 from projecthub.projectserver.jupyter.notebooks import Notebooks
+from projecthub.projectserver.system import System
 
 Method = Callable[[Sequence[object]], Awaitable[object]]
 StreamMethod = Callable[[Sequence[object]], AsyncGenerator[object, None]]
@@ -40,6 +41,7 @@ class Methods:
         self._jobs = jobs = Jobs(**place)
         executor = Executor(**place, jobs=jobs)
         self._jupyter = jupyter = Jupyter(**place)
+        system = System(identity.home, place["environment"])
         self._table: dict[str, Method] = {
             "jupyter.kernels": jupyter.specs,
             "system.exec": executor.execute,
@@ -47,6 +49,10 @@ class Methods:
             "system.listJupyterKernels": jupyter.listing,
             "system.stopJupyterKernel": jupyter.stop,
             "system.activity": self._activity,
+            "system.configuration": system.configuration,
+            "system.signal": system.signal,
+            "system.version": system.version,
+            "ping": system.ping,
             "system.ping": self._ping,
             "system.test": self._test,
             "jupyter.sessions.open": jupyter.sessions.open,

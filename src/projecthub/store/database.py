@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -19,9 +20,12 @@ from projecthub.store._claim import DatabaseClaim, claimed_file
 from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
+from projecthub.store.audit import Audit
 from projecthub.store.collaborators import Collaborators
+from projecthub.store.copies import Copies
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
+from projecthub.store.histories import Histories
 from projecthub.store.home_snapshots import SnapshotRows
 from projecthub.store.idempotency import Idempotency
 from projecthub.store.invite_tokens import InviteTokens
@@ -39,6 +43,8 @@ from projecthub.store.sign_in_tokens import SignInTokens
 _TURN_S: Final = 10.0
 """How long a write waits for those before it. Each takes a millisecond, unless another program holds the store."""
 
+_LEAST_ROOM_BYTES: Final = 16 * 1024 * 1024
+
 
 class Clock(Protocol):
     """Tells the time."""
@@ -53,9 +59,12 @@ class Transaction:
 
     __slots__ = (
         "accounts",
+        "audit",
         "collaborators",
+        "copies",
         "departures",
         "file_use",
+        "histories",
         "idempotency",
         "invite_tokens",
         "keys",
@@ -73,9 +82,12 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
         self.accounts = Accounts(connection)
+        self.audit = Audit(connection)
         self.collaborators = Collaborators(connection)
+        self.copies = Copies(connection)
         self.departures = Departures(connection)
         self.file_use = FileUse(connection)
+        self.histories = Histories(connection)
         self.idempotency = Idempotency(connection, now)
         self.invite_tokens = InviteTokens(connection)
         self.keys = Keys(connection)
@@ -190,6 +202,16 @@ class Store:
         if self.shared:
             with translated():
                 await self._claim.hold()
+
+    def is_short_of_room(self) -> bool:
+        """Whether the disk of a store that is a file is nearly full: what is left is for what has to be written."""
+        if self.shared:
+            return False
+        try:
+            disk = os.statvfs(Path(self._writers.url.database or "").parent)
+        except OSError:
+            return False  # a write will tell
+        return disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

@@ -19,7 +19,8 @@ from projecthub.store.tables import file_use, memberships
 from projecthub.wire.ids import AccountId, ProjectId
 
 _MAKE: Final = upserting(file_use).on_conflict_do_nothing(index_elements=["id"])
-_LOCK: Final = select(file_use.c.users).where(file_use.c.id == bindparam("of_file")).with_for_update()
+_USERS: Final = select(file_use.c.users).where(file_use.c.id == bindparam("of_file"))
+_LOCK: Final = _USERS.with_for_update()
 _UPDATE: Final = (
     update(file_use)
     .where(file_use.c.id == bindparam("of_file"))
@@ -49,6 +50,13 @@ class FileUse:
         await self._connection.execute(_MAKE, row)
         users: dict[str, dict[str, int]] = (await self._connection.execute(_LOCK, {"of_file": id})).scalar_one()
         return users
+
+    async def users(self, id: str) -> dict[str, dict[str, int]]:
+        """Who used a file so far, as `lock` tells it; nothing of a file that nobody has used."""
+        users: dict[str, dict[str, int]] | None = (
+            await self._connection.execute(_USERS, {"of_file": id})
+        ).scalar_one_or_none()
+        return users or {}
 
     async def update(self, id: str, users: Mapping[str, Mapping[str, int]], *, at: datetime) -> None:
         """Note who has used a file, of those before and those now, and that it is used now."""

@@ -68,14 +68,10 @@ _EDITED: Final = (
     .limit(bindparam("at_most"))
 )
 _insert_counter: Final = upserting(counters)
-_SET_Looks = tuple[datetime | None, datetime | None]
-
-_SEEN: Final = _insert_counter.on_conflict_do_update(
+_SET_SEEN: Final = _insert_counter.on_conflict_do_update(
     index_elements=["name"], set_={"value": _insert_counter.excluded.value}
 )
-_GET_Looks = tuple[datetime | None, datetime | None]
-
-_SEEN: Final = select(counters.c.value).where(counters.c.name == _SEEN)
+_GET_SEEN: Final = select(counters.c.value).where(counters.c.name == _SEEN)
 
 
 class SnapshotRows:

@@ -5,7 +5,7 @@ Source: Wire contract 2.4, 3.10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -59,6 +59,17 @@ class Log:
             How many were deleted.
         """
         return (await self._connection.execute(_PRUNE, {"before": before, "most": at_most})).rowcount
+
+    async def append_all(
+        self, entries: Sequence[tuple[ProjectId, Mapping[str, Any]]], account_id: AccountId | None, *, at: datetime
+    ) -> None:
+        """Note events of several projects, caused by one account."""
+        rows = [
+            {"project_id": project_id, "account_id": account_id, "event": event, "logged_at": at}
+            for project_id, event in entries
+        ]
+        if rows:
+            await self._connection.execute(_APPEND, rows)
 
     async def of_project(self, project_id: ProjectId, *, limit: int) -> list[dict[str, Any]]:
         """A project's events, newest first, as ``id`` (a number), ``time`` (a datetime), ``event``, ``account_id``."""

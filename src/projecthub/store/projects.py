@@ -29,15 +29,13 @@ _FIELDS: Final = tuple(Project.__dataclass_fields__)
 _RECORD: Final = [projects.c[name] for name in _FIELDS]
 
 _GET: Final = select(*_RECORD).where(projects.c.project_id == bindparam("of_project"))
-_ACCESS: Final = (
-    select(*_RECORD, memberships.c.role)
-    .outerjoin_from(
-        projects,
-        memberships,
-        (memberships.c.project_id == projects.c.project_id) & (memberships.c.account_id == bindparam("of_account")),
-    )
-    .where(projects.c.project_id == bindparam("of_project"))
+_WITH_ROLE: Final = select(*_RECORD, memberships.c.role).outerjoin_from(
+    projects,
+    memberships,
+    (memberships.c.project_id == projects.c.project_id) & (memberships.c.account_id == bindparam("of_account")),
 )
+_ACCESS: Final = _WITH_ROLE.where(projects.c.project_id == bindparam("of_project"))
+_ACCESSES: Final = _WITH_ROLE.where(projects.c.project_id.in_(bindparam("ids", expanding=True)))
 _IN_STATES: Final = select(*_RECORD).where(projects.c.state.in_(bindparam("states", expanding=True)))
 # The condition of the index, word for word.
 _WISHED_RUNNING: Final = select(*_RECORD).where(projects.c.desired == text("'running'"))
@@ -176,6 +174,16 @@ class Projects:
         statement = _ACCESS.with_for_update(of=projects, key_share=True) if lock else _ACCESS
         row = (await self._connection.execute(statement, {"of_project": project_id, "of_account": account_id})).first()
         return None if row is None else Access(project=_project(row), role=None if row.role is None else Role(row.role))
+
+    async def accesses(self, project_ids: Sequence[ProjectId], account_id: AccountId) -> dict[ProjectId, Access]:
+        """Projects and what an account is to them, by their ids; those that are not there are left out."""
+        found: dict[ProjectId, Access] = {}
+        for chunk in in_chunks(project_ids):
+            rows = await self._connection.execute(_ACCESSES, {"ids": chunk, "of_account": account_id})
+            for row in rows:
+                role = None if row.role is None else Role(row.role)
+                found[ProjectId(row.project_id)] = Access(project=_project(row), role=role)
+        return found
 
     async def select(
         self,

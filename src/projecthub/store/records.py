@@ -345,3 +345,24 @@ class HomeSnapshots:
 
     rows: tuple[HomeSnapshot, ...]
     used_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which entries of the audit log are wanted; what is None says nothing.
+
+    Attributes:
+        account_id: Of calls by this account.
+        project_id: Of calls that named this project.
+        method: Of methods whose names begin so.
+        outcomes: Of calls that ended in one of these ways.
+        since: Told then or later.
+        until: Told before then.
+    """
+
+    account_id: str | None = None
+    project_id: str | None = None
+    method: str | None = None
+    outcomes: tuple[str, ...] | None = None
+    since: datetime | None = None
+    until: datetime | None = None

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     JSON,
     BigInteger,
     Boolean,
@@ -20,10 +21,12 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
     TypeDecorator,
+    event,
     false,
     func,
     text,
@@ -475,6 +478,104 @@ sign_in_keys = Table(
     sqlite_with_rowid=False,
 )
 """API keys that were got for a token, and end with it. A key may be gone before: its number is never used again."""
+
+# -- audit -------------------------------------------------------------------------------------------
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("began_at", Moment, nullable=False),
+    Column("account_id", KEY),
+    Column("key_id", BigInteger),
+    Column("key_kind", KEY),
+    Column("request_id", KEY),
+    Column("address", KEY),
+    Column("method", KEY, nullable=False),
+    Column("project_id", KEY),
+    Column("target", VALUE),
+    Column("outcome", KEY, nullable=False),
+    Column("message", Text),
+    Column("times", BigInteger, nullable=False),
+    Index("ix_audit_log_at", "at", "id"),
+    Index("ix_audit_log_account_id", "account_id", "at", "id"),
+    Index("ix_audit_log_project_id", "project_id", "at", "id"),
+    Index("ix_audit_log_method", "method", "at", "id"),
+    Index("ix_audit_log_outcome", "outcome", "at", "id"),
+    sqlite_autoincrement=True,
+)
+"""Calls that changed something, and calls that were denied. A trigger refuses changes. It refers to nothing: what it
+tells of may be gone."""
+_REFUSES_UPDATES = {
+    "sqlite": (
+        "CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE ON audit_log "
+        "BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION audit_log_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'audit_log is append-only'; END $$",
+        "CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE ON audit_log "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_log_is_append_only()",
+    ),
+}
+for _dialect, _statements in _REFUSES_UPDATES.items():
+    for _statement in _statements:
+        event.listen(audit_log, "after_create", DDL(_statement).execute_if(dialect=_dialect))  # type: ignore[no-untyped-call]
+
+audit_open = Table(
+    "audit_open",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("began_at", Moment, nullable=False),
+    Column("call", VALUE, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Calls that are under way, put down before they change anything. What a killed hub leaves here the next one moves
+into the log."""
+# -- histories of files ------------------------------------------------------------------------------
+
+histories = Table(
+    "histories",
+    metadata,
+    Column("id", KEY, primary_key=True),  # follows from project and path
+    _reference("project_id", "projects.project_id", nullable=False),
+    Column("path", Text, nullable=False),
+    Column("first_seq", Integer, nullable=False),
+    Column("snapshot_seq", Integer, nullable=False),
+    Column("last_seq", Integer, nullable=False),
+    Column("first_at", Moment, nullable=False),
+    Column("last_at", Moment, nullable=False),
+    Column("digest", KEY, nullable=False),
+    Column("mark", KEY, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),
+    Column("text_bytes", BigInteger, nullable=False),
+    Index("ix_histories_project_id", "project_id", "first_at"),
+)
+"""Text files that were seen to change. ``digest`` is of the newest text, ``mark`` says what was written down last."""
+
+history_versions = Table(
+    "history_versions",
+    metadata,
+    _reference("history_id", "histories.id", primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("account_id", KEY),
+    Column("event", KEY, nullable=False),
+    Column("is_snapshot", Boolean, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("text_bytes", BigInteger, nullable=False),
+)
+"""Their states, as compressed patches or, of a snapshot, texts; see `projecthub.hub.versions`."""
+
+history_sizes = Table(
+    "history_sizes",
+    metadata,
+    _reference("project_id", "projects.project_id", primary_key=True),
+    Column("stored_bytes", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What the histories of a project take."""
 
 # -- snapshots of homes ------------------------------------------------------------------------------
 

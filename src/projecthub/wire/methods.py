@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from projecthub.wire import messages, organizations, shapes, snapshots
+from projecthub.wire import audit, copies, histories, messages, organizations, project_system, shapes, snapshots
 
 
 class Endpoint(StrEnum):
@@ -68,6 +68,7 @@ class Method:
         needs: What the caller must be able to do, by role and by key.
         source: Where it is specified.
         form: How the arguments stand on the wire.
+        makes_sessions: Whether it begins or ends sessions, which no ability stands for.
     """
 
     name: str
@@ -78,6 +79,12 @@ class Method:
     needs: Ability
     source: str
     form: Form = Form.OBJECT
+    makes_sessions: bool = False
+
+    @property
+    def is_mutating(self) -> bool:
+        """Whether its calls may change something. Those of `db.userQuery` do if their arguments say so."""
+        return self.needs is not Ability.READ or self.makes_sessions
 
 
 def _file(name: str, arguments: type, reply: Any, needs: Ability, form: Form = Form.OBJECT) -> Method:
@@ -89,6 +96,10 @@ def _hub(
     name: str, arguments: type, reply: Any, caller: Caller, needs: Ability, source: str, form: Form = Form.OBJECT
 ) -> Method:
     return Method(name, Endpoint.HUB, arguments, reply, caller, needs, source, form)
+
+
+def _copies(name: str, arguments: type, reply: Any, needs: Ability) -> Method:
+    return Method(f"copies.{name}", Endpoint.HUB, arguments, reply, Caller.ACCOUNT, needs, "docs/wire-extensions.md")
 
 
 def _org(name: str, arguments: type, reply: Any, caller: Caller, needs: Ability) -> Method:
@@ -118,6 +129,15 @@ _ROWS: Final = (
     _hub("projects.createProject", shapes.CreateProject, str, Caller.ACCOUNT, MANAGE, "Wire contract 2.2"),
     _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, WRITE,
          "Wire contract 2.3"),
+    _hub("projects.copyPaths", copies.CopyPaths, copies.CopyOperation, Caller.MEMBER, WRITE, "docs/wire-extensions.md"),
+    _copies("plan", copies.PlanCopies, copies.CopyOperation, READ),
+    _copies("files", copies.CopyFiles, copies.PlannedFiles, READ),
+    _copies("apply", copies.ApplyCopies, copies.CopyOperation, WRITE),
+    _copies("get", copies.GetCopies, copies.CopyOperation, READ),
+    _copies("list", copies.ListCopies, list[copies.CopyOperation], READ),
+    _copies("cancel", copies.CancelCopies, copies.CopyOperation, WRITE),
+    _copies("retry", copies.RetryCopies, copies.CopyOperation, WRITE),
+    _copies("undo", copies.UndoCopies, copies.CopyOperation, WRITE),
     _hub("projects.addCollaborator", shapes.AddCollaborator, shapes.AddedCollaborators, Caller.MEMBER, MANAGE,
          "Wire contract 2.4", Form.OPTS),
     _hub("projects.removeCollaborator", shapes.RemoveCollaborator, shapes.RemovedCollaborator, Caller.MEMBER, MANAGE,
@@ -157,15 +177,25 @@ _ROWS: Final = (
          "docs/wire-extensions.md"),
     _hub("accounts.setPassword", shapes.SetPassword, shapes.PasswordSet, Caller.ACCOUNT, MANAGE,
          "docs/wire-extensions.md"),
-    _hub("accounts.signIn", shapes.SignIn, shapes.SignedIn, Caller.ANYONE, READ, "docs/wire-extensions.md"),
-    _hub("accounts.signOut", shapes.SignOut, shapes.SignedOut, Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
+    Method("accounts.signIn", Endpoint.HUB, shapes.SignIn, shapes.SignedIn, Caller.ANYONE, READ,
+           "docs/wire-extensions.md", makes_sessions=True),
+    Method("accounts.signOut", Endpoint.HUB, shapes.SignOut, shapes.SignedOut, Caller.ACCOUNT, READ,
+           "docs/wire-extensions.md", makes_sessions=True),
     _hub("keys.create", shapes.CreateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
     _hub("keys.list", shapes.ListKeys, list[shapes.ApiKey], Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
     _hub("keys.update", shapes.UpdateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
     _hub("keys.revoke", shapes.RevokeKey, shapes.Revoked, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
+    _hub("audit.list", audit.ListAudit, audit.AuditPage, Caller.ADMIN, READ, "docs/wire-extensions.md"),
     _hub("jupyter.kernels", shapes.JupyterSpecs, list[shapes.JupyterKernelSpec], Caller.MEMBER, RUN,
          "Wire contract 5.3"),
     _hub("jupyter.execute", shapes.JupyterRun, shapes.JupyterResult | None, Caller.MEMBER, RUN, "Wire contract 5.3"),
+    _hub("sync.history", histories.GetHistory, histories.SyncHistory, Caller.MEMBER, READ, "Wire contract 5.3"),
+    _hub("sync.checkpoint", histories.MakeCheckpoint, histories.Checkpoint, Caller.MEMBER, WRITE,
+         "docs/wire-extensions.md"),
+    _hub("db.touch", histories.Touch, None, Caller.MEMBER, READ, "Wire contract 5.3"),
+    _hub("db.fileUseTimes", histories.FileUseTimes, histories.UseTimes, Caller.MEMBER, READ, "Wire contract 5.3"),
+    _hub("purchases.getBalance", shapes.NoArguments, int, Caller.ACCOUNT, READ, "Wire contract 5.3"),
+    _hub("purchases.getMinBalance", shapes.NoArguments, int, Caller.ACCOUNT, READ, "Wire contract 5.3"),
     _hub("messages.send", messages.SendMessage, int | None, Caller.ACCOUNT, MANAGE, "Wire contract 5.3"),
     _hub("messages.get", messages.GetMessages, list[messages.Message], Caller.ACCOUNT, READ, "Wire contract 5.3"),
     _org("getAll", shapes.NoArguments, list[organizations.OrganizationRow], Caller.ADMIN, READ),
@@ -189,6 +219,11 @@ _ROWS: Final = (
     Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, READ, "Wire contract 5.5"),
     Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, READ, "Wire contract 5.5"),
     Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, RUN, "Wire contract 5.6"),
+    Method("system.configuration", Endpoint.PROJECT, project_system.Configuration, project_system.Configured,
+           Caller.MEMBER, RUN, "Wire contract 5.5", Form.LIST),
+    Method("system.signal", Endpoint.PROJECT, project_system.Signal, None, Caller.MEMBER, RUN, "Wire contract 5.5"),
+    Method("system.version", Endpoint.PROJECT, shapes.NoArguments, int, Caller.MEMBER, READ, "Wire contract 5.5"),
+    Method("ping", Endpoint.PROJECT, shapes.NoArguments, str, Caller.MEMBER, READ, "Wire contract 5.5"),
     _file("listing", shapes.Listing, list[shapes.FileEntry], READ),
     _file("readTextFileFromProject", shapes.ReadTextFile, str, READ),
     _file("writeTextFileToProject", shapes.WriteTextFile, None, WRITE),

@@ -24,6 +24,9 @@ OTHERWISE = {
     "system.manage_api_keys": "keys.*",
     "projects.invite_collaborator": "projects invite, which takes addresses",
     "jupyter.execute": "jupyter exec",
+    "db.touch": "query, with the table file_use",
+    "purchases.get_balance": "nothing: it is 0",
+    "purchases.get_min_balance": "nothing: it is 0",
     "jupyter.kernels": "jupyter kernels",
 }
 """Methods without a command of their own, and what does the same."""

@@ -15,10 +15,20 @@ from scripted_wire import HOST, KEY, Wire
 
 from projecthub import AsyncHub, AsyncProject, Hub, Project
 from projecthub.client.requests import GRACE_S, USUAL_WAIT_S
-from projecthub.errors import ClientError, Conflict, NotSignedIn, PermissionDenied, ProtocolError, QueryRefused
+from projecthub.errors import (
+    CallTimeout,
+    ClientError,
+    Conflict,
+    NotFound,
+    NotSignedIn,
+    PermissionDenied,
+    ProtocolError,
+    QueryRefused,
+)
 from projecthub.wire.methods import METHODS, Endpoint
 
 P, A = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
+COPIED = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False}
 STATE = {"state": "running", "time": "2025-11-21T14:55:21.253Z"}
 
 CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] = {
@@ -46,10 +56,84 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         "/auth/password-reset/t",
     ),
     (Endpoint.HUB, "system.revokeUserAuthToken"): (lambda hub: hub.system.revoke_user_auth_token("t"), ["t"], None),
+    (Endpoint.HUB, "projects.copyPaths"): (
+        lambda hub: hub.projects.copy_paths(
+            sources=[{"project_id": P, "path": "hw"}], target={"project_id": A, "path": "in"}, dry_run=True
+        ),
+        [
+            {
+                "sources": [{"project_id": P, "path": "hw"}],
+                "target": {"project_id": A, "path": "in"},
+                **COPIED,
+                "dry_run": True,
+                "wait": True,
+            }
+        ],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.plan"): (
+        lambda hub: hub.copies.plan({"project_id": P, "path": "hw"}, [A, {"project_id": P}], exclude=["x"], wait=False),
+        [
+            {
+                "source": {"project_id": P, "path": "hw"},
+                "targets": [A, {"project_id": P}],
+                **COPIED,
+                "exclude": ["x"],
+                "wait": False,
+            }
+        ],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.files"): (
+        lambda hub: hub.copies.files(A, 2, statuses=["new"]),
+        [{"id": A, "number": 2, "statuses": ["new"], "after": 0, "limit": 1000}],
+        {"files": [], "next": None},
+    ),
+    (Endpoint.HUB, "copies.apply"): (
+        lambda hub: hub.copies.apply(A, only="failed"),
+        [{"id": A, "only": "failed", "wait": True}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.get"): (
+        lambda hub: hub.copies.get(A, targets=False),
+        [{"id": A, "targets": False}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.list"): (
+        lambda hub: hub.copies.list(P, after=A),
+        [{"project_id": P, "limit": 100, "after": A}],
+        [],
+    ),
+    (Endpoint.HUB, "copies.cancel"): (lambda hub: hub.copies.cancel(A), [{"id": A}], {"id": A}),
+    (Endpoint.HUB, "copies.retry"): (
+        lambda hub: hub.copies.retry(A, wait=False),
+        [{"id": A, "wait": False}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "copies.undo"): (
+        lambda hub: hub.copies.undo(A, (1, 2)),
+        [{"id": A, "targets": [1, 2], "wait": True}],
+        {"id": A},
+    ),
     (Endpoint.HUB, "messages.send"): (
         lambda hub: hub.messages.send("S", "B", [A], 3),
         [{"to_ids": [A], "subject": "S", "body": "B", "reply_id": 3}],
         4,
+    ),
+    (Endpoint.HUB, "audit.list"): (
+        lambda hub: hub.audit.list(A, method="keys.", outcome="denied", since=5, after=7, order="oldest", limit=9),
+        [
+            {
+                "account_id": A,
+                "method": "keys.",
+                "outcome": "denied",
+                "since": 5,
+                "after": 7,
+                "order": "oldest",
+                "limit": 9,
+            }
+        ],
+        {"entries": [], "next": None},
     ),
     (Endpoint.HUB, "messages.get"): (
         lambda hub: hub.messages.get(type="new", cutoff=5),
@@ -57,6 +141,37 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [],
     ),
     (Endpoint.HUB, "org.getAll"): (lambda hub: hub.org.get_all(), [{}], []),
+    (Endpoint.HUB, "sync.history"): (
+        lambda hub: {"patches": hub.sync.history(P, "a", start_seq=2), "info": {}},
+        [{"project_id": P, "path": "a", "start_seq": 2}],
+        {"patches": [], "info": {}},
+    ),
+    (Endpoint.HUB, "sync.checkpoint"): (
+        lambda hub: hub.sync.checkpoint(P, "a"),
+        [{"project_id": P, "path": "a"}],
+        {"seq": 1, "time": 5, "created": True},
+    ),
+    (Endpoint.HUB, "db.touch"): (
+        lambda hub: hub.db.touch(P, "a", "open"),
+        [{"project_id": P, "path": "a", "action": "open"}],
+        None,
+    ),
+    (Endpoint.HUB, "db.fileUseTimes"): (
+        lambda hub: hub.db.file_use_times(P, "a", A, edit_times=True),
+        [
+            {
+                "project_id": P,
+                "path": "a",
+                "target_account_id": A,
+                "limit": 1000,
+                "access_times": True,
+                "edit_times": True,
+            }
+        ],
+        {"target_account_id": A, "access_times": [5], "edit_times": []},
+    ),
+    (Endpoint.HUB, "purchases.getBalance"): (lambda hub: hub.purchases.get_balance(), [{}], 0),
+    (Endpoint.HUB, "purchases.getMinBalance"): (lambda hub: hub.purchases.get_min_balance(), [{}], 0),
     (Endpoint.HUB, "org.create"): (lambda hub: hub.org.create("x"), [{"name": "x"}], P),
     (Endpoint.HUB, "org.get"): (lambda hub: hub.org.get("x"), [{"name": "x"}], {"name": "x"}),
     (Endpoint.HUB, "org.set"): (
@@ -308,6 +423,18 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [{"path": "d", "hidden": True}],
         [{"name": "a", "size": 1, "mtime": 1.5}],
     ),
+    (Endpoint.PROJECT, "system.configuration"): (
+        lambda hub: hub.project(P).system.configuration(),
+        ["main"],
+        {"timestamp": "2025-11-21T14:55:21.253Z", "capabilities": {}},
+    ),
+    (Endpoint.PROJECT, "system.signal"): (
+        lambda hub: hub.project(P).system.signal("SIGINT", 7, [8]),
+        [{"signal": "SIGINT", "pid": 7, "pids": [8]}],
+        None,
+    ),
+    (Endpoint.PROJECT, "system.version"): (lambda hub: hub.project(P).system.version(), [{}], 1),
+    (Endpoint.PROJECT, "ping"): (lambda hub: hub.project(P).system.pong(), [{}], "pong"),
     (Endpoint.PROJECT, "system.readTextFileFromProject"): (
         lambda hub: hub.project(P).system.read_text_file_from_project("a"),
         [{"path": "a"}],
@@ -398,6 +525,26 @@ def test_a_bound_is_sent_and_waited_for(hub: Hub, wire: Wire) -> None:
     hub.projects.start(P)
     assert [body.get("timeout") for body in wire.bodies] == [30_000, None]
     assert [r.extensions["timeout"]["read"] for r in wire.requests] == [30 + GRACE_S, USUAL_WAIT_S]
+
+
+def test_what_waits_for_copies_waits_as_long_as_they_need(hub: Hub, wire: Wire) -> None:
+    wire.answers({"id": A})
+    hub.copies.apply(A)
+    hub.copies.retry(A, wait=False)
+    hub.projects.copy_paths({"project_id": P, "path": "x"}, [A])
+    assert [r.extensions["timeout"]["read"] for r in wire.requests] == [None, USUAL_WAIT_S, None]
+
+
+def test_waiting_for_copies(hub: Hub, wire: Wire) -> None:
+    now = {"id": A, "state": "running"}
+    seen: list[Any] = []
+    for answer in (now, now, {**now, "state": "done"}, {**now, "state": "done", "targets": []}):
+        wire.answers(answer)
+    assert hub.copies.wait(A, on_progress=seen.append)["targets"] == []
+    assert [one["state"] for one in seen] == ["running", "running", "done"]
+    wire.answers(now)
+    with pytest.raises(CallTimeout, match="it goes on"):
+        hub.copies.wait(A, timeout_s=0.01)
 
 
 def test_exec_s_timeout_bounds_command_and_call(hub: Hub, wire: Wire) -> None:
@@ -568,3 +715,58 @@ def test_invite_tokens_are_made_listed_and_taken_away(hub: Hub, wire: Wire) -> N
     assert queries[0] == {"query": {"project_invite_tokens": {"token": first, "project_id": P, "usage_limit": 1}}}
     assert queries[1] == {"query": {"project_invite_tokens": {"token": second, "project_id": P}}}
     assert queries[3]["options"] == [{"delete": True}]
+
+
+HISTORY: dict[str, Any] = {
+    "patches": [
+        {
+            "seq": seq,
+            "time": 100 + seq,
+            "mesg": {
+                "time": 100 + seq,
+                "wall": 100 + seq,
+                "patch": patch,
+                "user_id": seq % 2,
+                **({"is_snapshot": True} if seq == 3 else {}),
+                "parents": [],
+                "version": seq,
+                "event": "written",
+            },
+        }
+        for seq, patch in [(3, '[[[[1,"one"]],0,0,0,3]]'), (4, '[[[[0,"one"],[1," 😀"]],0,0,3,5]]')]
+    ],
+    "info": {"project_id": P, "path": "a", "users": [P, A], "first_seq": 3, "last_seq": 4, "sha256": "0" * 64},
+}
+
+
+def test_versions_of_a_file(hub: Hub, wire: Wire) -> None:
+    wire.answers(HISTORY)
+    first, second = hub.sync.history(P, "a")
+    assert (first["seq"], first["account_id"], first["is_snapshot"]) == (3, A, True)
+    assert (second["seq"], second["account_id"], second["is_snapshot"]) == (4, None, False)
+    assert (second["time"], second["event"]) == (104, "written")
+    wire.answers(HISTORY)
+    assert hub.sync.text(P, "a") == "one 😀"
+    wire.answers(HISTORY | {"patches": HISTORY["patches"][:1]})
+    assert hub.sync.text(P, "a", 3) == "one"
+    assert wire.bodies[-1]["args"] == [{"project_id": P, "path": "a", "end_seq": 3}]
+
+
+@pytest.mark.parametrize(
+    ("reply", "seq", "text"),
+    [
+        (HISTORY, 5, "no version 5 of 'a': those from 3 to 4 are kept"),
+        (HISTORY | {"patches": []}, 1, "no version 1 of 'a': those from 3 to 4 are kept"),
+        ({"patches": [], "info": {}}, None, "no version of 'a': it has no history"),
+    ],
+)
+def test_versions_that_are_not_there(hub: Hub, wire: Wire, reply: Any, seq: int | None, text: str) -> None:
+    wire.answers(reply)
+    with pytest.raises(NotFound, match=text):
+        hub.sync.text(P, "a", seq)
+
+
+def test_a_history_that_does_not_fit_together(hub: Hub, wire: Wire) -> None:
+    wire.answers(HISTORY | {"patches": HISTORY["patches"][1:]})
+    with pytest.raises(ProtocolError, match="does not fit together"):
+        hub.sync.text(P, "a")

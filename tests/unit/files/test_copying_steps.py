@@ -340,7 +340,7 @@ def test_a_disk_that_is_full_after_the_mark_holds_it_up_and_no_more(homes: TwoHo
         with contextlib.suppress(OSError):
             for number in range(100):
                 fillers.append(write(disk / f"filler{number}"))
-        with pytest.raises(LimitError, match="no space left.*made ready"):
+        with pytest.raises(LimitError, match=r"no space left.*made ready"):
             Application.resume(steps.record, disk / "home").commit()
         for filler in fillers:
             filler.unlink()

@@ -38,6 +38,7 @@ async def house(directory: Path, migrated_store: Path) -> AsyncIterator[House]:
     yield house
     house.engine.gate.set()
     house.engine.stop_gate.set()
+    await house.copies.close()
     await house.lifecycle.close(stop_projects=True)
     house.passwords.close()
     await store.close()

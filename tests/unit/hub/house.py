@@ -43,7 +43,9 @@ from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
+from projecthub.hub.sync import Sync
 from projecthub.hub.tables import Tools
+from projecthub.hub.workplaces import Workplaces
 from projecthub.store import Store
 from projecthub.store.records import Project, Role
 from projecthub.wire import shapes
@@ -99,8 +101,11 @@ class House:
         )
         self.account_deletions = AccountDeletions(self.store, self.clock, self.keys, self.projects)
         self.commands = CommandLog(self.store, self.clock)
+        self.workplaces = Workplaces(self.store, self.homes, self.calls, self.clock)
+        self.histories = self.workplaces.histories
+        self.sync = Sync(self.store, self.workplaces)
         self.cells = CellLog(self.store, self.clock, self.calls, self.commands)
-        self.jobs = Jobs(self.calls, self.lifecycle, self.homes, self.commands)
+        self.jobs = Jobs(self.calls, self.lifecycle, self.homes, self.commands, self.histories)
         self.housekeeping = Housekeeping(
             self.store,
             self.clock,
@@ -112,7 +117,7 @@ class House:
             self.commands,
             self.cells,
         )
-        self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store))
+        self.creation = Creation(self.store, self.clock, self.lifecycle, self.homes, Shares(self.store), self.histories)
         self.organizations = Organizations(
             self.store,
             self.clock,
@@ -127,7 +132,7 @@ class House:
         self.collaborators = Collaborators(self.clock, self.keys)
         self.mail = Mail(self.store, self.clock, self.smtp, most_a_day=self.mails_a_day)
         self.invitations = Invitations(self.clock, self.keys, self.mail, lambda: "https://hub.example.org")
-        self.copies = Copies(self.store, self.homes, self.clock)
+        self.copies = Copies(self.store, self.homes, self.clock, self.histories)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
             Tools(store=self.store, clock=self.clock, projects=self.projects, licenses=self.licenses)

@@ -10,6 +10,7 @@ from house import House
 
 from projecthub.errors import LimitError, ServerLost
 from projecthub.hub import cell_log
+from projecthub.hub.jupyter import Jupyter
 from projecthub.hub.principals import Principal
 from projecthub.wire.ids import ProjectId
 
@@ -178,3 +179,53 @@ async def test_what_is_awaited_is_bounded(
     await look(house)
     ((event),) = await events(house, project_id)
     assert [(cell["outcome"], cell["times"]) for cell in event["cells"]] == [(None, 2)]  # it was sent twice
+
+
+async def test_outputs_pass_unread_and_those_of_older_project_servers_too(
+    house: House, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = await running(house, ann)
+    jupyter = Jupyter(house.store, house.clock, house.calls, house.commands)
+    replies: dict[str, Any] = {
+        '[{"data": {"a": [1,[],2]}}]': {"outputs": '[{"data": {"a": [1,[],2]}}]', "outcome": "ok"},
+        '[{"name": "stdout", "text": "x"}]': [{"name": "stdout", "text": "x"}],
+        "[1, 2": None,
+    }
+    for outputs, reply in replies.items():
+
+        async def call(*_: Any, told: Any = reply, **__: Any) -> Any:
+            if told is None:
+                raise ServerLost("no")
+            return told
+
+        monkeypatch.setattr(house.engine, "call", call)
+        if reply is None:
+            with pytest.raises(ServerLost):
+                await jupyter.run(ann, project_id, [{"input": "c"}])
+        else:
+            assert await jupyter.run(ann, project_id, [{"input": "c"}]) == outputs
+    await house.commands.flush()
+    ((event),) = await events(house, project_id)
+    assert [(cell["outcome"], cell["times"]) for cell in event["cells"]] == [("ok", 2), ("server_lost", 1)]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *({"outputs": "{}", "outcome": "ok"}, {"outputs": "[1", "outcome": "ok"}, {"outputs": "[\n]", "outcome": "ok"}),
+        *({"outputs": [], "outcome": "ok"}, {"outputs": "[]"}, {"outputs": "[]", "outcome": 5}, ["x"], "[]", None),
+    ],
+    ids=range(9),
+)
+async def test_what_is_no_list_of_outputs_is_refused(
+    house: House, ann: Principal, monkeypatch: pytest.MonkeyPatch, reply: Any
+) -> None:
+    project_id = await running(house, ann)
+    jupyter = Jupyter(house.store, house.clock, house.calls, house.commands)
+
+    async def call(*_: Any, **__: Any) -> Any:
+        return reply
+
+    monkeypatch.setattr(house.engine, "call", call)
+    with pytest.raises(ServerLost):
+        await jupyter.run(ann, project_id, [{"input": "c"}])

@@ -49,7 +49,8 @@ async def test_a_session(house: House, ann: Principal) -> None:
     assert (told["account_id"], told["expire"]) == (ann.account_id, "2026-03-08T12:00:00.123Z")
     caller = await house.keys.check(told["secret"])
     assert caller is not None
-    assert replace(caller, key_id=0) == ann
+    assert caller.is_session
+    assert replace(caller, key_id=0, is_session=False) == ann
     assert await house.keys.all_of(ann, shapes.ListKeys()) == [], "a session is no key to be managed"
     assert await house.keys.get(ann, caller.key_id, None) is None
     house.clock.advance(days=7)

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Depends, Path
 from starlette.requests import Request
 
+from projecthub.api.auditing import SAFE
 from projecthub.api.departures import unless_left
+from projecthub.api.native.targets import named_by
 from projecthub.api.requests import address_of, read_key
 from projecthub.api.services import Services
 from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
@@ -116,7 +118,7 @@ async def identify(request: Request) -> None:
     caller = await services.admission.admit(read_key(request), address_of(request.scope))
     if caller is None:
         raise NotSignedIn(_NOBODY)
-    request.state.caller = caller
+    request.state.caller = request.state.audited.caller = caller
     request.state.account_id = caller.account_id
 
 
@@ -135,7 +137,12 @@ def _able_to(needs: Ability) -> Callable[..., Awaitable[Member]]:
         services: Services = request.app.state.services
         caller: Principal = request.state.caller
         within_scopes(caller, needs, "this")
-        access = await services.calls.access(caller, services.calls.target(caller, project_id), needs)
+        target = services.calls.target(caller, project_id)
+        request.state.audited.target["project_id"] = target
+        access = await services.calls.access(caller, target, needs)
+        if needs is not Ability.READ and request.method not in SAFE:
+            request.state.audited.target |= await named_by(request)
+            await services.audit.begin(request.state.audited)
         return Member(caller, access.project, services, needs, read_key(request), request)
 
     return member

@@ -13,17 +13,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from projecthub.api.access import tell
+from projecthub.api.auditing import SAFE, audited_call, note_refusal
 from projecthub.api.native import problems
 from projecthub.api.native.callers import identify
+from projecthub.api.native.targets import named_by
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import MAX_BODY_BYTES
 from projecthub.errors import HubError, InternalError, InvalidArgument, StoreUnavailable
+from projecthub.hub.audited_calls import message_of
+from projecthub.wire.audit import LEFT_OUTCOME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from starlette.responses import Response
     from starlette.types import Message, Receive
+
+    from projecthub.api.services import Services
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": description, "content": {problems.MEDIA_TYPE: {"schema": {"$ref": problems.SCHEMA}}}}
@@ -43,14 +49,26 @@ class NativeRoute(APIRoute):
         async def told(request: Request) -> Response:
             begin = time.perf_counter()
             outcome = "ok"
+            label = f"{request.method} {self.path_format}"
+            services: Services = request.app.state.services
+            call = request.state.audited = audited_call(services, request.scope, label, None, {})
+            noted, message = LEFT_OUTCOME, None
             try:
                 await identify(request)  # before anything of the body is read
                 if self.body_field is not None:
                     request = Request(request.scope, _at_most(request.receive, MAX_BODY_BYTES))
                 response = await handle(request)
+                noted = outcome
             except Exception as error:
-                response, outcome = _problem(request, error)
-            label = f"{request.method} {self.path_format}"
+                known, response = _problem(request, error)
+                noted = outcome = known.code
+                message = message_of(known)
+                if not call.has_begun:
+                    call.target |= await named_by(request)
+                    await note_refusal(services, request, call, known, is_change=request.method not in SAFE)
+            finally:
+                if call.has_begun:
+                    services.audit.end(call, noted, message)
             tell(label, outcome, time.perf_counter() - begin, getattr(request.state, "account_id", None))
             return response
 
@@ -87,27 +105,27 @@ def make_router(noun: str) -> APIRouter:
     )
 
 
-def _problem(request: Request, error: Exception) -> tuple[Response, str]:
-    """The answer for an error, and its outcome for the figures."""
+def _problem(request: Request, error: Exception) -> tuple[HubError, Response]:
+    """An error as we know it, and the answer that tells of it."""
     if isinstance(error, StoreUnavailable):
         _log.error("store.unavailable", path=request.url.path, error=error.message)
     if isinstance(error, RequestValidationError):
         known: HubError = InvalidArgument(_sentence(error))
-        return problems.answer(known, status=422), known.code
+        return known, problems.answer(known, status=422)
     if isinstance(error, HTTPException):
         known = InvalidArgument(str(error.detail))
-        return problems.answer(known, status=error.status_code, headers=error.headers), known.code
+        return known, problems.answer(known, status=error.status_code, headers=error.headers)
     if isinstance(error, ClientDisconnect):
         known = InvalidArgument("the request was not read to its end")
-        return problems.answer(known), known.code
+        return known, problems.answer(known)
     if isinstance(error, HubError) and (not isinstance(error, InternalError) or isinstance(error, StoreUnavailable)):
-        return problems.answer(error), error.code
+        return error, problems.answer(error)
     _log.error("call.failed", path=request.url.path, exc_info=error)
     request_id = request.scope[SCOPE_KEY]
     known = InternalError(
         f"the hub made a mistake, which its log holds under request_id {request_id}; tell its operator"
     )
-    return problems.answer(known, request_id=request_id), known.code
+    return known, problems.answer(known, request_id=request_id)
 
 
 def _sentence(error: RequestValidationError) -> str:

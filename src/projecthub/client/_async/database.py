@@ -4,10 +4,11 @@ from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import is_get, of_method
-from projecthub.wire import shapes
+from projecthub.wire import histories, shapes
 from projecthub.wire.methods import METHODS, Endpoint
 
-_USER_QUERY = METHODS[Endpoint.HUB]["db.userQuery"]
+_METHODS = METHODS[Endpoint.HUB]
+_USER_QUERY = _METHODS["db.userQuery"]
 
 
 class AsyncDatabase:
@@ -44,3 +45,68 @@ class AsyncDatabase:
         arguments = shapes.UserQuery(query=query, options=options)
         request = of_method(_USER_QUERY, arguments, repeatable=is_get(query, options))
         return await self._connection.call(_USER_QUERY, request)
+
+    async def touch(self, project_id: str | None = None, path: str | None = None, action: str = "edit") -> None:
+        """Note that you use a project, or a file of it. The project is not started.
+
+        Args:
+            project_id: The project; None: only that you are there.
+            path: The file, relative to the home.
+            action: What you do with it: ``open``, ``edit``, ``chat`` or another word.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+            InvalidArgument: ``action`` is no word, or the path is too long.
+
+        Example:
+            ```python
+            await hub.db.touch(project_id, "notes.md", "open")
+            ```
+        """
+        await self._call("db.touch", histories.Touch(project_id=project_id, path=path, action=action))
+
+    async def file_use_times(
+        self,
+        project_id: str,
+        path: str,
+        target_account_id: str | None = None,
+        limit: int = 1000,
+        access_times: bool = True,
+        edit_times: bool = False,
+    ) -> histories.UseTimes:
+        """When somebody used a file, newest first.
+
+        Args:
+            project_id: The project.
+            path: The file, relative to the home.
+            target_account_id: Who; None: you.
+            limit: Times of each kind at most, 1 to 1000.
+            access_times: Tell when they last did what they have noted by `touch`, one time for each word.
+            edit_times: Tell when they changed it, as far as its history tells.
+
+        Returns:
+            `target_account_id`, and `access_times` and `edit_times` as far as they are asked for, in milliseconds since
+            the epoch.
+
+        Raises:
+            PermissionDenied: You are not on the project.
+            InvalidArgument: An id is none, or ``limit`` is out of range.
+
+        Example:
+            ```python
+            times = await hub.db.file_use_times(project_id, "notes.md", edit_times=True)
+            ```
+        """
+        arguments = histories.FileUseTimes(
+            project_id=project_id,
+            path=path,
+            target_account_id=target_account_id,
+            limit=limit,
+            access_times=access_times,
+            edit_times=edit_times,
+        )
+        reply: histories.UseTimes = await self._call("db.fileUseTimes", arguments)
+        return reply
+
+    async def _call(self, name: str, arguments: Any) -> Any:
+        return await self._connection.call(_METHODS[name], of_method(_METHODS[name], arguments))

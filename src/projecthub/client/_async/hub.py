@@ -10,7 +10,9 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
+from projecthub.client._async.audit import AsyncAudit
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.copies import AsyncCopies
 from projecthub.client._async.database import AsyncDatabase
 from projecthub.client._async.jupyter import AsyncHubJupyter
 from projecthub.client._async.keys import AsyncKeys
@@ -19,6 +21,8 @@ from projecthub.client._async.messages import AsyncMessages
 from projecthub.client._async.organizations import AsyncOrganizations
 from projecthub.client._async.project import AsyncProject
 from projecthub.client._async.projects import AsyncProjects
+from projecthub.client._async.purchases import AsyncPurchases
+from projecthub.client._async.sync import AsyncSync
 from projecthub.client._async.system import AsyncHubSystem
 from projecthub.client.embedding import AsyncEmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -37,12 +41,16 @@ class AsyncHub:
         projects: Projects: list, create, start, stop, copy, share.
         system: Who the key is; other people.
         db: User queries.
+        sync: Histories of text files.
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        audit: The audit log, for site admins.
+        purchases: Balances, which are 0.
+        copies: Copies from one project to many, or from many to one.
 
     Example:
         ```python
@@ -56,12 +64,16 @@ class AsyncHub:
     projects: AsyncProjects
     system: AsyncHubSystem
     db: AsyncDatabase
+    sync: AsyncSync
     accounts: AsyncAccounts
     keys: AsyncKeys
     licenses: AsyncLicenses
     jupyter: AsyncHubJupyter
     messages: AsyncMessages
     org: AsyncOrganizations
+    audit: AsyncAudit
+    purchases: AsyncPurchases
+    copies: AsyncCopies
 
     def __init__(
         self,
@@ -207,9 +219,13 @@ class AsyncHub:
         self.projects = AsyncProjects(connection)
         self.system = AsyncHubSystem(connection)
         self.db = AsyncDatabase(connection)
+        self.sync = AsyncSync(connection)
         self.accounts = AsyncAccounts(connection)
         self.keys = AsyncKeys(connection)
         self.licenses = AsyncLicenses(connection)
         self.jupyter = AsyncHubJupyter(connection)
         self.messages = AsyncMessages(connection)
         self.org = AsyncOrganizations(connection)
+        self.audit = AsyncAudit(connection)
+        self.purchases = AsyncPurchases(connection)
+        self.copies = AsyncCopies(connection)

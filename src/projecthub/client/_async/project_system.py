@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
+from projecthub.client._async.project_server import AsyncProjectServer
 from projecthub.client.requests import of_method
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
@@ -10,7 +11,7 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.PROJECT]
 
 
-class AsyncProjectSystem:
+class AsyncProjectSystem(AsyncProjectServer):
     """Commands in a project. Every call starts the project if it does not run."""
 
     def __init__(self, connection: AsyncConnection, project_id: str | None) -> None:

@@ -11,7 +11,9 @@ import httpx2
 
 from projecthub.client import requests, settings
 from projecthub.client._sync.accounts import Accounts
+from projecthub.client._sync.audit import Audit
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.copies import Copies
 from projecthub.client._sync.database import Database
 from projecthub.client._sync.jupyter import HubJupyter
 from projecthub.client._sync.keys import Keys
@@ -20,6 +22,8 @@ from projecthub.client._sync.messages import Messages
 from projecthub.client._sync.organizations import Organizations
 from projecthub.client._sync.project import Project
 from projecthub.client._sync.projects import Projects
+from projecthub.client._sync.purchases import Purchases
+from projecthub.client._sync.sync import Sync
 from projecthub.client._sync.system import HubSystem
 from projecthub.client.embedding import EmbeddedTransport
 from projecthub.client.requests import USUAL_WAIT_S
@@ -38,12 +42,16 @@ class Hub:
         projects: Projects: list, create, start, stop, copy, share.
         system: Who the key is; other people.
         db: User queries.
+        sync: Histories of text files.
         accounts: Accounts, for site admins.
         keys: API keys.
         licenses: Licenses, for site admins.
         jupyter: Code run in the kernels of projects.
         messages: Messages between people.
         org: Organizations.
+        audit: The audit log, for site admins.
+        purchases: Balances, which are 0.
+        copies: Copies from one project to many, or from many to one.
 
     Example:
         ```python
@@ -57,12 +65,16 @@ class Hub:
     projects: Projects
     system: HubSystem
     db: Database
+    sync: Sync
     accounts: Accounts
     keys: Keys
     licenses: Licenses
     jupyter: HubJupyter
     messages: Messages
     org: Organizations
+    audit: Audit
+    purchases: Purchases
+    copies: Copies
 
     def __init__(
         self,
@@ -208,9 +220,13 @@ class Hub:
         self.projects = Projects(connection)
         self.system = HubSystem(connection)
         self.db = Database(connection)
+        self.sync = Sync(connection)
         self.accounts = Accounts(connection)
         self.keys = Keys(connection)
         self.licenses = Licenses(connection)
         self.jupyter = HubJupyter(connection)
         self.messages = Messages(connection)
         self.org = Organizations(connection)
+        self.audit = Audit(connection)
+        self.purchases = Purchases(connection)
+        self.copies = Copies(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.project_server import ProjectServer
 from projecthub.client.requests import of_method
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
@@ -11,7 +12,7 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.PROJECT]
 
 
-class ProjectSystem:
+class ProjectSystem(ProjectServer):
     """Commands in a project. Every call starts the project if it does not run."""
 
     def __init__(self, connection: Connection, project_id: str | None) -> None:

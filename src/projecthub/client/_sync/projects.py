@@ -6,11 +6,12 @@ import uuid
 from typing import Any
 
 from projecthub.client._sync.connection import Connection
+from projecthub.client._sync.project_copies import ProjectCopies
 from projecthub.client._sync.project_invitations import ProjectInvitations
 from projecthub.client._sync.project_people import ProjectPeople
 from projecthub.client._sync.project_quotas import ProjectQuotas
 from projecthub.client.listing import Listing, is_read_denied
-from projecthub.client.requests import GRACE_S, of_method, to_timeout_ms
+from projecthub.client.requests import of_method
 from projecthub.errors import HubError
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
@@ -18,7 +19,7 @@ from projecthub.wire.methods import METHODS, Endpoint
 _METHODS = METHODS[Endpoint.HUB]
 
 
-class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas):
+class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
     """Projects: persistent, isolated workspaces that people and programs share.
 
     Methods that take a `project_id` raise PermissionDenied if you are not on the project, whether it exists or not.
@@ -86,66 +87,6 @@ class Projects(ProjectPeople, ProjectInvitations, ProjectQuotas):
                 raise
             return []
         return listing.rows(reply)
-
-    def copy_path_between_projects(
-        self,
-        src_project_id: str,
-        src_path: str,
-        target_project_id: str | None = None,
-        target_path: str | None = None,
-        *,
-        overwrite_newer: bool = False,
-        delete_missing: bool = False,
-        backup: bool = False,
-        exclude: list[str] | None = None,
-        timeout: float | None = None,
-    ) -> shapes.CopySummary:
-        """Copy a file or a directory between two projects, or within one. Neither has to run.
-
-        A directory's contents are merged into the target directory. A file becomes the target path, or lands inside
-        it if that is a directory.
-
-        Args:
-            src_project_id: Project to copy from.
-            src_path: What to copy, relative to that project's home.
-            target_project_id: Project to copy to. Default: ``src_project_id``.
-            target_path: Where to, relative to that project's home. Default: ``src_path``.
-            overwrite_newer: Replace files that are newer in the target; else they are kept, counted and named.
-            delete_missing: Delete what the target directory has and the source has not.
-            backup: Keep a replaced file as ``name~``.
-            exclude: Patterns of names to leave out.
-            timeout: Seconds it may take; None: as long as it needs.
-
-        Returns:
-            How many files and bytes were written, and what was skipped, kept, deleted.
-
-        Raises:
-            PermissionDenied: You are not on both projects.
-            NotFound: There is nothing at ``src_path``.
-            InvalidArgument: A path leads out of its home.
-            CallTimeout: It did not end in time.
-
-        Example:
-            ```python
-            hub.projects.copy_path_between_projects(course, "week1", student, "assignments/week1")
-            ```
-
-        Source: Wire contract 2.3.
-        """
-        arguments = shapes.CopyPath(
-            src_project_id=src_project_id,
-            src_path=src_path,
-            target_project_id=target_project_id,
-            target_path=target_path,
-            overwrite_newer=overwrite_newer,
-            delete_missing=delete_missing,
-            backup=backup,
-            exclude=exclude,
-            timeout=timeout,
-        )
-        wait_s = math.inf if timeout is None else to_timeout_ms(timeout) / 1000 + GRACE_S
-        reply: shapes.CopySummary = self._call("projects.copyPathBetweenProjects", arguments, wait_s=wait_s)
-        return reply
 
     def create_project(
         self,

@@ -3,7 +3,7 @@
 from projecthub.files.copying.applications import Application, stage_many, sync_file_system
 from projecthub.files.copying.comparing import compare
 from projecthub.files.copying.manifests import SourceSummary
-from projecthub.files.copying.pairs import copy_path, settle
+from projecthub.files.copying.pairs import copy_path, is_settled, settle
 from projecthub.files.copying.plan_files import PlannedFile, PlanSummary, planned_files
 from projecthub.files.copying.policies import Action, Status
 from projecthub.files.copying.records import Record, discard, record_path, records_of
@@ -23,6 +23,7 @@ __all__ = [
     "compare",
     "copy_path",
     "discard",
+    "is_settled",
     "planned_files",
     "record_path",
     "records_of",

@@ -7,13 +7,13 @@ Source: Wire contract 3.10.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import InvalidArgument, QueryRefused
+from projecthub.hub.file_ids import file_id
 from projecthub.hub.tables.declaring import (
     Asked,
     Change,
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from projecthub.store import Transaction
 
 WINDOW: Final = timedelta(days=21)
-_MAX_PATH: Final = 4096
-_ACTION: Final = re.compile(r"[a-z_]{1,20}")
-_MAX_ACTIONS: Final = 20
+MAX_PATH: Final = 4096
+ACTION: Final = re.compile(r"[a-z_]{1,20}")
+MAX_ACTIONS: Final = 20
 """Kinds of use of one file by one person: `open`, `edit`, `chat`."""
 
 
@@ -60,15 +60,15 @@ async def _set_users(edit: Edit, value: Any) -> Mapping[str, Any]:
         if account_id.lower() != own:
             raise refused("users", f"'{account_id}' is not you; note what you did yourself")
         before[own] = {**before.get(own, {}), **_times(mapping("users", actions))}
-        if len(before[own]) > _MAX_ACTIONS:
-            raise refused("users", f"{len(before[own])} kinds of use are too many; give at most {_MAX_ACTIONS}")
+        if len(before[own]) > MAX_ACTIONS:
+            raise refused("users", f"{len(before[own])} kinds of use are too many; give at most {MAX_ACTIONS}")
     return {"users": before}
 
 
 def _times(actions: Mapping[str, Any]) -> dict[str, int]:
     times = {}
     for word, given in actions.items():
-        if not _ACTION.fullmatch(word):
+        if not ACTION.fullmatch(word):
             raise refused("users", f"'{word[:100]}' is no kind of use; give a word such as open, edit or chat")
         try:
             at = parse_time(given, word)
@@ -78,11 +78,6 @@ def _times(actions: Mapping[str, Any]) -> dict[str, int]:
             raise refused("users", f"the time of '{word}' is null; give a time")
         times[word] = to_ms(at)
     return times
-
-
-def file_id(project_id: ProjectId, path: str) -> str:
-    """The id of a file's row: 40 hex digits that follow from the two."""
-    return hashlib.sha1(f"{project_id}{path}".encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 async def _recent(tx: Transaction, asked: Asked) -> Sequence[Row]:
@@ -96,7 +91,7 @@ async def _recent(tx: Transaction, asked: Asked) -> Sequence[Row]:
 
 async def _note(change: Change) -> None:
     project_id = a_project_id(change.shape["project_id"])
-    path = text("path", change.shape["path"], longest=_MAX_PATH)
+    path = text("path", change.shape["path"], longest=MAX_PATH)
     if not path:
         raise QueryRefused("FATAL: must specify file_use.path")
     row_id = file_id(project_id, path)

@@ -1,0 +1,134 @@
+"""What a call names, for the audit log: which project, account, key, path. Never what it says, runs, or keeps secret.
+
+Every field of the arguments of a method that changes something stands in one of the two tables; a test sees to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from projecthub.hub.audited_calls import storable
+from projecthub.hub.query_forms import MAX_QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from projecthub.wire.methods import Method
+
+MAX_LISTED: Final = 100
+"""Values of a list that are kept."""
+MAX_VALUE: Final = 300
+"""Characters of a value that are kept."""
+_MAX_ALL: Final = 4000
+"""Characters of all values of a call together; the rest is left out."""
+
+NAMED: Final = frozenset({
+    "account_id", "action", "admin", "async_get", "dest", "disabled", "dry_run", "email", "email_address", "everywhere",
+    "group", "id", "license", "license_id", "name", "new_group", "path", "paths", "pid", "project_id", "projects",
+    "public_path_id", "reply_id", "scopes", "src", "src_path", "src_project_id", "target_account_id", "target_path",
+    "target_project_id", "to", "to_ids", "user", "user_account_id",
+})  # fmt: skip
+"""Fields that are kept; what is null, false or empty is left out."""
+
+UNNAMED: Final = frozenset({
+    "activates", "aggregate", "always_running", "args", "async_await", "async_call", "async_stats", "backup", "bash",
+    "body", "calls_per_minute", "command", "compute_server_id", "content", "cores", "cpu_shares", "current_password",
+    "customize", "cwd", "delete_missing", "description", "disk_quota", "env", "ephemeral", "err_on_exit", "exclude",
+    "expire", "expires", "firstName", "first_name", "hash", "history", "image", "input", "kernel", "lastName",
+    "last_name", "limits", "link", "link2proj", "max_output", "member_host", "memory", "memory_request", "mintime",
+    "network", "options", "overwrite_newer", "password", "pool", "query", "quota", "replyto", "replyto_name", "rows",
+    "run_limit", "start", "subject", "timeout", "title", "token", "token_id",
+})  # fmt: skip
+"""Fields that are not: texts, code, options, and whatever lets somebody in."""
+
+_OTHERS: Final = {
+    # A text of somebody's own, beside a project or an account that says whom it is about.
+    ("projects.inviteCollaborator", "email"),
+    ("projects.inviteCollaboratorWithoutAccount", "email"),
+}
+"""Fields that elsewhere are kept, and here hold the text of a mail."""
+
+_MADE: Final[Mapping[str, str]] = {
+    "projects.createProject": "project_id",
+    "accounts.create": "account_id",
+    "accounts.signIn": "account_id",
+    "keys.create": "id",
+    "licenses.create": "id",
+    "messages.send": "id",
+    "org.create": "organization_id",
+    "org.createUser": "account_id",
+}
+"""What the reply of a method names: the reply itself, or what it holds under this name."""
+
+_QUERIED: Final = ("project_id", "account_id", "id", "path")
+
+
+def target_of(method: Method, arguments: Any) -> dict[str, Any]:
+    """What the arguments of a call name, as JSON of bounded size."""
+    if method.name == "db.userQuery":
+        return bounded(_queried(arguments.query, arguments.options))
+    if isinstance(arguments, dict):  # what only the project looks at closer
+        return bounded({name: arguments.get(name) for name in _fields(method)})
+    return bounded({name: getattr(arguments, name) for name in _fields(method)})
+
+
+@cache
+def _fields(method: Method) -> tuple[str, ...]:
+    names = (field.name for field in fields(method.arguments))
+    return tuple(name for name in names if name in NAMED and (method.name, name) not in _OTHERS)
+
+
+def made_by(method: Method) -> Callable[[Any], dict[str, Any]] | None:
+    """What tells what the reply of a method names, if there is anything."""
+    name = _MADE.get(method.name)
+    if name is None:
+        return None
+    return lambda reply: bounded({name: reply.get(name) if isinstance(reply, dict) else reply})
+
+
+def bounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that may be kept: texts, numbers, flags, and lists of texts, none of them long."""
+    kept: dict[str, Any] = {}
+    left = _MAX_ALL
+    for name, value in values.items():
+        one = _bounded(value)
+        if one is None or one is False or one == []:
+            continue
+        left -= len(str(one))
+        if left < 0:
+            kept["more"] = True
+            break
+        kept[name] = one
+    return kept
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value, MAX_VALUE)
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, list | tuple):
+        return [storable(str(one), MAX_VALUE) for one in value[:MAX_LISTED]]
+    return None
+
+
+def _queried(query: Any, options: Any) -> dict[str, Any]:
+    """The tables of user queries, and which rows of them; as whom, if a site admin asks as somebody else."""
+    named: dict[str, Any] = {"table": []}
+    queries = query if isinstance(query, list) else [query]
+    for one in queries[:MAX_QUERIES]:
+        if not isinstance(one, dict) or len(one) != 1:
+            continue
+        ((table, shape),) = one.items()
+        named["table"].append(table)
+        shape = shape[0] if isinstance(shape, list) and shape else shape
+        for name in _QUERIED if isinstance(shape, dict) else ():
+            if isinstance(shape.get(name), str | int):
+                named.setdefault(name, []).append(shape[name])
+    for option in options if isinstance(options, list) else ():
+        if isinstance(option, dict) and option.get("account_id"):
+            named["as_account_id"] = option["account_id"]
+    return {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in named.items()}

@@ -1,0 +1,446 @@
+"""Applying a plan: some targets together are staged, marked, committed, and said to be done.
+
+Until a target is marked it is as it was. From then on it will be as planned, whatever is killed: what is staged for it
+is on the disk, and the store says that it is to get its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from projecthub.errors import Conflict, HubError, InternalError, NotFound
+from projecthub.files.copying import Application, PlanSummary, stage_many, sync_file_system
+from projecthub.files.copying.records import size_of
+from projecthub.files.copying.telling import tell_committed
+from projecthub.files.failures import unwritable
+from projecthub.files.paths import shown
+from projecthub.files.plans import CopyOptions, CopySummary
+from projecthub.hub import figures
+from projecthub.hub.copies.ground import COPIED, is_refusal
+from projecthub.hub.copies.planning import place_of, plan_json, plan_of, refused
+from projecthub.hub.copies.replies import state_of, totals_of
+from projecthub.hub.copies.requests import options_of
+from projecthub.store.copy_records import TargetState
+
+if TYPE_CHECKING:
+    from projecthub.files import Allowance
+    from projecthub.files.keeping import Keeper
+    from projecthub.files.plans import Course
+    from projecthub.hub.copies.ground import Accesses, Ground
+    from projecthub.hub.copies.works import Work
+    from projecthub.store import Transaction
+    from projecthub.store.copy_records import CopyOperation, CopyTarget
+    from projecthub.wire.ids import ProjectId
+
+BATCH: Final = 32
+"""Targets that are staged together, and marked in one transaction."""
+_SIDE_BY_SIDE: Final = 2
+"""Sources that are staged at a time."""
+UNDO_FOR: Final = timedelta(days=7)
+KEPT_FOR: Final = timedelta(days=30)
+"""How long an operation that has ended is remembered."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Applied:
+    """One target on its way.
+
+    Attributes:
+        target: Its row.
+        plan: What its plan comes to.
+        application: What stages and commits it; None: there is nothing to do.
+        allowance: Room for it.
+        summary: What came of it.
+        error: Why it was not brought to its end.
+        kept_bytes: What is kept on disk to undo it.
+    """
+
+    target: CopyTarget
+    plan: PlanSummary
+    application: Application | None = None
+    allowance: Allowance | None = None
+    summary: CopySummary | None = None
+    error: HubError | None = None
+    kept_bytes: int | None = None
+
+    def row(self) -> dict[str, Any]:
+        """What becomes of its row."""
+        assert self.summary is not None
+        plan = plan_json(self.plan)
+        done = summary_json(self.summary)
+        return _row({"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes})
+
+
+class Applier:
+    """Applies plans."""
+
+    def __init__(self, ground: Ground, grown: set[ProjectId]) -> None:
+        """Make ready; projects for which more is kept go into ``grown``."""
+        self._ground = ground
+        self._grown = grown
+
+    async def apply(self, work: Work) -> None:
+        """Apply what is planned of an operation, some targets at a time."""
+        async with self._ground.store.read() as tx:
+            targets = await tx.copies.targets(work.operation.id)
+        shared = shared_projects(targets)
+        planned = [target for target in targets if target.state is TargetState.PLANNED]
+        plans = [plan_of(target) for target in planned]
+        work.begin_anew(len(planned), sum(plan.files for plan in plans), sum(plan.bytes for plan in plans))
+        for start in range(0, len(planned), BATCH):
+            if work.is_cancelled:
+                return
+            await self._apply_batch(work, planned[start : start + BATCH], shared)
+
+    async def _apply_batch(self, work: Work, targets: Sequence[CopyTarget], shared: Collection[ProjectId]) -> None:
+        ground, operation = self._ground, work.operation
+        began = time.perf_counter()
+        async with ground.store.read() as tx:
+            accesses = await ground.accesses(tx, operation.account_id, targets)
+        options = options_of(operation.policy, operation.options)
+        async with ground.places.hold(place_of(target) for target in targets):
+            batch = [Applied(target, plan_of(target)) for target in targets]
+            try:
+                added = 0
+                for one in batch:
+                    await self.admit(work, one, accesses, options, others=added)
+                    added += one.plan.added if one.application is not None else 0
+                await self._stage(batch)
+                await self.mark(operation, batch)
+                await self.commit(operation, batch)
+                await self._note(work, batch, shared, time.perf_counter() - began)
+            finally:
+                for one in batch:
+                    if one.allowance is not None:
+                        one.allowance.close()
+
+    # -- the steps ---------------------------------------------------------------------------------
+
+    async def admit(
+        self,
+        work: Work,
+        one: Applied,
+        accesses: Accesses,
+        options: CopyOptions,
+        *,
+        course: Course | None = None,
+        others: int = 0,
+    ) -> None:
+        """See that a target may be copied to, and has room beside ``others``; what is in the way is left with it."""
+        ground, target = self._ground, one.target
+        one.error = accesses.refusal(target)
+        if one.error is not None or one.plan.is_idle:
+            return
+        project = accesses.by_id[target.target_project_id].project
+        try:
+            one.allowance = await ground.homes.admit(project, one.plan.added, one.plan.freed, others=others)
+        except HubError as error:
+            one.error = error
+            return
+        course = work.course(target.number) if course is None else course
+        course.take = one.allowance.take
+        assert target.manifest is not None
+        one.application = Application(
+            ground.record(target),
+            ground.source(target),
+            ground.manifest(target.manifest),
+            ground.target(target),
+            ground.plan(target),
+            uid=ground.homes.uid(project.unix_slot),
+            options=options,
+            course=course,
+        )
+
+    async def _stage(self, batch: Sequence[Applied]) -> None:
+        """Stage what is admitted, and see that it is on the disk."""
+        groups: dict[str | None, list[Applied]] = defaultdict(list)
+        for one in batch:
+            if one.application is not None:
+                groups[one.target.manifest].append(one)
+        works, homes, cancel = [_staging(group) for group in groups.values()], self._ground.homes, _cancel_all(batch)
+        jobs = [_in_order(works[n::_SIDE_BY_SIDE]) for n in range(min(_SIDE_BY_SIDE, len(works)))]
+        outcomes = await asyncio.gather(*(homes.in_turn(job, cancel=cancel) for job in jobs), return_exceptions=True)
+        if failures := [outcome for outcome in outcomes if isinstance(outcome, BaseException)]:
+            await homes.in_turn(_in_order([one.application.discard for one in batch if one.application is not None]))
+            raise failures[0]
+        if any(one.application is not None for one in batch):
+            await homes.in_turn(lambda: sync_file_system(homes.operations))
+
+    async def mark(self, operation: CopyOperation, batch: Sequence[Applied]) -> None:
+        """Say of what is staged that it is to get its place."""
+        ready = {one.target.number: {"state": TargetState.COMMITTING} for one in batch if one.application is not None}
+        if ready:
+            async with self._ground.store.write() as tx:
+                await tx.copies.update_targets(operation.id, ready)
+
+    async def commit(self, operation: CopyOperation, batch: Sequence[Applied], *, at_once: bool = False) -> None:
+        """Give what is marked its place; ``at_once``: whether somebody waits for just this.
+
+        Raises:
+            HubError: That could not be done to the end, and will be tried again.
+        """
+        ground, homes = self._ground, self._ground.homes
+        keepers = {
+            one.target.number: ground.histories.keeper(one.target.target_project_id, operation.account_id, COPIED)
+            for one in batch
+            if one.application is not None
+        }
+
+        def commit() -> list[HubError]:
+            return [error for one in batch if (error := _commit(one, keepers.get(one.target.number))) is not None]
+
+        for one in batch:
+            if one.error is None and one.application is None:
+                one.summary = idle_summary(one.plan)
+        failures = await (homes.at_once(commit) if at_once else homes.in_turn(commit))
+        for project_id in {one.target.target_project_id for one in batch if one.application is not None}:
+            ground.histories.poke(project_id)
+        if failures:
+            raise failures[0]
+        # A store on the same disk syncs the new names with its own next write; of one copy that is enough.
+        if any(one.application is not None for one in batch) and (ground.store.shared or not at_once):
+            await homes.in_turn(lambda: sync_file_system(homes.operations))
+
+    async def _note(self, work: Work, batch: Sequence[Applied], shared: Collection[ProjectId], seconds: float) -> None:
+        """Say what came of a batch, in the rows and in the logs of the projects."""
+        async with self._ground.store.write() as tx:
+            await self.note(tx, work.operation, batch, shared)
+        for one in batch:
+            tell_figures(one, seconds)
+            summary = one.summary
+            if summary is None:
+                work.done_with(one.target.number)
+            else:
+                work.done_with(one.target.number, summary.files, summary.bytes)
+
+    async def note(
+        self, tx: Transaction, operation: CopyOperation, batch: Sequence[Applied], shared: Collection[ProjectId]
+    ) -> None:
+        """Write what came of a batch."""
+        now = self._ground.clock.now()
+        done = [one for one in batch if one.summary is not None]
+        failed = {one.target.number: _row(failure_of(one.error)) for one in batch if one.error is not None}
+        await tx.copies.update_targets(operation.id, {one.target.number: one.row() for one in done})
+        await tx.copies.update_targets(operation.id, failed)
+        entries = [entry for one in done for entry in events_of(one, shared)]
+        await tx.log.append_all(entries, operation.account_id, at=now)
+        handed_out = [(*place_of(one.target), one.target.manifest) for one in done if one.target.manifest is not None]
+        await tx.copies.hand_out(handed_out, at=now)
+        self._grown.update(one.target.target_project_id for one in done if one.kept_bytes is not None)
+
+    # -- beginning and end -------------------------------------------------------------------------
+
+    async def roll_forward(self, work: Work) -> None:
+        """Bring to its end what a hub that was killed has marked."""
+        ground = self._ground
+        async with ground.store.read() as tx:
+            targets = await tx.copies.targets(work.operation.id)
+        committing = [target for target in targets if target.state is TargetState.COMMITTING]
+        shared = shared_projects(targets)
+        for start in range(0, len(committing), BATCH):
+            began = time.perf_counter()
+            batch = [Applied(target, plan_of(target)) for target in committing[start : start + BATCH]]
+            await ground.homes.in_turn(lambda batch=batch: self._resume(batch))  # type: ignore[misc]
+            await self.commit(work.operation, [one for one in batch if one.error is None])
+            await self._note(work, batch, shared, time.perf_counter() - began)
+
+    def _resume(self, batch: Iterable[Applied]) -> None:
+        for one in batch:
+            home = self._ground.homes.path(one.target.target_project_id)
+            try:
+                one.application = Application.resume(self._ground.record(one.target), home)
+            except NotFound:
+                one.error = NotFound(
+                    "what was made ready for it is gone: the hub was restored from a backup; copy again"
+                )
+
+    async def finish(self, work: Work, *, noted: bool = True) -> CopyOperation:
+        """Say that an operation has ended, and how.
+
+        Args:
+            work: Which operation.
+            noted: Whether the logs of projects that have many of its targets are to tell of it.
+        """
+        ground, now = self._ground, self._ground.clock.now()
+        operation = work.operation
+        async with ground.store.write() as tx:
+            waiting = (TargetState.PLANNING, TargetState.PLANNED)
+            await tx.copies.move_targets(operation.id, waiting, TargetState.CANCELLED)
+            targets = await tx.copies.targets(operation.id)
+            await tx.copies.update(operation.id, ended(targets, now))
+            if noted:
+                await tx.log.append_all(_events_of_all(operation, targets), operation.account_id, at=now)
+            found = await tx.copies.get(operation.id)
+        assert found is not None
+        return found
+
+
+def ended(targets: Sequence[CopyTarget], now: Any) -> dict[str, Any]:
+    """What becomes of the row of an operation that has ended."""
+    can_undo = any(target.kept_bytes is not None for target in targets)
+    return {
+        "state": state_of(targets),
+        "applies": False,
+        "updated_at": now,
+        "finished_at": now,
+        "expires_at": now + KEPT_FOR,
+        "undo_until": now + UNDO_FOR if can_undo else None,
+        "totals": totals_of(targets),
+    }
+
+
+def failure_of(error: HubError | None) -> dict[str, Any]:
+    """What becomes of the row of a target that was not copied to."""
+    assert error is not None
+    return refused(error, TargetState.REFUSED if is_refusal(error) else TargetState.FAILED)
+
+
+def shared_projects(targets: Iterable[CopyTarget]) -> set[ProjectId]:
+    """Projects that more than one target of an operation is about: their logs have one entry for all."""
+    times = Counter(project for target in targets for project in {target.source_project_id, target.target_project_id})
+    return {project for project, n in times.items() if n > 1}
+
+
+def events_of(one: Applied, shared: Collection[ProjectId]) -> list[tuple[ProjectId, dict[str, Any]]]:
+    """What the logs of the projects of a target tell of it."""
+    assert one.summary is not None
+    event = {**event_of(one.target), "files": one.summary.files, "bytes": one.summary.bytes}
+    projects = dict.fromkeys((one.target.source_project_id, one.target.target_project_id))
+    return [(project, event) for project in projects if project not in shared]
+
+
+def event_of(target: CopyTarget) -> dict[str, Any]:
+    """The event of one pair, without what came of it."""
+    return {
+        "event": "path_copied",
+        "operation_id": target.operation_id,
+        "src_project_id": target.source_project_id,
+        "src_path": shown(target.source_path),
+        "target_project_id": target.target_project_id,
+        "target_path": shown(target.target_path),
+    }
+
+
+def _events_of_all(operation: CopyOperation, targets: Sequence[CopyTarget]) -> list[tuple[ProjectId, dict[str, Any]]]:
+    totals = totals_of(targets)
+    states = totals["states"]
+    event = {
+        "event": "paths_copied",
+        "operation_id": operation.id,
+        "targets": totals["targets"],
+        "done": states.get(TargetState.DONE, 0),
+        "files": totals["files"],
+        "bytes": totals["bytes"],
+    }
+    return [(project, event) for project in sorted(shared_projects(targets))]
+
+
+def summary_json(summary: CopySummary) -> dict[str, Any]:
+    """What a copy has done, for its row."""
+    return {
+        "files": summary.files,
+        "bytes": summary.bytes,
+        "skipped": summary.skipped,
+        "unchanged": summary.unchanged,
+        "kept_newer": summary.kept_newer,
+        "kept_newer_paths": list(summary.kept_newer_paths),
+        "deleted": summary.deleted,
+        "backed_up": summary.backed_up,
+    }
+
+
+def idle_summary(plan: PlanSummary) -> CopySummary:
+    """What a copy has done that had nothing to do."""
+    return CopySummary(
+        files=0,
+        bytes=0,
+        skipped=plan.skipped,
+        unchanged=plan.unchanged,
+        kept_newer=plan.kept_newer,
+        kept_newer_paths=tuple(plan.kept_newer_paths),
+        deleted=0,
+        backed_up=0,
+        seconds=0.0,
+    )
+
+
+def tell_figures(one: Applied, seconds: float) -> None:
+    """Count a copy."""
+    if one.summary is not None:
+        figures.copied(seconds, one.summary.bytes)
+    elif one.error is not None:
+        figures.copied(seconds, 0, outcome=one.error.code)
+
+
+def _cancel_all(batch: Sequence[Applied]) -> Callable[[], None]:
+    def cancel() -> None:
+        for one in batch:
+            if one.application is not None:
+                one.application.course.cancel()
+
+    return cancel
+
+
+def _in_order(works: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    def work() -> None:
+        for one in works:
+            one()
+
+    return work
+
+
+def _staging(group: Sequence[Applied]) -> Callable[[], None]:
+    """Stage targets of one source; what fails for one is left with it. Blocks."""
+
+    def work() -> None:
+        by_application = {id(one.application): one for one in group}
+        try:
+            failed = stage_many([one.application for one in group if one.application is not None])
+        except HubError as error:
+            for one in group:
+                one.error, one.application = error, None
+            return
+        for application, failure in failed.items():
+            one = by_application[id(application)]
+            one.error, one.application = failure, None
+
+    return work
+
+
+def _commit(one: Applied, keeper: Keeper | None) -> HubError | None:
+    """Give one target its place; tells what kept it from that. Blocks."""
+    if one.application is None or one.summary is not None:
+        return None
+    try:
+        summary = one.application.commit()
+        one.kept_bytes = size_of(one.application.record)
+        if keeper is not None:
+            with contextlib.closing(keeper), contextlib.suppress(OSError):
+                tell_committed(one.application.record, keeper)
+        one.summary = summary
+    except Conflict as error:  # the place itself is gone: nothing was changed
+        one.error = error
+        one.application.discard()
+    except HubError as error:
+        return error
+    except OSError as error:
+        return unwritable(error, shown(one.target.target_path))
+    except Exception:
+        _log.exception("copies.not_committed", operation=one.target.operation_id, target=one.target.number)
+        return InternalError("the hub made a mistake, which its log holds")
+    return None
+
+
+def _row(changes: dict[str, Any]) -> dict[str, Any]:
+    return {"error": None, "error_code": None, "kept_bytes": None, **changes}

@@ -1,0 +1,174 @@
+"""What copies stand on: the store, the homes, the clock, and where their lists lie."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from projecthub.errors import Conflict, HubError, NotFound, PermissionDenied
+from projecthub.files.copying import End, record_path
+from projecthub.hub.permissions import is_able, not_deleted
+from projecthub.wire.methods import Ability
+
+if TYPE_CHECKING:
+    from projecthub.hub.clock import Clock
+    from projecthub.hub.copies.places import Places
+    from projecthub.hub.histories import Histories
+    from projecthub.hub.homes import ProjectHomes
+    from projecthub.store import Store, Transaction
+    from projecthub.store.copy_records import CopyTarget
+    from projecthub.store.records import Access, Project
+    from projecthub.wire.ids import AccountId, ProjectId
+
+T = TypeVar("T")
+
+COPIED: Final = "copied"
+"""The event of what a copy has changed, in the histories of files; and of what its undoing has."""
+UNDONE: Final = "undone"
+
+NO_SOURCE: Final = "user must be collaborator on source project"
+NO_TARGET: Final = "user must be collaborator on target project"
+MANIFEST: Final = ".manifest"
+PLAN: Final = ".plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all parts of copies share.
+
+    Attributes:
+        store: Where operations are.
+        homes: Where files are.
+        clock: Tells the time.
+        places: Who copies where.
+        histories: Told what copies change.
+    """
+
+    store: Store
+    homes: ProjectHomes
+    clock: Clock
+    places: Places
+    histories: Histories
+
+    # -- lists -------------------------------------------------------------------------------------
+
+    def directory(self, operation_id: str) -> Path:
+        """Where the lists of an operation lie."""
+        return self.homes.operations / operation_id
+
+    def new_manifest(self, operation_id: str) -> str:
+        """A new name for a list of what a source holds."""
+        return f"{operation_id}/{uuid.uuid4().hex}"
+
+    def manifest(self, name: str) -> Path:
+        """Where the list of that name lies, or did."""
+        operation_id, _, own = name.partition("/")
+        return self.directory(operation_id) / f"{own}{MANIFEST}"
+
+    def base(self, name: str | None) -> Path | None:
+        """Where the list of what was copied before lies, if there still is one."""
+        path = None if name is None else self.manifest(name)
+        return path if path is not None and path.exists() else None
+
+    def plan(self, target: CopyTarget) -> Path:
+        """Where the plan for a target lies, or did."""
+        return self.directory(target.operation_id) / f"{target.number}{PLAN}"
+
+    def make_directory(self, operation_id: str) -> None:
+        """Make the directory of an operation; in a thread, or where a millisecond does no harm."""
+        self.directory(operation_id).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def remove(self, operation_id: str, *, keep: Collection[str] = ()) -> None:
+        """Remove the lists of an operation but those named; blocks. Idempotent."""
+        directory = self.directory(operation_id)
+        if not keep:
+            shutil.rmtree(directory, ignore_errors=True)
+            return
+        kept = {self.manifest(name).name for name in keep}
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    # -- homes -------------------------------------------------------------------------------------
+
+    def source(self, target: CopyTarget) -> End:
+        """Where a copy comes from."""
+        return End(self.homes.path(target.source_project_id), target.source_path)
+
+    def target(self, target: CopyTarget) -> End:
+        """Where a copy goes to."""
+        return End(self.homes.path(target.target_project_id), target.target_path)
+
+    def record(self, target: CopyTarget) -> Path:
+        """Where it lies what a copy has staged, and then what it has displaced."""
+        return record_path(self.homes.path(target.target_project_id), f"{target.operation_id}-{target.number}")
+
+    async def each(self, works: Iterable[Callable[[], T]], *, cancel: Callable[[], None] | None = None) -> list[T]:
+        """Do blocking works one after the other in one thread, as one of few."""
+
+        def work() -> list[T]:
+            return [one() for one in works]
+
+        return await self.homes.in_turn(work, cancel=cancel)
+
+    # -- people ------------------------------------------------------------------------------------
+
+    async def accesses(self, tx: Transaction, account_id: AccountId, targets: Iterable[CopyTarget]) -> Accesses:
+        """What an account is now to the projects of targets."""
+        ids = [project for one in targets for project in (one.source_project_id, one.target_project_id)]
+        found = await tx.projects.accesses(ids, account_id)
+        account = await tx.accounts.get(account_id)
+        return Accesses(found, enabled=account is not None and not account.banned and account.deleted_at is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """What an account is to projects.
+
+    Attributes:
+        by_id: The projects that are there.
+        enabled: Whether the account may do anything at all.
+    """
+
+    by_id: dict[ProjectId, Access]
+    enabled: bool
+
+    def refusal(self, target: CopyTarget) -> HubError | None:
+        """Why this may not be copied; None: it may."""
+        try:
+            self.require(target.source_project_id, Ability.READ, NO_SOURCE)
+            self.writable(target)
+        except HubError as error:
+            return error
+        return None
+
+    def writable(self, target: CopyTarget) -> Project:
+        """The project that is copied to.
+
+        Raises:
+            PermissionDenied: The account may not change its files.
+            Conflict: It is deleted.
+        """
+        project = self.require(target.target_project_id, Ability.WRITE, NO_TARGET)
+        not_deleted(project)
+        return project
+
+    def require(self, project_id: ProjectId, needs: Ability, message: str) -> Project:
+        """A project in which the account may do something.
+
+        Raises:
+            PermissionDenied: It may not; with ``message``.
+        """
+        access = self.by_id.get(project_id)
+        if not self.enabled or access is None or not is_able(access.role, needs):
+            raise PermissionDenied(f"{message} '{project_id}'")
+        return access.project
+
+
+def is_refusal(error: HubError) -> bool:
+    """Whether an error is one that kept a target from being begun, and not one that was met on the way."""
+    return isinstance(error, PermissionDenied | Conflict | NotFound) or "quota_bytes" in error.details

@@ -1,0 +1,157 @@
+"""From what is asked for to pairs of paths. Touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from projecthub.errors import InvalidArgument
+from projecthub.files import CopyOptions, Policy
+from projecthub.files.excludes import Excludes
+from projecthub.files.paths import LeavesHomeError, reduced, shown
+from projecthub.hub.permissions import project_id_of
+from projecthub.wire import copies as shapes
+from projecthub.wire.ids import ProjectId
+
+MAX_PAIRS: Final = 10_000
+_EITHER: Final = "give either source (one) with targets (many), or sources (many) with target (one)"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """From where to where; paths are relative to homes, as they were given."""
+
+    source: ProjectId
+    source_path: str
+    target: ProjectId
+    target_path: str
+
+    @property
+    def place(self) -> tuple[ProjectId, str]:
+        """Where it goes, in one way of writing."""
+        return self.target, reduced(self.target_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for.
+
+    Attributes:
+        policy: What happens to what people have changed.
+        options: As the wire names them.
+        pairs: From where to where; no place is in another.
+    """
+
+    policy: Policy
+    options: dict[str, Any]
+    pairs: tuple[Pair, ...]
+
+
+def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths) -> Wanted:
+    """What a request asks for.
+
+    Raises:
+        InvalidArgument: It says too little, too much, or nothing that there is.
+    """
+    pairs = _pairs_of(request)
+    if not pairs:
+        raise InvalidArgument("there is nothing to copy to: the list is empty; name at least one project")
+    if len(pairs) > MAX_PAIRS:
+        raise InvalidArgument(f"{len(pairs)} pairs are too many; give at most {MAX_PAIRS} at a time")
+    _apart(pairs)
+    exclude = [*(request.exclude or ())]
+    Excludes(exclude)
+    options = {
+        "overwrite_newer": request.overwrite_newer,
+        "delete_missing": request.delete_missing,
+        "backup": request.backup,
+        "exclude": exclude,
+    }
+    return Wanted(_policy_of(request.policy), options, tuple(pairs))
+
+
+def options_of(policy: str, options: Mapping[str, Any], *, timeout_s: float | None = None) -> CopyOptions:
+    """The options of an operation, as the room of files has them."""
+    return CopyOptions(
+        overwrite_newer=options["overwrite_newer"],
+        delete_missing=options["delete_missing"],
+        backup=options["backup"],
+        exclude=tuple(options["exclude"]),
+        timeout_s=timeout_s,
+        policy=Policy(policy),
+    )
+
+
+def _policy_of(name: str) -> Policy:
+    try:
+        return Policy(name)
+    except ValueError:
+        raise InvalidArgument(f"policy '{name[:100]}' is unknown; give {', '.join(Policy)}") from None
+
+
+def _pairs_of(request: shapes.PlanCopies | shapes.CopyPaths) -> list[Pair]:
+    if request.source is not None and request.targets is not None:
+        if request.sources is not None or request.target is not None:
+            raise InvalidArgument(_EITHER)
+        source, path = _end(request.source, "source")
+        return [
+            Pair(source, path, *_end({"project_id": one} if isinstance(one, str) else one, f"targets[{n}]", path))
+            for n, one in enumerate(request.targets)
+        ]
+    if request.sources is not None and request.target is not None:
+        if request.source is not None or request.targets is not None:
+            raise InvalidArgument(_EITHER)
+        target, path = _end(request.target, "target", ".")
+        return [_collected(one, f"sources[{n}]", target, path) for n, one in enumerate(request.sources)]
+    raise InvalidArgument(_EITHER)
+
+
+def _collected(given: Mapping[str, Any], name: str, target: ProjectId, path: str) -> Pair:
+    known = {key: value for key, value in given.items() if key != "target_path"}
+    source, source_path = _end(known, name)
+    # The slash at its end has a single file land in the directory.
+    target_path = given.get("target_path") or f"{path.rstrip('/')}/{source}/".removeprefix("./")
+    return Pair(source, source_path, target, _path(target_path, f"{name}.target_path"))
+
+
+def _end(given: Mapping[str, Any], name: str, default: str | None = None) -> tuple[ProjectId, str]:
+    if unknown := sorted(given.keys() - {"project_id", "path"}):
+        raise InvalidArgument(f"{name} has '{unknown[0][:100]}', which is unknown; give project_id and path")
+    project_id = project_id_of(given.get("project_id"), f"{name}.project_id '{{value}}' is not a project id")
+    path = given.get("path")
+    if path is None:
+        path = default
+    if path is None:
+        raise InvalidArgument(f"{name} has no path; give one relative to its home, '.' for all of it")
+    return project_id, _path(path, f"{name}.path")
+
+
+def _path(path: Any, name: str) -> str:
+    if not isinstance(path, str):
+        raise InvalidArgument(f"{name} is {str(path)[:100]}; give a text")
+    try:
+        reduced(path)
+    except LeavesHomeError:
+        raise InvalidArgument(f"{name} '{shown(path)[:200]}' leads out of the project's home") from None
+    return path
+
+
+def _apart(pairs: Sequence[Pair]) -> None:
+    """See that no two pairs go to one place, or one into the other's.
+
+    Raises:
+        InvalidArgument: They do.
+    """
+    before: tuple[ProjectId, tuple[str, ...]] | None = None
+    for place in sorted((project, _parts(path)) for project, path in (pair.place for pair in pairs)):
+        if before is not None and before[0] == place[0] and place[1][: len(before[1])] == before[1]:
+            at = shown("/".join(place[1])) or "."
+            raise InvalidArgument(
+                f"two copies would go to one place, '{at[:200]}' in project '{place[0]}'; give each a place of its own"
+            )
+        before = place
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(path.split("/")) if path else ()

@@ -1,0 +1,150 @@
+"""What the audit log keeps of calls is decided for every method, every field and every route."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from projecthub.api.audit_targets import _OTHERS, MAX_LISTED, MAX_VALUE, NAMED, UNNAMED, bounded, made_by, target_of
+from projecthub.api.auditing import SAFE, is_change
+from projecthub.api.native import archives, files, jobs, jupyter, trash, uploads
+from projecthub.wire import messages, organizations, shapes
+from projecthub.wire.methods import METHODS, Ability, Caller, Endpoint, Method
+
+HUB = METHODS[Endpoint.HUB]
+ROWS = [row for rows in METHODS.values() for row in rows.values()]
+ROUTES = [
+    route
+    for noun in (jobs, jupyter, files, archives, trash, uploads)
+    for route in noun.make_router().routes
+    if isinstance(route, APIRoute)
+]
+SECRETS = {"password", "current_password", "token", "token_id", "content", "command", "args", "body", "subject", "env"}
+ONE = "a11a0000-0000-4000-8000-000000000001"
+
+
+def test_it_is_decided_for_every_field_whether_it_is_kept() -> None:
+    given = {
+        field.name for row in ROWS if row.is_mutating or row.name == "db.userQuery" for field in fields(row.arguments)
+    }
+    assert not given - NAMED - UNNAMED
+    assert given >= NAMED | UNNAMED
+    assert not NAMED & UNNAMED
+    assert not NAMED & SECRETS
+    for method, field in _OTHERS:
+        assert field in {each.name for each in fields(HUB[method].arguments)}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.endpoint.name} {row.name}")
+def test_what_changes_something_is_told_by_the_table(row: Method) -> None:
+    if row.name == "db.userQuery":
+        return
+    makes_sessions = row.name in ("accounts.signIn", "accounts.signOut")
+    assert is_change(row, None) is (row.needs is not Ability.READ or makes_sessions)
+    if row.caller is Caller.ANYONE:
+        assert row.is_mutating
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "changes"),
+    [
+        ({"projects": {"project_id": ONE, "title": "x"}}, None, True),
+        ({"projects": {"project_id": ONE, "title": None}}, None, False),
+        ({"projects": {"project_id": ONE, "title": None}}, [{"set": True}], True),
+        ({"projects": {"project_id": ONE}}, [{"set": False}], False),
+        ({"public_paths": {"project_id": ONE, "path": None}}, [{"delete": True}], True),
+        ([{"projects": {"title": None}}, {"projects": {"project_id": ONE, "title": "x"}}], None, True),
+        ([{"projects": {"project_id": ONE, "title": "x"}}, 5], None, True),
+        ([5, {"projects": {"project_id": ONE, "title": "x"}}], None, False),
+        (None, None, False),
+        ({"projects": {"title": "x"}}, "no options", False),
+    ],
+)
+def test_what_user_queries_change(query: Any, options: Any, changes: bool) -> None:
+    arguments = shapes.UserQuery(query=query, options=options)
+    assert is_change(HUB["db.userQuery"], arguments) is changes
+
+
+def abilities_of(dependant: Dependant) -> Iterator[Ability]:
+    for inner in dependant.dependencies:
+        if inner.call is not None and "needs" in inspect.getclosurevars(inner.call).nonlocals:
+            yield inspect.getclosurevars(inner.call).nonlocals["needs"]
+        yield from abilities_of(inner)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{sorted(route.methods)} {route.path}")
+def test_every_route_tells_who_may_use_it_and_what_changes_something_is_not_for_readers(route: APIRoute) -> None:
+    abilities = set(abilities_of(route.dependant))
+    assert abilities, "the route takes no Member, and nobody is asked who he is"
+    is_safe = route.methods <= SAFE
+    assert is_safe or route.methods.isdisjoint(SAFE)
+    assert is_safe or Ability.READ not in abilities
+
+
+def test_routes_were_found() -> None:
+    assert len(ROUTES) > 35
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "target"),
+    [
+        ("projects.start", shapes.ProjectOnly(project_id=ONE), {"project_id": ONE}),
+        ("keys.revoke", shapes.RevokeKey(id=5), {"id": 5}),
+        ("accounts.setPassword", shapes.SetPassword(account_id="a@x", password="hidden"), {"account_id": "a@x"}),
+        ("accounts.signIn", shapes.SignIn(email_address="a@x", password="hidden"), {"email_address": "a@x"}),
+        ("messages.send", messages.SendMessage(to_ids=["a@x"], subject="hidden", body="hidden"), {"to_ids": ["a@x"]}),
+        ("org.addUser", organizations.OrganizationUser(name="acme", user="a@x"), {"name": "acme", "user": "a@x"}),
+        (
+            "projects.inviteCollaborator",
+            shapes.InviteCollaborator(project_id=ONE, account_id=ONE, email="hidden", subject="hidden"),
+            {"project_id": ONE, "account_id": ONE},
+        ),
+    ],
+)
+def test_what_calls_name(name: str, arguments: Any, target: dict[str, Any]) -> None:
+    assert target_of(HUB[name], arguments) == target
+
+
+def test_what_commands_and_queries_name() -> None:
+    command = METHODS[Endpoint.PROJECT]["system.exec"]
+    assert target_of(command, {"command": "hidden", "env": {"a": "hidden"}, "path": "src"}) == {"path": "src"}
+    assert not is_change(command, {"async_get": "id"})
+    query = shapes.UserQuery(
+        query={"projects": {"project_id": ONE, "title": "hidden", "env": {"a": "hidden"}}},
+        options=[{"set": True}, {"account_id": ONE}],
+    )
+    assert target_of(HUB["db.userQuery"], query) == {"table": "projects", "project_id": ONE, "as_account_id": ONE}
+
+
+def test_whatever_is_named_is_small_and_can_be_stored() -> None:
+    odd: dict[str, Any] = {
+        "path": "\ud800\0" + "x" * 5000, "paths": ["y" * 5000] * 5000, "id": 2**40, "flag": False,
+        "other": {"deep": []}, "more": None,
+    }  # fmt: skip
+    kept = bounded(odd)
+    assert set(kept) <= {"path", "id", "more"}
+    assert len(str(kept)) < 1000
+    assert str(kept).encode()
+    many = bounded({"ids": ["z"] * 5000, "name": "n" * (MAX_VALUE + 1)})
+    assert (len(many["ids"]), len(many["name"])) == (MAX_LISTED, MAX_VALUE)
+
+
+@pytest.mark.parametrize("query", [None, 5, [], [[]], {"a": 1, "b": 2}, {"projects": [[]]}, {"projects": {"id": {}}}])
+def test_queries_of_any_form_are_named_somehow(query: Any) -> None:
+    target_of(HUB["db.userQuery"], shapes.UserQuery(query=query, options=query))
+
+
+def test_what_is_made_is_named() -> None:
+    told = made_by(HUB["keys.create"])
+    assert told is not None
+    assert told({"id": 5, "secret": "hidden"}) == {"id": 5}
+    told = made_by(HUB["projects.createProject"])
+    assert told is not None
+    assert told(ONE) == {"project_id": ONE}
+    assert made_by(HUB["projects.start"]) is None

@@ -1,0 +1,194 @@
+"""`projecthub copies`, and `projecthub projects copy` to several targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from named_replies import ANALYSIS, BACKUP, BACKUP_TOO, NamedReplies, Outcome
+
+from projecthub.errors import Conflict
+
+Run = Callable[..., Outcome]
+ID = "e55e0000-0000-4000-8000-000000000006"
+OPTIONS = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False}
+
+
+def operation(state: str = "done", *states: str, **fields: Any) -> dict[str, Any]:
+    targets = [
+        {
+            "number": n,
+            "source_project_id": ANALYSIS,
+            "source_path": "hw",
+            "target_project_id": BACKUP,
+            "target_path": f"hw{n}",
+            "state": one,
+            "counts": {"new": 2, "conflict": 0, "same": 5},
+            "files": 2,
+            "bytes": 1500,
+            **({"error": "somebody was here"} if one == "refused" else {}),
+        }
+        for n, one in enumerate(states or ("done",))
+    ]
+    by_state: dict[str, int] = {}
+    for target in targets:
+        by_state[target["state"]] = by_state.get(target["state"], 0) + 1
+    return {
+        "id": ID,
+        "state": state,
+        "policy": "update",
+        "created": "2025-11-21T14:55:21.253Z",
+        "totals": {"counts": {"new": 2}, "files": 2, "bytes": 1500, "targets": len(targets), "states": by_state},
+        "progress": {"files": 2, "bytes": 1500, "targets_done": 1, "targets": len(targets), "bytes_per_s": 100},
+        "targets": targets,
+        **fields,
+    }
+
+
+@pytest.fixture
+def started(hub: NamedReplies) -> NamedReplies:
+    for name in ("plan", "apply", "retry", "undo"):
+        hub.by_name[f"copies.{name}"] = operation("running")
+    hub.by_name["projects.copyPaths"] = operation("running")
+    hub.by_name["copies.get"] = operation("done", "done", "done")
+    return hub
+
+
+def test_a_plan(run: Run, started: NamedReplies) -> None:
+    started.by_name["copies.get"] = operation("planned", "planned")
+    done = run(
+        "copies", "plan", "Analysis:hw", "b22b0000", f"{BACKUP_TOO}:other", "--policy", "merge", "--exclude", "x"
+    )
+    assert done.code == 0
+    assert started.named("copies.plan") == [
+        {
+            "source": {"project_id": ANALYSIS, "path": "hw"},
+            "targets": [{"project_id": BACKUP}, {"project_id": BACKUP_TOO, "path": "other"}],
+            **OPTIONS,
+            "policy": "merge",
+            "exclude": ["x"],
+            "wait": False,
+        }
+    ]
+    lines = [line.split() for line in done.out.splitlines()]
+    assert ["id", ID] in lines
+    assert ["bytes", "1.5", "kB"] in lines
+    assert ["NUMBER", "PROJECT", "PATH", "STATE", "NEW", "SAME", "FILES", "SIZE", "DETAILS"] in lines
+    assert ["0", BACKUP, "hw0", "planned", "2", "5", "2", "1.5", "kB"] in lines
+
+
+def test_collecting(run: Run, started: NamedReplies, tmp_path: Path) -> None:
+    named = tmp_path / "sources"
+    named.write_text(f"# the rest\n\n{BACKUP_TOO}:hw\n")
+    done = run("projects", "copy", f"{BACKUP}:hw", "--into", "Analysis:in", "--targets-from", str(named), "--json")
+    assert done.code == 0
+    assert done.json["id"] == ID
+    assert started.named("projects.copyPaths") == [
+        {
+            "sources": [{"project_id": BACKUP, "path": "hw"}, {"project_id": BACKUP_TOO, "path": "hw"}],
+            "target": {"project_id": ANALYSIS, "path": "in"},
+            **OPTIONS,
+            "dry_run": False,
+            "wait": False,
+        }
+    ]
+
+
+def test_several_targets_from_a_file(run: Run, started: NamedReplies, tmp_path: Path) -> None:
+    named = tmp_path / "targets"
+    named.write_text(f"{BACKUP}\n{BACKUP_TOO}:x\n")
+    assert run("projects", "copy", "Analysis:hw", "--targets-from", str(named), "--dry-run").code == 0
+    [sent] = started.named("projects.copyPaths")
+    assert sent["targets"] == [{"project_id": BACKUP}, {"project_id": BACKUP_TOO, "path": "x"}]
+    assert sent["dry_run"] is True
+    missing = run("projects", "copy", "Analysis:hw", "--targets-from", str(tmp_path / "none"))
+    assert (missing.code, "cannot be read" in missing.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("projects", "copy", "Analysis:hw"),
+        ("projects", "copy", "Analysis:hw", "a:b", "c:d", "--timeout", "3"),
+        ("copies", "plan", "Analysis:hw"),
+        ("copies", "plan", "Analysis", "b:c"),
+        ("copies", "plan", "Analysis:hw", "--into", "b"),
+    ],
+)
+def test_what_is_not_enough(run: Run, started: NamedReplies, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).code == 2
+    assert {name for name, _ in started.calls} <= {"db.userQuery"}
+
+
+@pytest.mark.parametrize("command", ["apply", "retry", "undo"])
+def test_what_is_waited_for(run: Run, started: NamedReplies, command: str) -> None:
+    assert run("copies", command, ID).code == 0
+    assert started.named(f"copies.{command}") == [{"id": ID, "wait": False}]
+    assert [args["targets"] for args in started.named("copies.get")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("copies", "apply", ID), 1),
+        (("copies", "apply", ID, "--json"), 1),
+        (("projects", "copy", "Analysis:hw", "b22b0000:", "b22b1111:"), 1),
+        (("copies", "show", ID), 0),
+        (("copies", "show", ID, "--wait"), 1),
+    ],
+)
+def test_the_exit_code_when_a_target_was_refused(
+    run: Run, started: NamedReplies, arguments: tuple[str, ...], code: int
+) -> None:
+    started.by_name["copies.get"] = operation("failed", "done", "refused")
+    done = run(*arguments)
+    assert done.code == code
+    assert "somebody was here" in done.out
+
+
+def test_undo_of_some(run: Run, started: NamedReplies) -> None:
+    undone = operation("done", "undone")
+    undone["targets"][0]["undone"] = {"restored": 1, "removed": 2, "kept": 3, "kept_paths": ["x"]}
+    started.by_name["copies.get"] = undone
+    done = run("copies", "undo", ID, "--target", "0", "--target", "4")
+    assert started.named("copies.undo") == [{"id": ID, "targets": [0, 4], "wait": False}]
+    assert "1 put back, 2 taken away, 3 kept" in done.out
+
+
+def test_not_waited_for(run: Run, started: NamedReplies) -> None:
+    assert run("copies", "apply", ID, "--no-wait").code == 0
+    assert [args["targets"] for args in started.named("copies.get")] == [True]
+
+
+def test_list_and_cancel(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["copies.list"] = [operation("planned")]
+    done = run("copies", "list", "Analysis", "-n", "5")
+    assert hub.named("copies.list") == [{"project_id": ANALYSIS, "limit": 5}]
+    assert ID in done.out
+    assert run("copies", "list", "--json").json[0]["state"] == "planned"
+    hub.by_name["copies.cancel"] = operation("cancelled", "cancelled")
+    assert run("copies", "cancel", ID[:6]).code == 0
+    assert hub.named("copies.cancel") == [{"id": ID}]
+    assert run("copies", "cancel", "ffff").code == 3
+    hub.by_name["copies.cancel"] = Conflict("is done already")
+    assert run("copies", "cancel", ID).code == 1
+
+
+def test_files(run: Run, hub: NamedReplies) -> None:
+    file = {"number": 1, "path": "hw/a\x1b[31m", "status": "conflict", "action": "beside", "size": 10, "mtime": 0,
+            "beside": "hw/a.new"}  # fmt: skip
+    hub.by_name["copies.files"] = {"files": [file], "next": 1}
+    done = run("copies", "files", ID, "3", "--status", "conflict")
+    assert hub.named("copies.files") == [{"id": ID, "number": 3, "statuses": ["conflict"], "after": 0, "limit": 1000}]
+    assert done.out.splitlines()[1].split() == [
+        "conflict",
+        "beside",
+        "10",
+        "B",
+        "hw/a\N{REPLACEMENT CHARACTER}[31m",
+        "hw/a.new",
+    ]
+    assert "--limit" in done.err
+    assert run("copies", "files", ID, "--json").json["next"] == 1

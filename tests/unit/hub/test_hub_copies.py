@@ -1,0 +1,747 @@
+"""Copies from one project to many and from many to one: plans, what comes of them, and who may do what."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House
+
+from projecthub.errors import Conflict, HubError, InvalidArgument, LimitError, NotFound, PermissionDenied
+from projecthub.files import Homes
+from projecthub.hub.copies.applying import BATCH
+from projecthub.hub.copies.service import MAX_PLANS
+from projecthub.hub.homes import ProjectHomes
+from projecthub.hub.principals import Principal
+from projecthub.hub.quotas import QuotaDefaults, Quotas
+from projecthub.store.copy_records import CopyState, TargetState
+from projecthub.wire import copies as wire
+from projecthub.wire.ids import ProjectId
+from projecthub.wire.shapes import CopyPath
+
+MB = 1_000_000
+Tree = dict[str, str | None]
+
+
+class Class:
+    """A course, and students with a project each."""
+
+    def __init__(self, house: House, teacher: Principal, course: ProjectId, students: list[ProjectId]) -> None:
+        self.house = house
+        self.teacher = teacher
+        self.course = course
+        self.students = students
+
+    def home(self, project_id: ProjectId) -> Path:
+        return self.house.homes.path(project_id)
+
+    def write(self, project_id: ProjectId, path: str, text: str, *, age_s: float = 0) -> Path:
+        file = self.home(project_id) / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        if age_s:
+            at = file.stat().st_mtime - age_s
+            os.utime(file, (at, at))
+        return file
+
+    def tree(self, project_id: ProjectId, path: str = "hw") -> Tree:
+        top = self.home(project_id) / path
+        return {
+            str(file.relative_to(top)): file.read_text() if file.is_file() else None for file in sorted(top.rglob("*"))
+        }
+
+    def request(self, **options: Any) -> wire.PlanCopies:
+        source = {"project_id": self.course, "path": "hw"}
+        return wire.PlanCopies(**{"source": source, "targets": self.students, **options})
+
+    async def plan(self, **options: Any) -> wire.CopyOperation:
+        return await self.house.copies.plan(self.teacher, self.request(**options))
+
+    async def apply(self, plan: wire.CopyOperation, **options: Any) -> wire.CopyOperation:
+        return await self.house.copies.apply(self.teacher, wire.ApplyCopies(id=plan["id"], **options))
+
+    async def hand_out(self, **options: Any) -> wire.CopyOperation:
+        return await self.apply(await self.plan(**options))
+
+    async def undo(self, operation: wire.CopyOperation, *numbers: int) -> wire.CopyOperation:
+        wanted = wire.UndoCopies(id=operation["id"], targets=[*numbers] or None)
+        return await self.house.copies.undo(self.teacher, wanted)
+
+    async def get(self, operation: wire.CopyOperation) -> wire.CopyOperation:
+        return await self.house.copies.get(self.teacher, wire.GetCopies(id=operation["id"]))
+
+    async def restart(self) -> None:
+        """The hub ends, and another one is there."""
+        await self.house.copies.close()
+        self.house.join()
+        await self.house.copies.open()
+
+
+@pytest.fixture
+async def of(house: House, ann: Principal, bob: Principal) -> Class:
+    course = await house.project(ann)
+    students = [await house.project(bob, ann) for _ in range(3)]
+    made = Class(house, ann, course, students)
+    for project_id in (course, *students):
+        await house.homes.opened(await house.row(project_id))
+    made.write(course, "hw/a.txt", "one", age_s=100)
+    made.write(course, "hw/deep/b.txt", "two", age_s=100)
+    return made
+
+
+def states(operation: wire.CopyOperation) -> list[str]:
+    return [target["state"] for target in operation["targets"]]
+
+
+def counts(operation: wire.CopyOperation, number: int = 0) -> dict[str, int]:
+    return {status: n for status, n in operation["targets"][number]["counts"].items() if n}
+
+
+def everything(of: Class) -> dict[str, Any]:
+    return {project: of.tree(project, ".") for project in of.students}
+
+
+# -- plans ------------------------------------------------------------------------------------------
+
+
+async def test_a_plan_changes_nothing_and_tells_what_would_be(of: Class) -> None:
+    of.write(of.students[1], "hw/a.txt", "theirs")
+    before = everything(of)
+    plan = await of.plan(policy="keep")
+    assert (plan["state"], states(plan)) == ("planned", ["planned"] * 3)
+    assert (counts(plan), counts(plan, 1)) == ({"new": 2}, {"new": 1, "changed_by_them": 1})
+    assert (plan["targets"][0]["files"], plan["targets"][0]["bytes"]) == (2, 6)
+    assert plan["totals"]["counts"]["new"] == 5
+    assert plan["totals"]["states"] == {"planned": 3}
+    assert plan["progress"] == {"files": 0, "bytes": 0, "targets_done": 0, "targets": 3}
+    assert everything(of) == before
+    assert [entry for student in of.students for entry in await of.house.log(student)] == []
+
+
+async def test_files_of_a_plan_in_pages(of: Class) -> None:
+    plan = await of.plan()
+    files = of.house.copies.files
+
+    async def page(**options: Any) -> wire.PlannedFiles:
+        return await files(of.teacher, wire.CopyFiles(id=plan["id"], number=2, **options))
+
+    first = await page(limit=1)
+    assert first["next"] == first["files"][0]["number"]
+    rest = await page(after=first["next"])
+    assert rest["next"] is None
+    found = first["files"] + rest["files"]
+    assert {file["path"] for file in found} >= {"hw/a.txt", "hw/deep/b.txt"}
+    assert {(file["status"], file["action"]) for file in found} == {("new", "write")}
+    assert (await page(statuses=["conflict"]))["files"] == []
+    for options, error in (
+        ({"statuses": ["old"]}, InvalidArgument),
+        ({"limit": 0}, InvalidArgument),
+        ({"limit": 10_001}, InvalidArgument),
+    ):
+        with pytest.raises(error):
+            await page(**options)
+    with pytest.raises(NotFound, match="no target 3"):
+        await files(of.teacher, wire.CopyFiles(id=plan["id"], number=3))
+    await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"]))
+    with pytest.raises(NotFound, match="no list of files is kept"):
+        await page()
+
+
+async def test_a_source_that_is_not_there_is_told_and_no_plan_stays(of: Class) -> None:
+    with pytest.raises(NotFound):
+        await of.plan(source={"project_id": of.course, "path": "nowhere"})
+    assert await of.house.copies.page(of.teacher, wire.ListCopies()) == []
+    assert [*of.house.homes.operations.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"targets": []}, "nothing to copy to"),
+        ({"targets": None}, "either source"),
+        ({"source": None}, "either source"),
+        ({"sources": []}, "either source"),
+        ({"target": {}}, "either source"),
+        ({"source": {"project_id": "x", "path": "hw"}}, "source.project_id 'x'"),
+        ({"source": {"path": "hw"}}, "source.project_id 'null'"),
+        ({"targets": ["x"]}, r"targets\[0\].project_id 'x'"),
+        ({"targets": [{"project_id": str(uuid.uuid4()), "path": 5}]}, r"targets\[0\].path is 5"),
+        ({"targets": [{"project_id": str(uuid.uuid4()), "paht": "x"}]}, "'paht'"),
+        ({"targets": [str(uuid.uuid4())] * 10_001}, "10001 pairs"),
+        ({"policy": "destroy"}, "policy 'destroy' is unknown; give update"),
+    ],
+)
+async def test_what_makes_no_sense(of: Class, change: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidArgument, match=told):
+        await of.plan(**change)
+    assert await of.house.copies.page(of.teacher, wire.ListCopies()) == []
+
+
+@pytest.mark.parametrize("path", ["../x", "/../x", "a/../../x", "x\0y"])
+async def test_paths_that_lead_out(of: Class, path: str) -> None:
+    for change in (
+        {"source": {"project_id": of.course, "path": path}},
+        {"targets": [{"project_id": of.students[0], "path": path}]},
+        {"source": None, "targets": None, "sources": [{"project_id": of.course, "path": path}],
+         "target": {"project_id": of.students[0]}},
+        {"source": None, "targets": None, "target": {"project_id": of.students[0]},
+         "sources": [{"project_id": of.course, "path": "hw", "target_path": path}]},
+    ):  # fmt: skip
+        with pytest.raises(InvalidArgument):
+            await of.plan(**change)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("hw", "hw"), ("hw", "./hw/"), ("hw", "hw/deep"), (".", "hw"), ("a/b", "a")]
+)
+async def test_two_copies_to_one_place(of: Class, one: str, other: str) -> None:
+    student = of.students[0]
+    targets = [{"project_id": student, "path": path} for path in (one, other)]
+    with pytest.raises(InvalidArgument, match=f"two copies would go to one place.*'{student}'"):
+        await of.plan(targets=targets)
+
+
+async def test_places_beside_each_other(of: Class) -> None:
+    targets = [{"project_id": of.students[0], "path": path} for path in ("hw", "hw2", "hw-3", "deep/hw")]
+    done = await of.hand_out(targets=targets)
+    assert states(done) == ["done"] * 4
+    assert of.tree(of.students[0], "deep/hw") == of.tree(of.course)
+
+
+async def test_too_many_plans(of: Class) -> None:
+    plans = [await of.plan(targets=of.students[:1]) for _ in range(MAX_PLANS)]
+    with pytest.raises(LimitError, match="apply or cancel"):
+        await of.plan()
+    await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plans[0]["id"]))
+    await of.plan()
+    of.house.clock.advance(days=1)
+    await of.plan()
+
+
+# -- applying ---------------------------------------------------------------------------------------
+
+
+async def test_what_is_planned_is_done(of: Class) -> None:
+    done = await of.hand_out()
+    assert (done["state"], states(done)) == ("done", ["done"] * 3)
+    assert all(of.tree(student) == of.tree(of.course) for student in of.students)
+    assert done["totals"]["files"] == 6
+    assert done["progress"]["targets_done"] == 3
+    [listed] = await of.house.copies.page(of.teacher, wire.ListCopies())
+    assert "targets" not in listed
+    assert {**listed, "targets": done["targets"]} == await of.get(done)
+
+
+async def test_a_second_run_copies_nothing(of: Class) -> None:
+    await of.hand_out()
+    before = {student: (of.home(student) / "hw" / "a.txt").stat().st_ino for student in of.students}
+    again = await of.hand_out()
+    assert (again["state"], again["totals"]["files"]) == ("done", 0)
+    assert counts(again) == {"same": 2}
+    assert {student: (of.home(student) / "hw" / "a.txt").stat().st_ino for student in of.students} == before
+
+
+async def test_collecting(of: Class) -> None:
+    for n, student in enumerate(of.students):
+        of.write(student, "hw/answer.txt", f"answer {n}")
+        of.write(student, "one.txt", f"file {n}")
+    for path, name in (("hw", "answer.txt"), ("one.txt", "one.txt")):
+        sources = [{"project_id": student, "path": path} for student in of.students]
+        target = {"project_id": of.course, "path": f"collected/{path}"}
+        done = await of.hand_out(source=None, targets=None, sources=sources, target=target)
+        assert done["state"] == "done"
+        for n, student in enumerate(of.students):
+            [file] = (of.home(of.course) / "collected" / path / student).iterdir()
+            assert (file.name, file.read_text()[-1]) == (name, str(n))
+    sources = [
+        {"project_id": student, "path": "hw", "target_path": f"by name/{n}"} for n, student in enumerate(of.students)
+    ]
+    await of.hand_out(source=None, targets=None, sources=sources, target={"project_id": of.course})
+    assert of.tree(of.course, "by name/2") == {"answer.txt": "answer 2"}
+
+
+async def test_plan_and_apply_at_once(of: Class) -> None:
+    arguments = {"source": {"project_id": of.course, "path": "hw"}, "targets": of.students}
+    before = everything(of)
+    dry = await of.house.copies.copy_paths(of.teacher, wire.CopyPaths(**arguments, dry_run=True))
+    assert (dry["state"], everything(of)) == ("planned", before)
+    done = await of.house.copies.copy_paths(of.teacher, wire.CopyPaths(**arguments))
+    assert done["state"] == "done"
+    begun = await of.house.copies.copy_paths(of.teacher, wire.CopyPaths(**arguments, wait=False))
+    assert begun["state"] == "planning"
+    while (await of.get(begun))["state"] in ("planning", "running"):
+        await asyncio.sleep(0.01)
+    assert (await of.get(begun))["state"] == "done"
+
+
+async def test_a_target_that_moved_is_refused_and_the_others_go_on(of: Class) -> None:
+    await of.hand_out()
+    of.write(of.course, "hw/a.txt", "newer one")
+    plan = await of.plan()
+    moved = of.write(of.students[1], "hw/a.txt", "somebody was here")
+    done = await of.apply(plan)
+    assert (done["state"], states(done)) == ("failed", ["done", "refused", "done"])
+    assert "has changed since the plan" in done["targets"][1]["error"]
+    assert done["targets"][1]["error_code"] == "conflict"
+    assert moved.read_text() == "somebody was here"
+    assert of.tree(of.students[0])["a.txt"] == of.tree(of.students[2])["a.txt"] == "newer one"
+    again = await of.house.copies.retry(of.teacher, wire.RetryCopies(id=done["id"]))
+    assert (again["state"], states(again)) == ("done", ["done"] * 3)
+    assert again["targets"][1]["kept_newer"] == 1  # update: what is newer stays
+    assert moved.read_text() == "somebody was here"
+
+
+async def test_applied_once(of: Class) -> None:
+    done = await of.hand_out()
+    with pytest.raises(Conflict, match="is done"):
+        await of.apply(done)
+    with pytest.raises(Conflict, match="nothing of copy operation"):
+        await of.apply(done, only="failed")
+    with pytest.raises(InvalidArgument, match="only is 'all'"):
+        await of.apply(done, only="all")
+
+
+async def test_more_than_one_batch(of: Class, bob: Principal) -> None:
+    students = [await of.house.project(bob, of.teacher) for _ in range(BATCH + 3)]
+    done = await of.hand_out(targets=students)
+    assert states(done) == ["done"] * (BATCH + 3)
+    assert all(of.tree(student) == of.tree(of.course) for student in students)
+
+
+async def test_logs(of: Class) -> None:
+    done = await of.hand_out()
+    [(who, event)] = await of.house.log(of.students[0])
+    assert who == of.teacher.account_id
+    assert event == {
+        "event": "path_copied",
+        "operation_id": done["id"],
+        "src_project_id": of.course,
+        "src_path": "hw",
+        "target_project_id": of.students[0],
+        "target_path": "hw",
+        "files": 2,
+        "bytes": 6,
+    }
+    expected = {"event": "paths_copied", "operation_id": done["id"], "targets": 3, "done": 3, "files": 6, "bytes": 18}
+    assert [told for _, told in await of.house.log(of.course)] == [expected]
+    await of.undo(done, 0)
+    undone = {"event": "copy_undone", "operation_id": done["id"], "targets": 1, "restored": 0, "kept": 0}
+    told = (await of.house.log(of.students[0]))[-1][1]
+    assert {**undone, "removed": told["removed"]} == told
+    assert told["removed"] > 0
+
+
+# -- what people have changed -----------------------------------------------------------------------
+
+
+async def test_merge_keeps_what_they_changed_and_brings_what_is_new(of: Class) -> None:
+    await of.hand_out(policy="merge")
+    changed, gone, untouched = of.students
+    of.write(changed, "hw/a.txt", "my own answer")
+    (of.home(gone) / "hw/deep/b.txt").unlink()
+    of.write(of.course, "hw/a.txt", "one, corrected", age_s=50)
+    of.write(of.course, "hw/c.txt", "three")
+    done = await of.hand_out(policy="merge")
+    assert done["state"] == "done"
+    assert counts(done)["conflict"] == 1
+    assert of.tree(changed) == {
+        "a.txt": "my own answer", "a.new.txt": "one, corrected", "c.txt": "three", "deep": None, "deep/b.txt": "two",
+    }  # fmt: skip
+    assert of.tree(gone) == {"a.txt": "one, corrected", "c.txt": "three", "deep": None}
+    assert of.tree(untouched) == of.tree(of.course)
+    before = everything(of)
+    assert (await of.hand_out(policy="merge"))["totals"]["files"] == 0
+    assert everything(of) == before
+
+
+async def test_what_was_handed_out_is_known_after_a_single_copy_too(of: Class) -> None:
+    student = of.students[0]
+    wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student)
+    await of.house.copies.copy(of.teacher, wanted)
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    plan = await of.plan(policy="keep", targets=[student])
+    assert counts(plan) == {"changed_by_us": 1, "same": 1}
+
+
+# -- undo -------------------------------------------------------------------------------------------
+
+
+async def test_undo_of_all_and_of_some(of: Class) -> None:
+    for student in of.students:
+        of.write(student, "hw/a.txt", "theirs", age_s=1000)
+    before = everything(of)
+    done = await of.hand_out()
+    some = await of.undo(done, 1)
+    assert (some["state"], states(some)) == ("done", ["done", "undone", "done"])
+    assert of.tree(of.students[1]) == {"a.txt": "theirs"}
+    assert some["targets"][1]["undone"]["restored"] == 1
+    of.write(of.students[2], "hw/deep/b.txt", "changed since")
+    everywhere = await of.undo(done)
+    assert (everywhere["state"], states(everywhere)) == ("undone", ["undone"] * 3)
+    assert everywhere["targets"][2]["undone"]["kept"] == 1
+    assert everywhere["targets"][2]["undone"]["kept_paths"] == ["hw/deep/b.txt"]
+    assert everything(of) == {
+        **before,
+        of.students[2]: {**before[of.students[2]], "hw/deep": None, "hw/deep/b.txt": "changed since"},
+    }
+    with pytest.raises(Conflict, match="cannot be undone"):
+        await of.undo(done)
+    with pytest.raises(Conflict, match=r"target 1 .* is undone"):
+        await of.undo(done, 1)
+    with pytest.raises(NotFound, match="no target 9"):
+        await of.undo(done, 9)
+
+
+async def test_what_was_handed_out_before_counts_again_after_undo(of: Class) -> None:
+    await of.hand_out(policy="merge")
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    second = await of.hand_out(policy="merge")
+    await of.undo(second)
+    assert of.tree(of.students[0])["a.txt"] == "one"
+    plan = await of.plan(policy="merge")
+    assert counts(plan) == {"changed_by_us": 1, "same": 1}
+
+
+async def test_a_single_copy_is_undone(of: Class) -> None:
+    student = of.students[0]
+    of.write(student, "hw/a.txt", "theirs", age_s=1000)
+    before = everything(of)
+    wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student)
+    summary = await of.house.copies.copy(of.teacher, wanted)
+    assert (summary["files"], of.tree(student)) == (2, of.tree(of.course))
+    [operation] = await of.house.copies.page(of.teacher, wire.ListCopies(project_id=student))
+    assert (operation["state"], operation["totals"]["files"]) == ("done", 2)
+    assert (await of.undo(operation))["state"] == "undone"
+    assert everything(of) == before
+
+
+async def test_a_single_copy_that_fails_or_has_nothing_to_do_leaves_nothing(of: Class) -> None:
+    student = of.students[0]
+    wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student)
+    await of.house.copies.copy(of.teacher, wanted)
+    assert (await of.house.copies.copy(of.teacher, wanted))["unchanged"] == 2
+    for change in ({"src_path": "nowhere"}, {"target_path": "hw/a.txt/below"}):
+        with pytest.raises(HubError):
+            await of.house.copies.copy(of.teacher, CopyPath(**{"src_project_id": of.course, "src_path": "hw",
+                                                               "target_project_id": student, **change}))  # fmt: skip
+    assert len(await of.house.copies.page(of.teacher, wire.ListCopies())) == 1
+    assert len([*of.house.homes.operations.iterdir()]) == 1
+
+
+async def test_single_copies_to_one_place_wait_for_each_other(of: Class) -> None:
+    student = of.students[0]
+    for n in range(40):
+        of.write(of.course, f"hw/{n}", str(n))
+    wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student)
+    done = await asyncio.gather(*(of.house.copies.copy(of.teacher, wanted) for _ in range(6)))
+    assert sorted(summary["files"] for summary in done) == [0] * 5 + [42]
+
+
+# -- who may ----------------------------------------------------------------------------------------
+
+
+async def test_operations_are_their_makers(of: Class, bob: Principal, admin: Principal) -> None:
+    plan = await of.plan()
+    copies, id = of.house.copies, plan["id"]
+    for other in (bob, admin):
+        for call in (
+            copies.get(other, wire.GetCopies(id=id)),
+            copies.files(other, wire.CopyFiles(id=id)),
+            copies.apply(other, wire.ApplyCopies(id=id)),
+            copies.cancel(other, wire.CancelCopies(id=id)),
+            copies.retry(other, wire.RetryCopies(id=id)),
+            copies.undo(other, wire.UndoCopies(id=id)),
+            copies.page(other, wire.ListCopies(after=id)),
+        ):
+            with pytest.raises(NotFound, match=f"there is no copy operation with id '{id}'"):
+                await call
+        assert await copies.page(other, wire.ListCopies()) == []
+    assert (await of.get(plan))["state"] == "planned"
+    for wrong in (str(uuid.uuid4()), "x", "", "%"):
+        with pytest.raises(NotFound, match="there is no copy operation"):
+            await copies.get(of.teacher, wire.GetCopies(id=wrong))
+
+
+async def test_who_may_copy_to_none_of_the_targets_plans_nothing(of: Class, cid: Principal) -> None:
+    with pytest.raises(PermissionDenied, match=f"collaborator on source project '{of.course}'"):
+        await of.house.copies.plan(cid, of.request())
+    own = await of.house.project(cid)
+    with pytest.raises(PermissionDenied, match=f"collaborator on target project '{of.students[0]}'"):
+        await of.house.copies.plan(cid, of.request(source={"project_id": own, "path": "."}))
+    nobody = str(uuid.uuid4())
+    with pytest.raises(PermissionDenied, match=f"collaborator on target project '{nobody}'"):
+        await of.plan(targets=[nobody])
+    assert await of.house.copies.page(cid, wire.ListCopies()) == []
+
+
+async def test_one_target_that_is_not_allowed(of: Class, bob: Principal) -> None:
+    theirs, deleted, viewed, nobody = [await of.house.project(bob) for _ in range(3)] + [str(uuid.uuid4())]
+    await of.house.viewer(viewed, of.teacher)
+    await of.house.projects.delete(bob, deleted)
+    async with of.house.store.write() as tx:
+        await tx.collaborators.add([(deleted, of.teacher.account_id)], at=of.house.clock.now())
+    done = await of.hand_out(targets=[of.students[0], theirs, deleted, viewed, nobody])
+    assert states(done) == ["done", "refused", "refused", "refused", "refused"]
+    codes = [target.get("error_code") for target in done["targets"]]
+    assert codes == [None, "permission_denied", "conflict", "permission_denied", "permission_denied"]
+    told = {
+        target["error"].replace(target["target_project_id"], "")
+        for target in done["targets"]
+        if target["number"] in (1, 4)
+    }
+    assert len(told) == 1  # nobody learns which projects there are
+
+
+async def test_membership_counts_when_it_is_applied(of: Class, bob: Principal, cid: Principal) -> None:
+    plan = await of.plan()
+    async with of.house.store.write() as tx:
+        await tx.collaborators.remove(of.students[0], of.teacher.account_id)
+    done = await of.apply(plan)
+    assert states(done) == ["refused", "done", "done"]
+    assert "a.txt" not in of.tree(of.students[0])
+    async with of.house.store.write() as tx:
+        await tx.collaborators.remove(of.students[1], of.teacher.account_id)
+    with pytest.raises(PermissionDenied, match=of.students[1]):
+        await of.undo(done, 1)
+    undone = await of.undo(done)
+    assert states(undone) == ["refused", "done", "undone"]
+
+
+async def test_whoever_is_banned_meanwhile_copies_nothing(of: Class) -> None:
+    plan = await of.plan()
+    async with of.house.store.write() as tx:
+        await tx.accounts.update(of.teacher.account_id, {"banned": True})
+    assert states(await of.apply(plan)) == ["refused"] * 3
+
+
+async def test_the_source_is_taken_away_meanwhile(of: Class, bob: Principal) -> None:
+    source = await of.house.project(bob, of.teacher)
+    of.write(source, "hw/a", "x")
+    plan = await of.plan(source={"project_id": source, "path": "hw"})
+    async with of.house.store.write() as tx:
+        await tx.collaborators.remove(source, of.teacher.account_id)
+    assert states(await of.apply(plan)) == ["refused"] * 3
+
+
+async def test_a_viewer_hands_out_from_what_he_views(of: Class, cid: Principal) -> None:
+    await of.house.viewer(of.course, cid)
+    own = await of.house.project(cid)
+    plan = await of.house.copies.plan(cid, of.request(targets=[own]))
+    assert (await of.house.copies.apply(cid, wire.ApplyCopies(id=plan["id"])))["state"] == "done"
+
+
+# -- quotas -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def small(of: Class) -> Class:
+    """The same class, with little room."""
+    house = of.house
+    await house.copies.close()
+    await house.lifecycle.close(stop_projects=False)
+    house.quotas = Quotas(QuotaDefaults(disk_mb=20), house.clock)
+    house.homes = ProjectHomes(Homes(house.directory / "projects"), None, house.quotas.disk_quota_bytes)
+    house.join()
+    await house.lifecycle.open()
+    return of
+
+
+async def test_over_quota_is_told_and_refused_before_anything_is_written(small: Class) -> None:
+    (small.home(small.course) / "hw/large").write_bytes(os.urandom(8 * MB))
+    full = small.home(small.students[1]) / "filler"
+    full.write_bytes(os.urandom(15 * MB))
+    plan = await small.plan()
+    assert [target["over_quota"] for target in plan["targets"]] == [False, True, False]
+    done = await small.apply(plan)
+    assert states(done) == ["done", "refused", "done"]
+    assert f"project '{small.students[1]}' takes 16 MB" in done["targets"][1]["error"]
+    assert not (small.home(small.students[1]) / "hw").exists()
+    full.unlink()
+    again = await small.house.copies.retry(small.teacher, wire.RetryCopies(id=done["id"]))
+    assert states(again) == ["done"] * 3
+    assert (small.home(small.students[1]) / "hw/large").stat().st_size == 8 * MB
+
+
+async def test_what_is_collected_counts_together(small: Class) -> None:
+    for student in small.students:
+        (small.home(student) / "big").write_bytes(os.urandom(8 * MB))
+    sources = [{"project_id": student, "path": "big"} for student in small.students]
+    done = await small.hand_out(
+        source=None, targets=None, sources=sources, target={"project_id": small.course, "path": "in"}
+    )
+    assert sorted(states(done)) == ["done", "done", "refused"]
+
+
+# -- restarts, cancel, housekeeping -----------------------------------------------------------------
+
+
+async def test_a_plan_survives_a_restart(of: Class) -> None:
+    plan = await of.plan()
+    await of.restart()
+    assert (await of.apply(plan))["state"] == "done"
+
+
+@pytest.mark.parametrize("stops_after", ["plan", "_stage", "mark", "commit", "note"])
+async def test_an_operation_goes_on_after_a_restart_at_any_step(
+    of: Class, monkeypatch: pytest.MonkeyPatch, stops_after: str
+) -> None:
+    """The hub stops for good after a step: nothing that comes after it happens."""
+    reached = asyncio.Event()
+    part = of.house.copies._operations._planner if stops_after == "plan" else of.house.copies._operations._applier
+    original: Callable[..., Any] = getattr(part, stops_after)
+
+    async def step(*arguments: Any, **options: Any) -> Any:
+        await original(*arguments, **options)
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(part, stops_after, step)
+    arguments = {"source": {"project_id": of.course, "path": "hw"}, "targets": of.students}
+    begun = await of.house.copies.copy_paths(of.teacher, wire.CopyPaths(**arguments, wait=False))
+    await asyncio.wait_for(reached.wait(), 10)
+    await of.restart()
+    for _ in range(500):
+        if (done := await of.get(begun))["state"] not in ("planning", "running"):
+            break
+        await asyncio.sleep(0.01)
+    assert (done["state"], states(done)) == ("done", ["done"] * 3)
+    assert all(of.tree(student) == of.tree(of.course) for student in of.students)
+    assert [event["event"] for _, event in await of.house.log(of.students[0])] == ["path_copied"]
+    assert [event["event"] for _, event in await of.house.log(of.course)] == ["paths_copied"]
+
+
+async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
+    students = [await of.house.project(bob, of.teacher) for _ in range(2 * BATCH)]
+    plan = await of.plan(targets=students)
+    applier, reached, go_on = of.house.copies._operations._applier, asyncio.Event(), asyncio.Event()
+    original = applier._note
+
+    async def note(*arguments: Any) -> None:
+        await original(*arguments)
+        reached.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(applier, "_note", note)
+    await of.apply(plan, wait=False)
+    await asyncio.wait_for(reached.wait(), 10)
+    now = await of.get(plan)
+    assert (now["state"], now["progress"]["targets_done"]) == ("running", BATCH)
+    with pytest.raises(Conflict, match="is running"):
+        await of.undo(plan)
+    cancelling = asyncio.create_task(of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"])))
+    await asyncio.sleep(0)
+    go_on.set()
+    done = await cancelling
+    assert (done["state"], states(done)) == ("cancelled", ["done"] * BATCH + ["cancelled"] * BATCH)
+    assert not (of.home(students[-1]) / "hw").exists()
+    monkeypatch.undo()
+    again = await of.house.copies.retry(of.teacher, wire.RetryCopies(id=plan["id"]))
+    assert (again["state"], states(again)) == ("done", ["done"] * 2 * BATCH)
+    with pytest.raises(Conflict, match="is done already"):
+        await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"]))
+
+
+async def test_plans_go_after_a_day_and_operations_after_a_month(of: Class) -> None:
+    plan, done = await of.plan(), await of.hand_out()
+    of.house.clock.advance(hours=23)
+    await of.house.copies.sweep()
+    assert (await of.get(plan))["state"] == "planned"
+    of.house.clock.advance(hours=2)
+    await of.house.copies.sweep()
+    with pytest.raises(NotFound):
+        await of.get(plan)
+    assert [path.name for path in of.house.homes.operations.iterdir()] == [done["id"]]
+    of.house.clock.advance(days=7)
+    await of.house.copies.sweep()
+    with pytest.raises(Conflict, match="cannot be undone"):
+        await of.undo(done)
+    assert [*(of.home(of.students[0]).parent / "copies").iterdir()] == []
+    of.house.clock.advance(days=30)
+    await of.house.copies.sweep()
+    with pytest.raises(NotFound):
+        await of.get(done)
+    # What was handed out last is known for good.
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    assert counts(await of.plan(policy="merge")) == {"changed_by_us": 1, "same": 1}
+
+
+async def test_what_is_kept_to_undo_takes_a_tenth_of_the_quota(small: Class) -> None:
+    student = small.students[0]
+    done = []
+    for n in range(3):
+        (small.home(small.course) / "hw/a.txt").write_bytes(os.urandom(900_000) + b"x" * n)
+        done.append(await small.hand_out(targets=[student], policy="overwrite"))
+        small.house.clock.advance(seconds=1)
+    await small.house.copies.sweep()  # a tenth is 2 MB: the first made the file, each other one has displaced a MB
+    can_undo = [(await small.get(one))["targets"][0]["can_undo"] for one in done]
+    assert can_undo[1:] == [True, True]
+    (small.home(small.course) / "hw/a.txt").write_bytes(os.urandom(2 * MB))
+    done.append(await small.hand_out(targets=[student], policy="overwrite"))
+    await small.house.copies.sweep()
+    assert [(await small.get(one))["targets"][0]["can_undo"] for one in done][1:] == [False, True, True]
+
+
+async def test_what_a_killed_hub_has_left_is_swept(of: Class) -> None:
+    lost = str(uuid.uuid4())
+    record = of.home(of.students[0]).parent / "copies" / f"{lost}-0"
+    (record / "new").mkdir(parents=True)
+    (of.house.homes.operations / lost).mkdir(parents=True)
+    (of.house.homes.operations / lost / "x.manifest").touch()
+    done = await of.hand_out()
+    await of.house.copies.sweep()
+    assert not record.exists()
+    assert [path.name for path in of.house.homes.operations.iterdir()] == [done["id"]]
+    assert (await of.undo(done))["state"] == "undone"
+
+
+async def test_an_operation_whose_records_are_not_in_a_backup(of: Class) -> None:
+    done = await of.hand_out()
+    async with of.house.store.write() as tx:
+        await tx.copies.update_targets(done["id"], {1: {"state": TargetState.COMMITTING}})
+        await tx.copies.update(done["id"], {"state": CopyState.RUNNING})
+    for student in of.students:
+        record = of.home(student).parent / "copies"
+        record.rename(record.with_name("lost"))
+    await of.restart()
+    while (now := await of.get(done))["state"] == "running":
+        await asyncio.sleep(0.01)
+    assert states(now) == ["done", "refused", "done"]
+    assert "restored from a backup" in now["targets"][1]["error"]
+    undone = await of.undo(done, 0)
+    assert states(undone)[0] == "done"
+    assert "what it takes to undo it is gone" in undone["targets"][0]["error"]
+
+
+async def test_lists(of: Class) -> None:
+    done = []
+    for student in of.students:
+        of.house.clock.advance(seconds=1)
+        done.append((await of.hand_out(targets=[student]))["id"])
+
+    async def listed(**options: Any) -> list[str]:
+        return [one["id"] for one in await of.house.copies.page(of.teacher, wire.ListCopies(**options))]
+
+    assert await listed() == done[::-1]
+    assert await listed(limit=1) == done[2:]
+    assert await listed(after=done[1]) == done[:1]
+    assert await listed(project_id=of.students[1]) == [done[1]]
+    assert await listed(project_id=of.course.upper()) == done[::-1]
+    for options in ({"limit": 0}, {"limit": 501}, {"project_id": "x"}):
+        with pytest.raises(InvalidArgument):
+            await listed(**options)
+
+
+async def test_times(of: Class) -> None:
+    begun = of.house.clock.now()
+    plan = await of.plan()
+    assert plan["expires"][:19] == (begun + timedelta(days=1)).isoformat()[:19]
+    of.house.clock.advance(minutes=1)
+    done = await of.apply(plan)
+    assert done["finished"][:19] == (begun + timedelta(minutes=1)).isoformat()[:19]
+    assert done["undo_until"][:19] == (begun + timedelta(days=7, minutes=1)).isoformat()[:19]
