@@ -137,14 +137,20 @@ def test_a_hub_that_is_killed_ends_in_one_state_or_the_other(own_hub: HubProcess
     home = home_of(own_hub, project_id)
     shelf = own_hub.data_dir / "snapshots" / "projects" / project_id
     trees: dict[str, Any] = {}
+    for number in (20, 21):
+        fill(home, number)
+        with own_hub.hub() as hub:
+            began = time.monotonic()
+            trees[hub.project(project_id).snapshots.create()["id"]] = tree_of(home, ".projecthub")
+            usual_s = time.monotonic() - began
     for number in range(10):
         fill(home, number)
         now = tree_of(home, ".projecthub")
         doing = draw.choice(["create", "restore", "restore", "delete"]) if len(trees) > 1 else "create"
-        target = draw.choice(sorted(trees)) if trees else ""
+        target = draw.choice(sorted(trees))
         thread = threading.Thread(target=call, args=[own_hub, project_id, doing, target])
         thread.start()
-        time.sleep(draw.choice([0.005, 0.02, 0.05, 0.1, 0.15, 0.3, 0.6]))
+        time.sleep(draw.uniform(0, 2) * usual_s)
         own_hub.kill()
         thread.join()
         own_hub.restart()
@@ -171,13 +177,12 @@ def test_a_hub_that_is_killed_ends_in_one_state_or_the_other(own_hub: HubProcess
             assert set(os.listdir(shelf / "objects")) == needed
             assert set(os.listdir(shelf / "manifests")) == rows.keys()
             assert sorted(os.listdir(home.parent)) in (["home", "staging"], ["copies", "home", "staging"])
-            if trees:
-                chosen = draw.choice(sorted(trees))
-                snapshots.restore(chosen)
-                assert tree_of(home, ".projecthub") == trees[chosen]
-                newest = snapshots.list()[0]
-                if newest["id"] not in trees:
-                    trees[newest["id"]] = after
+            chosen = draw.choice(sorted(trees))
+            snapshots.restore(chosen)
+            assert tree_of(home, ".projecthub") == trees[chosen]
+            newest = snapshots.list()[0]
+            if newest["id"] not in trees:
+                trees[newest["id"]] = after
     assert len(trees) > 3
 
 
