@@ -30,6 +30,7 @@ from projecthub.hub.clock import SystemClock
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
+from projecthub.hub.courses import Courses
 from projecthub.hub.creation import Creation
 from projecthub.hub.figures import Figures
 from projecthub.hub.files import Files
@@ -175,6 +176,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             projects=projects,
             collaborators=Collaborators(clock, keys),
             invitations=invitations,
+            courses=Courses(store),
             copies=copies,
             queries=Queries(Tools(store=store, clock=clock, projects=projects, licenses=licenses)),
             calls=calls,

@@ -180,6 +180,8 @@ async def test_what_is_forgotten(store: Store, people: Any) -> None:
         assert [row.id for row in await tx.copies.expired(NOW, limit=9)] == [done.id]
         assert [row.id for row in await tx.copies.not_undoable(NOW, limit=9)] == [done.id]
         assert len(await tx.copies.not_undoable(now, limit=1)) == 1
+        assert [row.id for row in await tx.copies.newest(within=timedelta(minutes=2))] == [later.id]
+        assert len(await tx.copies.newest(within=timedelta(days=2))) == 2
         await tx.copies.forget(done.id)
         assert await tx.copies.get(done.id) is None
         assert await tx.copies.targets(done.id) == []

@@ -95,6 +95,20 @@ async def test_who_comes_too_late_adds_nothing(store: Store, project_id: Project
         assert await tx.histories.stored_bytes(project_id) == 30
 
 
+async def test_what_was_written_down_last_is_known(store: Store, project_id: ProjectId) -> None:
+    first = history(project_id)
+    async with store.write() as tx:
+        assert await tx.histories.taken(project_id) == []
+        await tx.histories.add([(None, first)], [version(first, 1)], ["j1", "j2"])
+        assert await tx.histories.taken(project_id) == ["j1", "j2"]
+    second = replace(first, last_seq=2)
+    await add(store, first, second, version(first, 2))
+    async with store.write() as tx:
+        assert await tx.histories.taken(project_id) == ["j1", "j2"]
+        await tx.histories.add([(second, replace(second, last_seq=3))], [version(first, 3)], [])
+        assert await tx.histories.taken(project_id) == []
+
+
 async def test_of_no_project_there_is_no_history(store: Store) -> None:
     with pytest.raises(Conflict):
         await add(store, None, history(ProjectId("00000000-0000-4000-8000-000000000000")))

@@ -396,12 +396,14 @@ def test_a_thousand_jobs(process: HubProcess) -> None:
 def test_a_job_outlives_the_hub_and_its_log_the_project() -> None:
     with HubProcess() as process:
         jobs = Jobs(process)
-        job = jobs.start("for n in $(seq 200); do echo $n; sleep 0.02; done", bash=True)
+        until_told = "while [ $n = 100 ] && [ ! -e go ]; do sleep 0.05; done"
+        job = jobs.start(f"for n in $(seq 200); do echo $n; sleep 0.02; {until_told}; done", bash=True)
         stays = jobs.start("echo begun; trap '' TERM; while true; do sleep 0.1; done", bash=True)
         until(lambda: jobs.output(job).count(b"\n") > 20)
         process.kill()
         process.restart()
         assert jobs.ask("GET", f"/{job['id']}").json()["state"] == "running"
+        (jobs.home / "go").touch()
         followed = jobs.output(job, "?follow=true")
         assert followed == b"".join(b"%d\n" % n for n in range(1, 201))
         assert jobs.ended(job)["state"] == "completed"

@@ -26,21 +26,22 @@ _MAX_ALL: Final = 4000
 """Characters of all values of a call together; the rest is left out."""
 
 NAMED: Final = frozenset({
-    "account_id", "action", "admin", "async_get", "dest", "disabled", "dry_run", "email", "email_address", "everywhere",
-    "group", "id", "license", "license_id", "name", "new_group", "path", "paths", "pid", "project_id", "projects",
-    "public_path_id", "reply_id", "scopes", "src", "src_path", "src_project_id", "target_account_id", "target_path",
-    "target_project_id", "to", "to_ids", "user", "user_account_id",
+    "account_id", "action", "admin", "async_get", "dest", "disabled", "dry_run", "email", "email_address",
+    "everywhere", "group", "id", "license", "license_id", "name", "new_group", "path", "paths", "pid", "pids",
+    "project_id", "projects", "public_path_id", "reply_id", "scopes", "signal", "src", "src_path",
+    "src_project_id", "target_account_id", "target_path", "target_project_id", "to", "to_ids", "user",
+    "user_account_id",
 })  # fmt: skip
 """Fields that are kept; what is null, false or empty is left out."""
 
 UNNAMED: Final = frozenset({
-    "activates", "aggregate", "always_running", "args", "async_await", "async_call", "async_stats", "backup", "bash",
-    "body", "calls_per_minute", "command", "compute_server_id", "content", "cores", "cpu_shares", "current_password",
-    "customize", "cwd", "delete_missing", "description", "disk_quota", "env", "ephemeral", "err_on_exit", "exclude",
-    "expire", "expires", "firstName", "first_name", "hash", "history", "image", "input", "kernel", "lastName",
-    "last_name", "limits", "link", "link2proj", "max_output", "member_host", "memory", "memory_request", "mintime",
-    "network", "options", "overwrite_newer", "password", "pool", "query", "quota", "replyto", "replyto_name", "rows",
-    "run_limit", "start", "subject", "timeout", "title", "token", "token_id",
+    "activates", "aggregate", "always_running", "args", "aspect", "async_await", "async_call", "async_stats",
+    "backup", "bash", "body", "calls_per_minute", "command", "compute_server_id", "content", "cores", "cpu_shares",
+    "current_password", "customize", "cwd", "delete_missing", "description", "disk_quota", "env", "ephemeral",
+    "err_on_exit", "exclude", "expire", "expires", "firstName", "first_name", "hash", "history", "image", "input",
+    "kernel", "lastName", "last_name", "limits", "link", "link2proj", "max_output", "member_host", "memory",
+    "memory_request", "mintime", "network", "options", "overwrite_newer", "password", "pool", "query", "quota",
+    "replyto", "replyto_name", "rows", "run_limit", "start", "subject", "timeout", "title", "token", "token_id",
 })  # fmt: skip
 """Fields that are not: texts, code, options, and whatever lets somebody in."""
 

@@ -23,7 +23,7 @@ from projecthub.wire.units import to_ms
 if TYPE_CHECKING:
     from projecthub.api.services import Services
     from projecthub.hub.principals import Principal
-    from projecthub.wire import audit, histories, messages
+    from projecthub.wire import audit, courses, histories, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,10 @@ async def _invite_collaborator(call: Call, request: shapes.InviteCollaborator) -
 
 async def _invite_without_account(call: Call, request: shapes.InviteWithoutAccount) -> shapes.Invited:
     return await call.services.invitations.invite_without_account(call.caller, request)
+
+
+async def _of_course(call: Call, request: courses.CourseOnly) -> list[courses.CourseProject]:
+    return await call.services.courses.projects(call.caller, request)
 
 
 async def _start(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectState:
@@ -253,6 +257,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "projects.handOver": _hand_over,
     "projects.inviteCollaborator": _invite_collaborator,
     "projects.inviteCollaboratorWithoutAccount": _invite_without_account,
+    "projects.ofCourse": _of_course,
     "projects.start": _start,
     "projects.stop": _stop,
     "projects.restart": _restart,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
     from projecthub.hub.collaborators import Collaborators
     from projecthub.hub.copies import Copies
+    from projecthub.hub.courses import Courses
     from projecthub.hub.creation import Creation
     from projecthub.hub.figures import Figures
     from projecthub.hub.files import Files
@@ -56,6 +57,7 @@ class Services:
     collaborators: Collaborators
     invitations: Invitations
     copies: Copies
+    courses: Courses
     queries: Queries
     licenses: Licenses
     project_quotas: ProjectQuotas

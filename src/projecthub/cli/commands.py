@@ -15,6 +15,7 @@ from projecthub.cli import output
 from projecthub.cli.accounts import accounts
 from projecthub.cli.audit import audit
 from projecthub.cli.backups import backup, restore
+from projecthub.cli.classes import classes
 from projecthub.cli.collaborators import (
     add_collaborator,
     change_group,
@@ -156,6 +157,7 @@ for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_tok
 for _file_command in (history, show_version, restore_version, checkpoint, use_times):
     files.command()(_file_command)
 app.add_typer(projects, name="projects")
+app.add_typer(classes, name="class")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(licenses, name="licenses")

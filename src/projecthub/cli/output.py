@@ -115,6 +115,21 @@ def counting(text: str, total: int) -> Iterator[Any]:
 
 
 @contextmanager
+def advancing(text: str) -> Iterator[Any]:
+    """Show, on a terminal, how far work of several kinds is; yields what to call with its name, and how much of all."""
+    if not _is_lively(sys.stderr):
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(plain(text), total=None)
+        yield lambda what, done, total: progress.update(task, description=plain(what), completed=done, total=total)
+
+
+@contextmanager
 def transferring(text: str) -> Iterator[Any]:
     """Show, on a terminal, how far a file has come; yields what to call with bytes done and all of them, or None."""
     if not _is_lively(sys.stderr):

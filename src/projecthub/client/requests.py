@@ -44,6 +44,7 @@ REPEATABLE: Final = frozenset(
         (Endpoint.HUB, "projects.createProject"),  # carries an idempotency key
         (Endpoint.HUB, "projects.addCollaborator"),
         (Endpoint.HUB, "projects.removeCollaborator"),
+        (Endpoint.HUB, "projects.ofCourse"),
         (Endpoint.HUB, "projects.start"),
         (Endpoint.HUB, "projects.stop"),
         (Endpoint.HUB, "projects.deleteProject"),

@@ -18,7 +18,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -104,9 +104,7 @@ class Keeper:
         """Whether there was nothing to keep."""
         return self._fd < 0 and not self._changed
 
-    def replaced(
-        self, directory_fd: int, name: str, path: str, status: os.stat_result, *, lives_on: bool = False
-    ) -> None:
+    def replaced(self, directory_fd: int, name: str, path: str, status: os.stat_result) -> None:
         """Keep a file that is about to lose its name in a directory.
 
         Args:
@@ -114,13 +112,12 @@ class Keeper:
             name: Its name there.
             path: Its path, reduced.
             status: Its own.
-            lives_on: Whether it keeps, or gets, another name.
         """
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_TEXT_BYTES or not self._has_room(path):
             return
         with contextlib.suppress(OSError):
             is_one_of_many = self._count >= _FEW or status.st_size > _MAX_INLINE
-            if is_one_of_many and status.st_nlink == 1 and not lives_on:
+            if is_one_of_many and status.st_nlink == 1:
                 with contextlib.suppress(PermissionError):  # of a file of another user
                     if self._link(directory_fd, name, path):
                         return
@@ -129,8 +126,12 @@ class Keeper:
 
     def replaced_directory(self, directory_fd: int, name: str, path: str) -> None:
         """Keep the files of a directory that is about to go with all that is in it."""
-        with contextlib.suppress(OSError), closing(os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=directory_fd)) as fd:
-            for parent_fd, file, inner, status in _files_in(fd):
+        with (
+            contextlib.suppress(OSError),
+            closing(os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=directory_fd)) as fd,
+            contextlib.closing(_files_in(fd)) as files,
+        ):
+            for parent_fd, file, inner, status in files:
                 self.replaced(parent_fd, file, join(path, inner), status)
 
     def found(self, home_fd: int, path: str) -> None:
@@ -265,7 +266,7 @@ class Journal:
     def _kept(self) -> Path:
         return self._path.with_name(f"{self.name}{_KEPT}")
 
-    def states(self) -> Iterator[State]:
+    def states(self) -> Generator[State, None, None]:
         """What it says that files held, in the order of the changes. Blocks."""
         names = _Names(self._home)
         with contextlib.ExitStack() as opened:
@@ -275,16 +276,17 @@ class Journal:
                 kept_fd = opened.enter_context(closing(os.open(self._kept, DIRECTORY)))
             entries = enumerate(map(_parsed, self._file), 1)
             for number, entry in [*self._linked(kept_fd), *entries]:
-                for state in self._told(home_fd, kept_fd, entry, number):
-                    if (name := names.of(home_fd, state.path)) is not None:
-                        yield replace(state, path=name)
+                with contextlib.closing(self._told(home_fd, kept_fd, entry, number)) as told:
+                    for state in told:
+                        if (name := names.of(home_fd, state.path)) is not None:
+                            yield replace(state, path=name)
 
     def _linked(self, kept_fd: int) -> list[tuple[int, object]]:
         """What is kept beside the journal under names that tell paths, as entries that come first."""
         names = sorted(os.listdir(kept_fd)) if kept_fd >= 0 else []
         return [(0, ["linked", name, self._at]) for name in names if name.startswith(_LINKED)]
 
-    def _told(self, home_fd: int, kept_fd: int, entry: object, number: int) -> Iterator[State]:
+    def _told(self, home_fd: int, kept_fd: int, entry: object, number: int) -> Generator[State, None, None]:
         """What one entry says, by the paths that it names."""
         match entry:
             case ["linked", str(name), int(at)]:
@@ -297,8 +299,9 @@ class Journal:
                     yield State(path, found, at, number, kind == "was")
             case ["new", list(paths), int(at), int(until_ns)]:
                 for path in paths:
-                    for inner, text in _texts_at(home_fd, str(path), until_ns or _FOR_EVER_NS):
-                        yield State(inner, text, at, number, False)
+                    with contextlib.closing(_texts_at(home_fd, str(path), until_ns or _FOR_EVER_NS)) as texts:
+                        for inner, text in texts:
+                            yield State(inner, text, at, number, False)
 
 
 class _Names:
@@ -379,7 +382,7 @@ def is_of_people(path: str) -> bool:
     return path != OWN and not path.startswith(f"{OWN}/")
 
 
-def _texts_at(home_fd: int, path: str, until_ns: int) -> Iterator[tuple[str, str]]:
+def _texts_at(home_fd: int, path: str, until_ns: int) -> Generator[tuple[str, str], None, None]:
     """The text of a file, or of all files of a directory, with their paths; of those that are as they were by then.
 
     What was changed since is not what the journal tells of: the next one has it as what was there before.
@@ -394,15 +397,18 @@ def _texts_at(home_fd: int, path: str, until_ns: int) -> Iterator[tuple[str, str
             if status.st_ctime_ns <= until_ns and (text := _text_at(parent_fd, name)) is not None:
                 yield path, text
         elif stat.S_ISDIR(status.st_mode):
-            with closing(os.open(name or ".", DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)) as fd:
-                for directory_fd, file, inner, found in _files_in(fd):
+            with (
+                closing(os.open(name or ".", DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)) as fd,
+                contextlib.closing(_files_in(fd)) as files,
+            ):
+                for directory_fd, file, inner, found in files:
                     whole = join(path, inner)
                     is_as_it_was = found.st_ctime_ns <= until_ns and is_of_people(whole)
                     if is_as_it_was and (text := _text_at(directory_fd, file)) is not None:
                         yield whole, text
 
 
-def _files_in(root_fd: int) -> Iterator[tuple[int, str, str, os.stat_result]]:
+def _files_in(root_fd: int) -> Generator[tuple[int, str, str, os.stat_result], None, None]:
     """The first small files in a directory and those below it: directory, name, path and status of each."""
     count = 0
     for parent, name in (directories := PendingDirectories()):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound, PermissionDenied
 from projecthub.files import CopyOptions
 from projecthub.hub.copies import COPIED
+from projecthub.hub.courses import course_of, join_course
 from projecthub.hub.permissions import project_id_of, within_scopes
 from projecthub.wire.ids import ProjectId, is_uuid
 from projecthub.wire.methods import Ability
@@ -78,8 +79,8 @@ class Creation:
         Raises:
             InvalidArgument: A license or share that is none; a bad id; a key that was used for another request.
             PermissionDenied: ``project_id`` is given by somebody who is no site admin; or it is to be started, and the
-                caller's key has not the scope for that.
-            Conflict: There is a project of that id.
+                caller's key has not the scope for that; or ``course`` by somebody who does not teach it.
+            Conflict: There is a project of that id, or one of that student in the course.
             LimitError: There is no user id left for another project, no room for what is shared, or the disk is full.
         """
         if request.start:
@@ -186,6 +187,8 @@ class Creation:
             desired="running" if request.start else "stopped",
         )
         self._homes.uid(slot)  # no project beyond the range of user ids
+        if request.course is not None:
+            await join_course(tx, caller, project_id, course_of(request.course))
         event: dict[str, Any] = {"event": "project_created", "title": title}
         if request.public_path_id is not None:
             event["public_path_id"] = request.public_path_id

@@ -168,14 +168,16 @@ class Histories:
             async with self._store.read() as tx:
                 if await tx.projects.get(project_id) is None:
                     return  # it is being made
+                taken = {*await tx.histories.taken(project_id)}
             home = self._homes.found(project_id)
-            names = await self._in_thread(lambda: keeping.pending(home.path))
+            names = await self._in_thread(lambda: _pending(home, taken))
             batches = _batches(home, names)
             try:
                 while (batch := await self._in_thread(lambda: next(batches, None))) is not None:
                     began = time.monotonic()
                     with batch:
-                        await self._add(project_id, batch.by_path())
+                        ended = [journal.name for journal in batch.ended if not journal.job_id]
+                        await self._add(project_id, batch.by_path(), ended)
                         await self._in_thread(lambda batch=batch: self._finish(batch.ended))  # type: ignore[misc]
                     if gently and not self._hurried[project_id]:
                         await asyncio.sleep(time.monotonic() - began)
@@ -249,17 +251,27 @@ class Histories:
                 self._ended_jobs.discard(journal.job_id)
                 journal.remove()
 
-    async def _add(self, project_id: ProjectId, states: dict[str, list[Seen]]) -> int:
-        """Add states of files, by their paths, to their histories; tells of how many files there was news."""
+    async def _add(
+        self, project_id: ProjectId, states: dict[str, list[Seen]], taken: Sequence[str] | None = None
+    ) -> int:
+        """Add states of files, by their paths, to their histories; tells of how many files there was news.
+
+        Args:
+            project_id: Whose files.
+            states: In their order.
+            taken: The journals that are written down with them.
+        """
         for more in reversed(range(_TRIES)):
             try:
-                return await self._try_to_add(project_id, states)
+                return await self._try_to_add(project_id, states, taken)
             except Conflict:
                 if not more:
                     raise
         raise AssertionError
 
-    async def _try_to_add(self, project_id: ProjectId, states: dict[str, list[Seen]]) -> int:
+    async def _try_to_add(
+        self, project_id: ProjectId, states: dict[str, list[Seen]], taken: Sequence[str] | None
+    ) -> int:
         places = {path: Place(file_id(project_id, path), project_id, path) for path in states}
         async with self._store.read() as tx:
             known = await tx.histories.get([place.id for place in places.values()])
@@ -279,7 +291,7 @@ class Histories:
         )
         async with self._store.write() as tx:
             changes = [(befores[path], after) for path, (after, _) in done.items()]
-            await tx.histories.add(changes, [version for _, versions in done.values() for version in versions])
+            await tx.histories.add(changes, [version for _, versions in done.values() for version in versions], taken)
         for after, _ in done.values():
             if is_too_long(after):
                 await self._shorten(after)
@@ -355,6 +367,17 @@ class _Batch:
         return states
 
 
+def _pending(home: Home, taken: set[str]) -> list[str]:
+    """The journals that are to be written down. Those that are, and that a killed hub did not remove, go."""
+    names = keeping.pending(home.path)
+    for name in taken.intersection(names):
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            journal = Journal(home, name)
+            journal.remove()
+            journal.close()
+    return [name for name in names if name not in taken]
+
+
 def _batches(home: Home, names: Sequence[str]) -> Generator[_Batch, None, None]:
     """What journals tell, in their order. Blocks. Each batch is to be used in a ``with`` statement."""
     batch = _Batch()
@@ -366,13 +389,13 @@ def _batches(home: Home, names: Sequence[str]) -> Generator[_Batch, None, None]:
         with contextlib.ExitStack() as unless_told:
             unless_told.enter_context(batch)
             unless_told.callback(journal.close)
-            for state in journal.states():
+            for state in unless_told.enter_context(contextlib.closing(journal.states())):
                 batch.states.append((journal, state))
                 batch.size += len(state.text)
                 if batch.is_full():
                     yield batch
                     batch = _Batch()
-            unless_told.pop_all()
+            unless_told.pop_all()  # states are all told, and so closed
         batch.ended.append(journal)
         if batch.is_full():
             yield batch

@@ -248,7 +248,13 @@ async def may_add(
     if is_able(access.role, Ability.MANAGE) or caller.is_admin:
         return
     if alone and accounts == [caller.account_id]:
-        raise PermissionDenied(f'cannot add self to "{project_id}" -- must be an admin')
+        if is_able(await tx.courses.staff_role(project_id, caller.account_id), Ability.MANAGE):
+            return  # who teaches the course that it belongs to
+        raise PermissionDenied(
+            f'cannot add self to "{project_id}" -- must be owner or collaborator on course project'
+            if await tx.courses.is_of_course(project_id)
+            else f'cannot add self to "{project_id}" -- must be an admin'
+        )
     raise PermissionDenied(f"user {caller.account_id} does not have write access to project {project_id}")
 
 

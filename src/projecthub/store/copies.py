@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, text, update
+from sqlalchemy import Update, and_, bindparam, delete, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.store.copy_records import CopyOperation, CopyState, CopyTarget, TargetState
@@ -51,6 +52,10 @@ _NOT_UNDOABLE: Final = (
     .where(_operation.undo_until.is_not(None), _operation.undo_until <= bindparam("now"))
     .limit(bindparam("n"))
 )
+_NEWEST_UNDO: Final = select(func.max(_operation.undo_until)).where(_operation.undo_until.is_not(None))
+_UNDO_SINCE: Final = select(*_OPERATION).where(
+    _operation.undo_until.is_not(None), _operation.undo_until >= bindparam("since")
+)
 _KEPT: Final = (
     select(*_TARGET)
     .join_from(copy_targets, copy_operations, _operation.id == _target.operation_id)
@@ -82,6 +87,26 @@ _PUT_BACK: Final = (
     )
     .values(manifest=bindparam("to_manifest"))
 )
+
+
+@cache
+def _updating(names: tuple[str, ...]) -> Update:
+    """The statement that changes these columns of targets: made once, as it is a part of every copy."""
+    return (
+        update(copy_targets)
+        .where(_target.operation_id == bindparam("of_operation"), _target.number == bindparam("of_number"))
+        .values({name: bindparam(f"to_{name}", type_=_target[name].type) for name in names})
+    )
+
+
+@cache
+def _updating_operation(names: tuple[str, ...]) -> Update:
+    """The same for columns of an operation."""
+    return (
+        update(copy_operations)
+        .where(_operation.id == bindparam("of_operation"))
+        .values({name: bindparam(f"to_{name}", type_=_operation[name].type) for name in names})
+    )
 
 
 class Copies:
@@ -187,11 +212,12 @@ class Copies:
         Raises:
             InvalidArgument: A column is unknown or never changes.
         """
-        statement = update(copy_operations).where(_operation.id == id)
+        values = checked_changes(copy_operations, changes, fixed=_FIXED)
+        statement = _updating_operation(tuple(values))
         if states is not None:
             statement = statement.where(_operation.state.in_(states))
-        values = checked_changes(copy_operations, changes, fixed=_FIXED)
-        return (await self._connection.execute(statement.values(values))).rowcount > 0
+        named = {"of_operation": id, **{f"to_{name}": value for name, value in values.items()}}
+        return (await self._connection.execute(statement, named)).rowcount > 0
 
     async def update_targets(self, operation_id: str, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Change columns of targets.
@@ -202,17 +228,12 @@ class Copies:
         """
         if not changes:
             return
-        names = next(iter(changes.values())).keys()
-        statement = (
-            update(copy_targets)
-            .where(_target.operation_id == operation_id, _target.number == bindparam("of_number"))
-            .values({name: bindparam(f"to_{name}", type_=_target[name].type) for name in names})
-        )
+        names = tuple(next(iter(changes.values())))
         rows = [
-            {"of_number": number, **{f"to_{name}": values[name] for name in names}}
+            {"of_operation": operation_id, "of_number": number, **{f"to_{name}": values[name] for name in names}}
             for number, values in changes.items()
         ]
-        await self._connection.execute(statement, rows)
+        await self._connection.execute(_updating(names), rows)
 
     async def move_targets(
         self, operation_id: str, states: Collection[TargetState], to: TargetState, **values: Any
@@ -226,6 +247,13 @@ class Copies:
     async def expired(self, now: datetime, *, limit: int) -> list[CopyOperation]:
         """Operations that are to be forgotten."""
         return [_operation_of(row) for row in await self._connection.execute(_EXPIRED, {"now": now, "n": limit})]
+
+    async def newest(self, *, within: timedelta) -> list[CopyOperation]:
+        """Of the operations that can be undone, those that have ended last, and those up to so much before."""
+        last = (await self._connection.execute(_NEWEST_UNDO)).scalar_one()
+        if last is None:
+            return []
+        return [_operation_of(row) for row in await self._connection.execute(_UNDO_SINCE, {"since": last - within})]
 
     async def not_undoable(self, now: datetime, *, limit: int) -> list[CopyOperation]:
         """Operations whose time to be undone is over."""

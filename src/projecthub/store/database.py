@@ -23,6 +23,7 @@ from projecthub.store.accounts import Accounts
 from projecthub.store.audit import Audit
 from projecthub.store.collaborators import Collaborators
 from projecthub.store.copies import Copies
+from projecthub.store.courses import Courses
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
 from projecthub.store.histories import Histories
@@ -62,6 +63,7 @@ class Transaction:
         "audit",
         "collaborators",
         "copies",
+        "courses",
         "departures",
         "file_use",
         "histories",
@@ -84,6 +86,7 @@ class Transaction:
         self.accounts = Accounts(connection)
         self.audit = Audit(connection)
         self.collaborators = Collaborators(connection)
+        self.courses = Courses(connection)
         self.copies = Copies(connection)
         self.departures = Departures(connection)
         self.file_use = FileUse(connection)

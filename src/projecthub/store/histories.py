@@ -101,6 +101,10 @@ _OLDEST: Final = (
     select(histories).where(histories.c.project_id == bindparam("of_project")).order_by(histories.c.first_at).limit(1)
 )
 _SIZE: Final = select(history_sizes.c.stored_bytes).where(history_sizes.c.project_id == bindparam("of_project"))
+_TAKEN: Final = select(history_sizes.c.taken).where(history_sizes.c.project_id == bindparam("of_project"))
+_TAKE: Final = (
+    update(history_sizes).where(history_sizes.c.project_id == bindparam("of_project")).values(taken=bindparam("names"))
+)
 _ADD_SIZE: Final = upserting(history_sizes).on_conflict_do_update(
     index_elements=["project_id"],
     set_={"stored_bytes": history_sizes.c.stored_bytes + bindparam("added")},
@@ -133,12 +137,18 @@ class Histories:
         rows = await self._connection.execute(_VERSIONS, {"of_id": id, "from_seq": first, "to_seq": last})
         return [Version(**row._mapping) for row in rows]
 
-    async def add(self, changes: Sequence[tuple[History | None, History]], versions: Iterable[Version]) -> None:
+    async def add(
+        self,
+        changes: Sequence[tuple[History | None, History]],
+        versions: Iterable[Version],
+        taken: Sequence[str] | None = None,
+    ) -> None:
         """Add versions, all of one project.
 
         Args:
             changes: Each history as it was, None if there was none, and as it is with them.
             versions: Of any of these.
+            taken: Names of the journals that are written down with this; None: it is of none.
 
         Raises:
             Conflict: Somebody else has added to one of them meanwhile.
@@ -154,7 +164,10 @@ class Histories:
             await self._connection.execute(_INSERT_VERSIONS, rows)
         grown = sum(after.stored_bytes - (before.stored_bytes if before else 0) for before, after in changes)
         if changes:
-            await self._resize(changes[0][1].project_id, grown)
+            project_id = changes[0][1].project_id
+            await self._resize(project_id, grown)
+            if taken is not None:
+                await self._connection.execute(_TAKE, {"of_project": project_id, "names": list(taken)})
 
     async def shorten(self, before: History, after: History, snapshot: Version | None = None) -> None:
         """Forget the oldest versions of one.
@@ -189,6 +202,10 @@ class Histories:
         """What the histories of a project take."""
         return (await self._connection.execute(_SIZE, {"of_project": project_id})).scalar_one_or_none() or 0
 
+    async def taken(self, project_id: ProjectId) -> list[str]:
+        """The journals of a project that were written down last: those that are still there are to be removed."""
+        return (await self._connection.execute(_TAKEN, {"of_project": project_id})).scalar_one_or_none() or []
+
     async def _change(self, before: History, after: History) -> None:
         row = asdict(after)
         values = {name: value for name, value in row.items() if name not in ("id", "project_id", "path")}
@@ -197,5 +214,5 @@ class Histories:
             raise Conflict("somebody else has added to the history of this file meanwhile; call again")
 
     async def _resize(self, project_id: ProjectId, grown: int) -> None:
-        row = {"project_id": project_id, "stored_bytes": max(0, grown), "added": grown}
+        row = {"project_id": project_id, "stored_bytes": max(0, grown), "taken": [], "added": grown}
         await self._connection.execute(_ADD_SIZE, row)

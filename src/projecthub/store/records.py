@@ -125,6 +125,26 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CourseProject:
+    """A student's project in a course.
+
+    Attributes:
+        student: The student's id in the course's roster.
+        course: The project's field `course`.
+        invite: The project's field `invite`: who was invited by e-mail.
+        roles: Its people.
+    """
+
+    project_id: ProjectId
+    student: str
+    title: str
+    deleted: bool
+    course: Mapping[str, Any]
+    invite: Mapping[str, Any]
+    roles: Mapping[AccountId, Role]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """A project and what one account is to it, read by one query."""
 

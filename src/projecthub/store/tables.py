@@ -273,6 +273,17 @@ license_uses = Table(
 )
 """Which licenses a project was last started with; they are in use as long as it runs."""
 
+course_projects = Table(
+    "course_projects",
+    metadata,
+    _reference("project_id", "projects.project_id", primary_key=True),
+    _reference("course_project_id", "projects.project_id", nullable=False),
+    Column("student", KEY, nullable=False),
+    Index("ix_course_projects_course_project_id", "course_project_id", "student", unique=True),
+    sqlite_with_rowid=False,
+)
+"""Which projects are students' in which course; a student, by their id in its roster, has one."""
+
 open_jobs = Table(
     "open_jobs",
     metadata,
@@ -573,9 +584,10 @@ history_sizes = Table(
     metadata,
     _reference("project_id", "projects.project_id", primary_key=True),
     Column("stored_bytes", BigInteger, nullable=False),
+    Column("taken", VALUE, nullable=False, default=list),
     sqlite_with_rowid=False,
 )
-"""What the histories of a project take."""
+"""What the histories of a project take, and the names of the journals that were written down last."""
 
 # -- snapshots of homes ------------------------------------------------------------------------------
 

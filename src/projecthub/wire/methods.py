@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from projecthub.wire import audit, copies, histories, messages, organizations, project_system, shapes, snapshots
+from projecthub.wire import (
+    audit,
+    copies,
+    courses,
+    histories,
+    messages,
+    organizations,
+    project_system,
+    shapes,
+    snapshots,
+)
 
 
 class Endpoint(StrEnum):
@@ -148,6 +158,8 @@ _ROWS: Final = (
          "Wire contract 5.2", Form.OPTS),
     _hub("projects.inviteCollaboratorWithoutAccount", shapes.InviteWithoutAccount, shapes.Invited, Caller.MEMBER,
          MANAGE, "Wire contract 5.2", Form.OPTS),
+    _hub("projects.ofCourse", courses.CourseOnly, list[courses.CourseProject], Caller.MEMBER, MANAGE,
+         "docs/wire-extensions.md"),
     _hub("projects.start", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.6"),
     _hub("projects.stop", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.7"),
     _hub("projects.restart", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "docs/wire-extensions.md"),

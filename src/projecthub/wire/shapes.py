@@ -68,7 +68,9 @@ class UserQuery:
 class CreateProject:
     """`projects.createProject`. `ephemeral` is a lifetime in milliseconds.
 
-    `customize` may hold `disableInternet`, and `license`, which is added to the other.
+    `customize` may hold `disableInternet`, and `license`, which is added to the other. `course` makes it a student's
+    project in a course: `project_id` of the course, `student`, the id in its roster, and perhaps `path`,
+    `email_address`, `account_id`.
     """
 
     title: str | None = None
@@ -80,6 +82,7 @@ class CreateProject:
     ephemeral: int | None = None
     project_id: str | None = None
     customize: dict[str, Any] | None = None
+    course: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -702,7 +705,7 @@ class ProjectStatus(_StatusFlat, total=False):
 class Member(TypedDict):
     """One value of a project's `users`."""
 
-    group: Literal["owner", "collaborator"]
+    group: Literal["owner", "collaborator", "viewer"]
     hide: NotRequired[bool]
     upgrades: NotRequired[dict[str, Any]]
     ssh_keys: NotRequired[dict[str, Any]]

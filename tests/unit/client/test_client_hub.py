@@ -261,6 +261,7 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [{"opts": {"project_id": P, "target_account_id": A, "new_group": "viewer"}}],
         None,
     ),
+    (Endpoint.HUB, "projects.ofCourse"): (lambda hub: hub.projects.of_course(P), [{"project_id": P}], []),
     (Endpoint.HUB, "projects.handOver"): (
         lambda hub: hub.projects.hand_over(P, A),
         [{"project_id": P, "account_id": A, "new_group": "collaborator"}],

@@ -19,6 +19,7 @@ from projecthub.hub.cell_log import CellLog
 from projecthub.hub.collaborators import Collaborators
 from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
+from projecthub.hub.courses import Courses
 from projecthub.hub.creation import Creation
 from projecthub.hub.homes import ProjectHomes
 from projecthub.hub.housekeeping import Housekeeping
@@ -133,6 +134,7 @@ class House:
         self.mail = Mail(self.store, self.clock, self.smtp, most_a_day=self.mails_a_day)
         self.invitations = Invitations(self.clock, self.keys, self.mail, lambda: "https://hub.example.org")
         self.copies = Copies(self.store, self.homes, self.clock, self.histories)
+        self.courses = Courses(self.store)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
             Tools(store=self.store, clock=self.clock, projects=self.projects, licenses=self.licenses)

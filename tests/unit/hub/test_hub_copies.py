@@ -616,6 +616,34 @@ async def test_an_operation_goes_on_after_a_restart_at_any_step(
     assert [event["event"] for _, event in await of.house.log(of.course)] == ["paths_copied"]
 
 
+async def test_what_a_loss_of_power_has_taken_back_is_committed_again(
+    of: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store knows them as done; the names of the files are those of before."""
+    applier, reached = of.house.copies._operations._applier, asyncio.Event()
+
+    async def commit(*arguments: Any) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(applier, "commit", commit)
+    plan = await of.plan()
+    await of.apply(plan, wait=False)
+    await asyncio.wait_for(reached.wait(), 10)
+    await of.house.copies.close()
+    before = everything(of)
+    now = of.house.clock.now()
+    async with of.house.store.write() as tx:
+        await tx.copies.update_targets(plan["id"], {n: {"state": TargetState.DONE, "kept_bytes": 1} for n in range(3)})
+        ended = {"state": CopyState.DONE, "finished_at": now, "undo_until": now + timedelta(days=7)}
+        await tx.copies.update(plan["id"], ended)
+    assert "a.txt" not in of.tree(of.students[0])
+    await of.restart()
+    assert all(of.tree(student) == of.tree(of.course) for student in of.students)
+    assert (await of.undo(plan))["state"] == "undone"
+    assert everything(of) == before
+
+
 async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
     students = [await of.house.project(bob, of.teacher) for _ in range(2 * BATCH)]
     plan = await of.plan(targets=students)

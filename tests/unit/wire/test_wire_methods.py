@@ -9,10 +9,20 @@ import typing
 import pytest
 
 from projecthub.api.handlers import HANDLERS
-from projecthub.wire import audit, copies, histories, messages, organizations, project_system, shapes, snapshots
+from projecthub.wire import (
+    audit,
+    copies,
+    courses,
+    histories,
+    messages,
+    organizations,
+    project_system,
+    shapes,
+    snapshots,
+)
 from projecthub.wire.methods import METHODS, Endpoint, Form, Method
 
-SHAPES = (shapes, copies, messages, organizations, audit, histories, project_system, snapshots)
+SHAPES = (shapes, copies, courses, messages, organizations, audit, histories, project_system, snapshots)
 BARE = "ping"
 """The one method whose name has no group."""
 ROWS = [row for table in METHODS.values() for row in table.values()]

@@ -11,6 +11,7 @@ import httpx2
 from projecthub.client import requests, settings
 from projecthub.client._async.accounts import AsyncAccounts
 from projecthub.client._async.audit import AsyncAudit
+from projecthub.client._async.classes import AsyncClasses
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client._async.copies import AsyncCopies
 from projecthub.client._async.database import AsyncDatabase
@@ -50,6 +51,7 @@ class AsyncHub:
         org: Organizations.
         audit: The audit log, for site admins.
         purchases: Balances, which are 0.
+        classes: Classes: hand out, collect, return, as a class file says.
         copies: Copies from one project to many, or from many to one.
 
     Example:
@@ -73,6 +75,7 @@ class AsyncHub:
     org: AsyncOrganizations
     audit: AsyncAudit
     purchases: AsyncPurchases
+    classes: AsyncClasses
     copies: AsyncCopies
 
     def __init__(
@@ -228,4 +231,5 @@ class AsyncHub:
         self.org = AsyncOrganizations(connection)
         self.audit = AsyncAudit(connection)
         self.purchases = AsyncPurchases(connection)
+        self.classes = AsyncClasses(self)
         self.copies = AsyncCopies(connection)

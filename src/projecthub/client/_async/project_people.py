@@ -4,7 +4,7 @@ from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
-from projecthub.wire import shapes
+from projecthub.wire import courses, shapes
 from projecthub.wire.methods import METHODS, Endpoint
 
 _METHODS = METHODS[Endpoint.HUB]
@@ -183,6 +183,28 @@ class AsyncProjectPeople:
         Source: Wire contract 3.7.
         """
         await self._set(project_id, {"manage_users_owner_only": enabled})
+
+    async def of_course(self, project_id: str) -> list[courses.CourseProject]:
+        """The students' projects of a course, in the order of the students' ids, whoever has made them.
+
+        Args:
+            project_id: The course's project, which you own or are a collaborator of.
+
+        Returns:
+            One object for each: `project_id`, `student`, `title`, `deleted`, `course`, `users`, `invited`.
+
+        Raises:
+            PermissionDenied: You do not teach it.
+
+        Example:
+            ```python
+            for student in await hub.projects.of_course(project_id):
+                print(student["student"], student["project_id"])
+            ```
+        """
+        arguments = courses.CourseOnly(project_id=project_id)
+        reply: list[courses.CourseProject] = await self._call_of_people("projects.ofCourse", arguments)
+        return reply
 
     async def _set(self, project_id: str, fields: dict[str, Any]) -> None:
         query = shapes.UserQuery(query={"projects": {"project_id": project_id, **fields}})

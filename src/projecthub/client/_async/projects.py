@@ -99,6 +99,7 @@ class AsyncProjects(AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitati
         ephemeral: int | None = None,
         project_id: str | None = None,
         customize: dict[str, Any] | None = None,
+        course: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
         """Make a project that you own.
@@ -114,6 +115,9 @@ class AsyncProjects(AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitati
             project_id: Its id, a uuid (for site admins). Default: a new one.
             customize: May hold `disableInternet`, which takes a way to the internet from it whatever its licenses say,
                 and `license`, which is added to ``license``.
+            course: Makes it a student's project in a course: `project_id` of the course, which you have to teach (be an
+                owner or collaborator of), `student`, an id of yours for the student, and perhaps `path`,
+                `email_address` and `account_id`. A student has one project in a course.
             idempotency_key: Calls with the same key make one project, for 24 hours. Default: a new one for each call,
                 which covers repetitions after a lost answer.
 
@@ -122,8 +126,8 @@ class AsyncProjects(AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitati
 
         Raises:
             NotFound: There is no such license or share; no project is made.
-            PermissionDenied: ``project_id`` without being a site admin.
-            Conflict: The id is taken.
+            PermissionDenied: ``project_id`` without being a site admin; ``course`` without teaching it.
+            Conflict: The id is taken, or the student has a project in the course.
 
         Example:
             ```python
@@ -142,6 +146,7 @@ class AsyncProjects(AsyncProjectCopies, AsyncProjectPeople, AsyncProjectInvitati
             ephemeral=ephemeral,
             project_id=project_id,
             customize=customize,
+            course=course,
         )
         reply: str = await self._call(
             "projects.createProject",

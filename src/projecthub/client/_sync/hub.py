@@ -12,6 +12,7 @@ import httpx2
 from projecthub.client import requests, settings
 from projecthub.client._sync.accounts import Accounts
 from projecthub.client._sync.audit import Audit
+from projecthub.client._sync.classes import Classes
 from projecthub.client._sync.connection import Connection
 from projecthub.client._sync.copies import Copies
 from projecthub.client._sync.database import Database
@@ -51,6 +52,7 @@ class Hub:
         org: Organizations.
         audit: The audit log, for site admins.
         purchases: Balances, which are 0.
+        classes: Classes: hand out, collect, return, as a class file says.
         copies: Copies from one project to many, or from many to one.
 
     Example:
@@ -74,6 +76,7 @@ class Hub:
     org: Organizations
     audit: Audit
     purchases: Purchases
+    classes: Classes
     copies: Copies
 
     def __init__(
@@ -229,4 +232,5 @@ class Hub:
         self.org = Organizations(connection)
         self.audit = Audit(connection)
         self.purchases = Purchases(connection)
+        self.classes = Classes(self)
         self.copies = Copies(connection)

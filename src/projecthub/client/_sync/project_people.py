@@ -5,7 +5,7 @@ from typing import Any
 
 from projecthub.client._sync.connection import Connection
 from projecthub.client.requests import of_method
-from projecthub.wire import shapes
+from projecthub.wire import courses, shapes
 from projecthub.wire.methods import METHODS, Endpoint
 
 _METHODS = METHODS[Endpoint.HUB]
@@ -182,6 +182,28 @@ class ProjectPeople:
         Source: Wire contract 3.7.
         """
         self._set(project_id, {"manage_users_owner_only": enabled})
+
+    def of_course(self, project_id: str) -> list[courses.CourseProject]:
+        """The students' projects of a course, in the order of the students' ids, whoever has made them.
+
+        Args:
+            project_id: The course's project, which you own or are a collaborator of.
+
+        Returns:
+            One object for each: `project_id`, `student`, `title`, `deleted`, `course`, `users`, `invited`.
+
+        Raises:
+            PermissionDenied: You do not teach it.
+
+        Example:
+            ```python
+            for student in hub.projects.of_course(project_id):
+                print(student["student"], student["project_id"])
+            ```
+        """
+        arguments = courses.CourseOnly(project_id=project_id)
+        reply: list[courses.CourseProject] = self._call_of_people("projects.ofCourse", arguments)
+        return reply
 
     def _set(self, project_id: str, fields: dict[str, Any]) -> None:
         query = shapes.UserQuery(query={"projects": {"project_id": project_id, **fields}})

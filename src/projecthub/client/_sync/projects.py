@@ -100,6 +100,7 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
         ephemeral: int | None = None,
         project_id: str | None = None,
         customize: dict[str, Any] | None = None,
+        course: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
         """Make a project that you own.
@@ -115,6 +116,9 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
             project_id: Its id, a uuid (for site admins). Default: a new one.
             customize: May hold `disableInternet`, which takes a way to the internet from it whatever its licenses say,
                 and `license`, which is added to ``license``.
+            course: Makes it a student's project in a course: `project_id` of the course, which you have to teach (be an
+                owner or collaborator of), `student`, an id of yours for the student, and perhaps `path`,
+                `email_address` and `account_id`. A student has one project in a course.
             idempotency_key: Calls with the same key make one project, for 24 hours. Default: a new one for each call,
                 which covers repetitions after a lost answer.
 
@@ -123,8 +127,8 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
 
         Raises:
             NotFound: There is no such license or share; no project is made.
-            PermissionDenied: ``project_id`` without being a site admin.
-            Conflict: The id is taken.
+            PermissionDenied: ``project_id`` without being a site admin; ``course`` without teaching it.
+            Conflict: The id is taken, or the student has a project in the course.
 
         Example:
             ```python
@@ -143,6 +147,7 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas):
             ephemeral=ephemeral,
             project_id=project_id,
             customize=customize,
+            course=course,
         )
         reply: str = self._call(
             "projects.createProject",

@@ -14,7 +14,8 @@ from projecthub.errors import HubError, NotFound
 from projecthub.files.copying import records
 from projecthub.files.copying.commits import Commit
 from projecthub.files.copying.plan_files import MAX_NAMED_PATHS, Plan
-from projecthub.files.copying.staging import Staging, open_root, stage
+from projecthub.files.copying.staged_targets import Staging, open_root
+from projecthub.files.copying.staging import stage
 from projecthub.files.copying.walking import End
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY, shown
@@ -109,13 +110,9 @@ class Application:
             if not is_small:
                 sync_file_system(self.record)
                 return
-            for name in names:
-                if not (new / name).is_symlink():
-                    _sync(new / name, os.O_RDONLY)
-            for name in (records.STEPS, records.PLAN, records.HEAD):
-                _sync(self.record / name, os.O_RDONLY)
-            for directory in (new, self.record, self.record.parent):
-                _sync(directory, DIRECTORY)
+            files = [new / name for name in names if not (new / name).is_symlink()]
+            files += [self.record / name for name in (records.STEPS, records.PLAN, records.HEAD)]
+            _sync_few(self.record, files, [new, self.record, self.record.parent])
         except OSError as error:
             raise unwritable(error, shown(self.target.path)) from error
 
@@ -194,7 +191,11 @@ def _summary(about: dict[str, Any]) -> CopySummary:
     return CopySummary(**{**about, "kept_newer_paths": tuple(about["kept_newer_paths"])})
 
 
-_syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+_libc = ctypes.CDLL(None, use_errno=True)
+_ONE_JOURNAL = frozenset({0xEF53, 0x58465342, 0x01021994})
+"""ext4 (and its elders), XFS; and tmpfs, which has none."""
+_WRITE_AND_WAIT = 7
+"""SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE and _WAIT_AFTER."""
 
 
 def sync_file_system(path: Path) -> None:
@@ -206,13 +207,46 @@ def sync_file_system(path: Path) -> None:
     try:
         fd = os.open(path, DIRECTORY)
         try:
-            if _syncfs(fd) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code))
+            _checked(_libc.syncfs(fd))
         finally:
             os.close(fd)
     except OSError as error:
         raise unwritable(error, "the copy") from error
+
+
+def _sync_few(record: Path, files: Sequence[Path], directories: Sequence[Path]) -> None:
+    """Have a few files of a record, and the directories that they are in, on the disk.
+
+    Where there is one journal for all, its last entry takes all before it along: so what the files hold is written out
+    first, then one entry is made, and that is waited for. Each fsync would cost as much.
+    """
+    if _kind_of_file_system(record) not in _ONE_JOURNAL:
+        for path in files:
+            _sync(path, os.O_RDONLY)
+        for path in directories:
+            _sync(path, DIRECTORY)
+        return
+    for path in files:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            _checked(_libc.sync_file_range(fd, ctypes.c_int64(0), ctypes.c_int64(0), _WRITE_AND_WAIT))
+        finally:
+            os.close(fd)
+    os.utime(record)
+    _sync(record, DIRECTORY)
+
+
+def _kind_of_file_system(path: Path) -> int:
+    """The number by which the kernel knows a kind of file system, as in ``linux/magic.h``."""
+    told = (ctypes.c_long * 64)()
+    _checked(_libc.statfs(os.fsencode(path), told))
+    return told[0] & 0xFFFFFFFF
+
+
+def _checked(outcome: int) -> None:
+    if outcome != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from projecthub.files.copying import records
-from projecthub.files.copying.comparing import identity, status_at
 from projecthub.files.copying.plan_files import MAX_NAMED_PATHS
+from projecthub.files.copying.states import identity, status_at
 from projecthub.files.making import KEPT_MODE
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
 from projecthub.files.paths import PendingDirectories, exchange, join, open_deep, rename_to_free, shown

@@ -16,7 +16,7 @@ from projecthub.files.copying import records
 from projecthub.files.copying.applications import Application
 from projecthub.files.copying.comparing import compare
 from projecthub.files.copying.plan_files import PlanSummary
-from projecthub.files.copying.staging import TargetGoneError
+from projecthub.files.copying.staged_targets import TargetGoneError
 from projecthub.files.copying.walking import End, walk
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY

@@ -24,6 +24,7 @@ COPIES: Final = "copies"
 HEAD, PLAN, STEPS, MARK, DONE, UNDONE = "head.json", "plan", "steps", "marked", "done.json", "undone.json"
 NEW, OLD, KEPT = "new", "old", "kept"
 VERSION: Final = 1
+STAGED: Final = "staged"
 _UNFINISHED = ".part"
 
 
@@ -53,7 +54,7 @@ def record_path(home: Path, name: str) -> Path:
 
 def state_of(record: Path) -> str:
     """How far a copy has got."""
-    for name, state in ((UNDONE, "undone"), (DONE, "committed"), (STEPS, "staged")):
+    for name, state in ((UNDONE, "undone"), (DONE, "committed"), (STEPS, STAGED)):
         if (record / name).exists():
             return state
     return "staging"

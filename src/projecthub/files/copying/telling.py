@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from projecthub.files.copying import records
 from projecthub.files.copying.commits import steps_of
-from projecthub.files.copying.comparing import status_at
+from projecthub.files.copying.states import status_at
 from projecthub.files.paths import DIRECTORY, join
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import Any
 
 from projecthub.files.copying import plan_files, records
 from projecthub.files.copying.commits import is_still, set_mode_of, steps_of
-from projecthub.files.copying.comparing import status_at
 from projecthub.files.copying.manifests import SYMLINK
 from projecthub.files.copying.plan_files import MAX_NAMED_PATHS, Plan, Row, rows_of
 from projecthub.files.copying.policies import Action
-from projecthub.files.copying.staging import open_root
+from projecthub.files.copying.staged_targets import open_root
+from projecthub.files.copying.states import status_at
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
 from projecthub.files.paths import exchange, join, open_deep, rename_to_free, shown

@@ -19,7 +19,8 @@ import structlog
 
 from projecthub.errors import Conflict, HubError, InternalError, NotFound
 from projecthub.files.copying import Application, PlanSummary, stage_many, sync_file_system
-from projecthub.files.copying.records import size_of
+from projecthub.files.copying.records import STAGED, size_of
+from projecthub.files.copying.records import state_of as record_state_of
 from projecthub.files.copying.telling import tell_committed
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import shown
@@ -208,9 +209,6 @@ class Applier:
             ground.histories.poke(project_id)
         if failures:
             raise failures[0]
-        # A store on the same disk syncs the new names with its own next write; of one copy that is enough.
-        if any(one.application is not None for one in batch) and (ground.store.shared or not at_once):
-            await homes.in_turn(lambda: sync_file_system(homes.operations))
 
     async def _note(self, work: Work, batch: Sequence[Applied], shared: Collection[ProjectId], seconds: float) -> None:
         """Say what came of a batch, in the rows and in the logs of the projects."""
@@ -254,6 +252,22 @@ class Applier:
             await ground.homes.in_turn(lambda batch=batch: self._resume(batch))  # type: ignore[misc]
             await self.commit(work.operation, [one for one in batch if one.error is None])
             await self._note(work, batch, shared, time.perf_counter() - began)
+
+    async def after_loss_of_power(self, targets: Sequence[CopyTarget]) -> None:
+        """Commit anew what the store knows as done, and the disk, whose names are not synced, does not."""
+
+        def work() -> None:
+            for target in targets:
+                record = self._ground.record(target)
+                if (
+                    target.state is TargetState.DONE
+                    and target.kept_bytes is not None
+                    and record_state_of(record) == STAGED
+                ):
+                    _log.warning("copies.committed_again", operation=target.operation_id, target=target.number)
+                    Application.resume(record, self._ground.homes.path(target.target_project_id)).commit()
+
+        await self._ground.homes.in_turn(work)
 
     def _resume(self, batch: Iterable[Applied]) -> None:
         for one in batch:

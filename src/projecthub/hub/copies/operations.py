@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from projecthub.hub.copies.undoing import Undoer
     from projecthub.store.copy_records import CopyOperation
 
+UNSYNCED: Final = timedelta(minutes=2)
+"""For less than this, file systems keep new names to themselves."""
 AGAIN_AFTER_S: Final = (1.0, 5.0, 15.0, 60.0, 60.0)
 """What could not go on, for want of room or of the store, is tried again after so long; then it has failed."""
 
@@ -44,14 +47,22 @@ class Operations:
         """Bring to its end what was marked when a hub was killed, and go on with the rest beside other work."""
         async with self._ground.store.read() as tx:
             found = await tx.copies.open()
+            ended = await tx.copies.newest(within=UNSYNCED)
+        for operation in (*ended, *found):
+            await self._settle(operation)
         for operation in found:
-            work = Work(operation)
-            try:
-                if operation.state is CopyState.RUNNING:
-                    await self._applier.roll_forward(work)
-            except HubError as error:  # its task tries it again
-                _log.warning("copies.not_rolled_forward", operation=operation.id, error=error.message)
             self.begin(operation)
+
+    async def _settle(self, operation: CopyOperation) -> None:
+        """Bring to its end what of an operation is marked, also what a loss of power has taken back."""
+        try:
+            async with self._ground.store.read() as tx:
+                targets = await tx.copies.targets(operation.id)
+            await self._applier.after_loss_of_power(targets)
+            if operation.state is CopyState.RUNNING:
+                await self._applier.roll_forward(Work(operation))
+        except HubError as error:  # if it is under way, its task tries it again
+            _log.warning("copies.not_rolled_forward", operation=operation.id, error=error.message)
 
     async def close(self) -> None:
         """Stop where it is; the next hub goes on. What is being committed comes to its end."""

@@ -2,12 +2,14 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+VALUE = sa.JSON().with_variant(JSONB(), "postgresql")
 KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
@@ -47,6 +49,7 @@ def upgrade() -> None:
         "history_sizes",
         sa.Column("project_id", KEY, nullable=False),
         sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("taken", VALUE, nullable=False),
         sa.PrimaryKeyConstraint("project_id", name="pk_history_sizes"),
         sa.ForeignKeyConstraint(["project_id"], ["projects.project_id"], name="fk_history_sizes_project_id"),
         sqlite_with_rowid=False,

@@ -1,0 +1,255 @@
+"""`projecthub class`: hand out and collect, as a class file says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from projecthub.cli import output
+from projecthub.cli.references import PROJECT_HELP, ProjectFinder
+from projecthub.cli.session import AsJson, Session
+
+if TYPE_CHECKING:
+    from projecthub.client.classes.reports import ClassReport, CollectReport
+
+classes = typer.Typer(
+    help="Classes: who is in them, what is handed out and collected, as a small file in the course's project says.",
+    no_args_is_help=True,
+)
+
+CourseArgument = Annotated[str, typer.Argument(metavar="PROJECT", help=f"The course. {PROJECT_HELP}")]
+FileOption = Annotated[str, typer.Option("--file", "-f", metavar="PATH", help="The class file in its home.")]
+ItemsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[ITEM]...", help="Only these items.", show_default="all")
+]
+
+_EXAMPLE: Final = """\
+title = "{title}"
+roster = "roster.csv"          # columns: email, and perhaps id, first name, last name, group
+timezone = "UTC"               # of times that name none
+# layout = "nbgrader"          # release/ITEM, submitted/STUDENT/ITEM, feedback/STUDENT/ITEM
+
+[[item]]
+name = "hw1"                   # the directory hw1 of this project goes to hw1 in the students'
+# due = 2030-01-31T18:00:00
+# exclude = ["solution*"]
+# groups = ["A"]               # only for these
+# policy = "merge"             # or update, keep, overwrite: what becomes of files that students have changed
+# [item.extensions]
+# "ada@example.org" = 2030-02-02
+"""
+_ROSTER: Final = "email,id,first name,last name,group\n"
+
+
+@classes.command()
+def init(
+    context: typer.Context,
+    project: CourseArgument,
+    file: FileOption = "class.toml",
+    roster: Annotated[
+        Path | None, typer.Option(metavar="CSV", exists=True, dir_okay=False, help="A roster to begin with.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a class file with explanations, and a roster, into a project. What is there stays."""
+    from projecthub.errors import Conflict, NotFound
+
+    session = Session.of(context, as_json)
+    with session.hub() as hub:
+        project_id = ProjectFinder(hub).find(project)
+        files = hub.project(project_id).files
+        folder = file.rpartition("/")[0]
+        roster_path = f"{folder}/roster.csv" if folder else "roster.csv"
+        wanted = {file: "", roster_path: ""}
+        for path in wanted:
+            try:
+                files.stat(path)
+            except NotFound:
+                continue
+            raise Conflict(f"'{path}' is there already; nothing was written. Edit it, or name another with --file")
+        (row,) = hub.projects.get(fields=["title"], project_id=project_id)
+        title = row.get("title", "Class").replace("\\", "\\\\").replace('"', '\\"')
+        wanted[file] = _EXAMPLE.format(title=output.plain(title))
+        wanted[roster_path] = roster.read_text(encoding="utf-8-sig") if roster else _ROSTER
+        for path, text in wanted.items():
+            files.write_text(path, text)
+    if session.as_json:
+        output.print_json({"project_id": project_id, "paths": list(wanted)})
+    else:
+        output.print_facts([("written", path) for path in wanted])
+
+
+@classes.command()
+def diff(
+    context: typer.Context,
+    project: CourseArgument,
+    items: ItemsArgument = None,
+    file: FileOption = "class.toml",
+    as_json: AsJson = False,
+) -> None:
+    """Show what `apply` would do. Changes nothing."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Comparing the class"):
+        report = hub.classes.diff(ProjectFinder(hub).find(project), file, items)
+    _print_report(session, report, done=False)
+
+
+@classes.command()
+def apply(
+    context: typer.Context,
+    project: CourseArgument,
+    items: ItemsArgument = None,
+    file: FileOption = "class.toml",
+    as_json: AsJson = False,
+) -> None:
+    """Make missing projects, add missing people, hand out what is missing or new. May be repeated."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, _telling() as tell:
+        report = hub.classes.apply(ProjectFinder(hub).find(project), file, items, on_progress=tell)
+    _print_report(session, report, done=True)
+    _exit_if(bool(report.failures) or any(_troubles(report)))
+
+
+@classes.command()
+def collect(
+    context: typer.Context,
+    project: CourseArgument,
+    items: ItemsArgument = None,
+    file: FileOption = "class.toml",
+    early: Annotated[bool, typer.Option("--early", help="Also of those whose time is not over.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what was collected before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Collect the work of those whose time is over, once from each. To be called every few minutes, or by hand."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, _telling() as tell:
+        course = ProjectFinder(hub).find(project)
+        reports = hub.classes.collect(course, file, items, early=early, again=again, on_progress=tell)
+    _print_work(session, reports, "collected")
+
+
+@classes.command("return")
+def return_graded(
+    context: typer.Context,
+    project: CourseArgument,
+    items: ItemsArgument = None,
+    file: FileOption = "class.toml",
+    as_json: AsJson = False,
+) -> None:
+    """Give graded work back, as far as it is graded. May be repeated."""
+    session = Session.of(context, as_json)
+    with session.hub() as hub, _telling() as tell:
+        reports = hub.classes.return_graded(ProjectFinder(hub).find(project), file, items, on_progress=tell)
+    _print_work(session, reports, "returned")
+
+
+@classes.command()
+def status(
+    context: typer.Context, project: CourseArgument, file: FileOption = "class.toml", as_json: AsJson = False
+) -> None:
+    """Show how everybody stands with every item."""
+    from dataclasses import asdict
+
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Looking at the class"):
+        students = hub.classes.status(ProjectFinder(hub).find(project), file)
+    if session.as_json:
+        output.print_json([asdict(student) for student in students])
+        return
+    items = list(dict.fromkeys(name for student in students for name in student.items))
+    output.print_table(
+        ("STUDENT", "NAME", "ACCOUNT", "PROJECT", *(name.upper() for name in items)),
+        [
+            (
+                student.student,
+                student.name,
+                "yes" if student.has_account else "no",
+                student.project_id,
+                *(student.items.get(name) for name in items),
+            )
+            for student in students
+        ],
+    )
+
+
+@contextmanager
+def _telling() -> Iterator[Callable[[str, int, int], None]]:
+    """Show, on a terminal, how far something has come."""
+    with output.advancing("Working") as show:
+        yield show
+
+
+def _troubles(report: ClassReport) -> Iterator[tuple[str, str, str]]:
+    """Item, student and error, where something could not be handed out."""
+    for handout in report.handouts:
+        if handout.error is not None:
+            yield handout.item, "", handout.error
+        for student, target in zip(handout.students, (handout.operation or {}).get("targets", ()), strict=False):
+            if target.get("error"):
+                yield handout.item, student, target["error"]
+
+
+def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
+    if session.as_json:
+        output.print_json(report.as_json())
+        return
+    if report.changes:
+        output.print_table(
+            ("STUDENT", "WHAT", "DETAILS"), [(each.student, str(each.kind), each.who) for each in report.changes]
+        )
+    rows = []
+    for handout in report.handouts:
+        totals: dict[str, Any] = (handout.operation or {}).get("totals", {})
+        told = (totals.get(name, 0) for name in ("new", "changed_by_us", "changed_by_them", "conflict", "files"))
+        rows.append((handout.item, len(handout.students), *told))
+    if rows:
+        heads = ("ITEM", "STUDENTS", "NEW", "CHANGED BY US", "BY THEM", "BY BOTH", "WRITTEN" if done else "TO WRITE")
+        output.print_table(heads, rows)
+    for failure in report.failures:
+        output.print_error(f"{failure.student}: {failure.what}: {failure.error}")
+    for item, student, error in _troubles(report):
+        output.print_error(f"{item}{f', {student}' if student else ''}: {error}")
+    for note in report.notes:
+        output.print_note(note)
+    if report.departed:
+        output.print_note(f"{len(report.departed)} projects are of students who are not in the class; they stay")
+    if report.is_idle:
+        output.print_note(f"{report.students} students; nothing to do")
+
+
+def _print_work(session: Session, reports: list[CollectReport], word: str) -> None:
+    failed = any(report.failures for report in reports)
+    if session.as_json:
+        output.print_json([report.as_json() for report in reports])
+    else:
+        rows = [
+            (report.item, row.student, row.files, output.local_time(row.changed_at and row.changed_at.isoformat()),
+             _late(row.late_s))
+            for report in reports
+            for row in report.rows
+        ]  # fmt: skip
+        output.print_table(("ITEM", "STUDENT", "FILES", "LAST CHANGED", "LATE"), rows)
+        for report in reports:
+            for failure in report.failures:
+                output.print_error(f"{report.item}, {failure.student}: {failure.error}")
+            told = f"{report.item}: {len(report.rows)} {word}"
+            told += f", nothing there from {len(report.missing)}" if report.missing else ""
+            told += f", {len(report.waiting)} not due yet" if report.waiting else ""
+            output.print_note(told)
+    _exit_if(failed)
+
+
+def _late(seconds: int) -> str | None:
+    if not seconds:
+        return None
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    return f"{hours // 24} d {hours % 24} h" if hours >= 24 else f"{hours} h {minutes} min"
+
+
+def _exit_if(failed: bool) -> None:
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,270 @@
+# Written by tools/unasync.py from client/_async; change it there.
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from projecthub.client._sync.classwork import Classwork, Progress, tell_nobody
+from projecthub.client.classes.changes import Change, ChangeKind, departed, needed
+from projecthub.client.classes.definition import USUAL_FILE, ClassDefinition, Item, Student
+from projecthub.client.classes.register import Collected
+from projecthub.client.classes.reports import ClassReport, Failure, Handout, StudentStatus
+from projecthub.errors import HubError
+from projecthub.wire.courses import CourseProject
+
+if TYPE_CHECKING:
+    from projecthub.client._sync.hub import Hub
+
+_SEARCHED_AT_ONCE: Final = 50
+_FILES_A_PAGE: Final = 1000
+
+
+class Classes(Classwork):
+    """Classes: declared in a small file of a project, and brought about. Every method may be called again.
+
+    The file is ``class.toml``; docs/classes.md tells what stands in it. Owners and collaborators of the course's
+    project teach it: each of them may call all of these.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def diff(self, project_id: str, path: str = USUAL_FILE, items: Sequence[str] | None = None) -> ClassReport:
+        """What `apply` would do. Changes nothing.
+
+        Args:
+            project_id: The course's project.
+            path: The class file.
+            items: Only these items; None: all.
+
+        Raises:
+            InvalidArgument: Something in the class file is wrong.
+            PermissionDenied: You do not teach the course.
+
+        Example:
+            ```python
+            report = hub.classes.diff(project_id)
+            print("nothing to do" if report.is_idle else report.changes)
+            ```
+        """
+        definition = self.read(project_id, path)
+        chosen = definition.chosen(items)
+        found = self._hub.projects.of_course(project_id)
+        changes = self._needed(project_id, definition, found)
+        handouts = [self._plan(project_id, definition, item, found) for item in chosen]
+        return self._report(definition, found, changes=changes, handouts=handouts)
+
+    def apply(
+        self,
+        project_id: str,
+        path: str = USUAL_FILE,
+        items: Sequence[str] | None = None,
+        *,
+        on_progress: Progress | None = None,
+    ) -> ClassReport:
+        """Make missing projects, add missing people, and hand out what is missing or new.
+
+        What students have changed stays: see the policies of `hub.copies`; unless the class file says otherwise, a new
+        version goes beside a file that was worked on.
+
+        Args:
+            project_id: The course's project.
+            path: The class file.
+            items: Hand out only these items; None: all.
+            on_progress: Told how far it has come.
+
+        Returns:
+            What was done. What could not be done for some is in `failures`, and in the operations of the `handouts`.
+
+        Raises:
+            InvalidArgument: Something in the class file is wrong; nothing was done.
+            PermissionDenied: You do not teach the course.
+
+        Example:
+            ```python
+            report = hub.classes.apply(project_id)
+            assert not report.failures
+            ```
+        """
+        tell = on_progress or tell_nobody
+        definition = self.read(project_id, path)
+        chosen = definition.chosen(items)
+        found = self._hub.projects.of_course(project_id)
+        changes = self._needed(project_id, definition, found)
+        failures = self._carry_out(project_id, path, definition, changes, found, tell)
+        if changes:
+            found = self._hub.projects.of_course(project_id)
+        handouts = []
+        for number, item in enumerate(chosen, 1):
+            tell(f"handing out {item.name}", number, len(chosen))
+            handout = self._plan(project_id, definition, item, found)
+            if handout.operation is not None and not handout.is_idle:
+                handout = replace(handout, operation=self._copy(handout.operation["id"]))
+            handouts.append(handout)
+        return self._report(definition, found, changes=changes, handouts=handouts, failures=failures)
+
+    def status(self, project_id: str, path: str = USUAL_FILE) -> list[StudentStatus]:
+        """How everybody in the class stands with every item. Changes nothing.
+
+        Args:
+            project_id: The course's project.
+            path: The class file.
+
+        Raises:
+            InvalidArgument: Something in the class file, or in a register, is wrong.
+            PermissionDenied: You do not teach the course.
+
+        Example:
+            ```python
+            for student in hub.classes.status(project_id):
+                print(student.name, student.items)
+            ```
+        """
+        definition = self.read(project_id, path)
+        found = self._hub.projects.of_course(project_id)
+        accounts = self._accounts(definition)
+        words: dict[str, dict[str, str]] = {student.id: {} for student in definition.students}
+        for item in definition.items:
+            handout = self._plan(project_id, definition, item, found)
+            handed = _words(handout)
+            if handout.operation is not None and not handout.is_idle:
+                self._hub.copies.cancel(handout.operation["id"])
+            register = self._register(project_id, definition, item)
+            for student in definition.students:
+                if item.is_for(student):
+                    row = register.get(student.id)
+                    words[student.id][item.name] = _word(row) if row else handed.get(student.id, "not handed out")
+        projects = {each["student"]: each["project_id"] for each in found}
+        return [
+            StudentStatus(
+                student=student.id,
+                name=student.name,
+                has_account=student.email_address in accounts,
+                project_id=projects.get(student.id),
+                items=words[student.id],
+            )
+            for student in definition.students
+        ]
+
+    # -- projects and people -----------------------------------------------------------------------
+
+    def _needed(self, project_id: str, definition: ClassDefinition, found: Sequence[CourseProject]) -> list[Change]:
+        return needed(definition, found, self._accounts(definition), self._teachers(project_id))
+
+    def _accounts(self, definition: ClassDefinition) -> dict[str, str]:
+        """From e-mail addresses to accounts, of the students that have one."""
+        addresses = [student.email_address for student in definition.students]
+        accounts = {}
+        for start in range(0, len(addresses), _SEARCHED_AT_ONCE):
+            chunk = addresses[start : start + _SEARCHED_AT_ONCE]
+            for user in self._hub.system.user_search(",".join(chunk), limit=_SEARCHED_AT_ONCE):
+                address = user.get("email_address")
+                if address is not None:
+                    accounts[address.lower()] = user["account_id"]
+        return accounts
+
+    def _teachers(self, project_id: str) -> list[str]:
+        """Who teaches: the caller first, then the course's other owners and collaborators."""
+        me = self._hub.system.test()["account_id"]
+        (course,) = self._hub.projects.get(fields=["users"], project_id=project_id)
+        users = course.get("users") or {}
+        return [me, *sorted(each for each, user in users.items() if user["group"] != "viewer" and each != me)]
+
+    def _carry_out(
+        self,
+        course_id: str,
+        path: str,
+        definition: ClassDefinition,
+        changes: Sequence[Change],
+        found: Sequence[CourseProject],
+        tell: Progress,
+    ) -> list[Failure]:
+        """Make the changes, each student's projects before their people; tells what could not be done."""
+        students = {student.id: student for student in definition.students}
+        projects = {each["student"]: each["project_id"] for each in found}
+        failures: list[Failure] = []
+        for number, change in enumerate(changes, 1):
+            tell("making projects and adding people", number, len(changes))
+            try:
+                if change.kind is ChangeKind.CREATE:
+                    student = students[change.student]
+                    projects[student.id] = self._make(course_id, path, definition, student)
+                elif change.student in projects:
+                    self._change_people(definition, change, projects[change.student])
+            except HubError as error:
+                failures.append(Failure(student=change.student, what=str(change.kind), error=error.message))
+        return failures
+
+    def _make(self, course_id: str, path: str, definition: ClassDefinition, student: Student) -> str:
+        return self._hub.projects.create_project(
+            f"{definition.title} - {student.name}",
+            course={
+                "project_id": course_id,
+                "path": path,
+                "student": student.id,
+                "email_address": student.email_address,
+            },
+        )
+
+    def _change_people(self, definition: ClassDefinition, change: Change, project_id: str) -> None:
+        projects = self._hub.projects
+        match change.kind:
+            case ChangeKind.UNDELETE:
+                projects.undelete(project_id)
+            case ChangeKind.INVITE:
+                projects.invite_collaborator_without_account(project_id, change.who or "")
+            case ChangeKind.ADD | ChangeKind.ADD_TEACHER:
+                projects.add_collaborator(project_id, change.who or "")
+
+    # -- items -------------------------------------------------------------------------------------
+
+    def _plan(self, course_id: str, definition: ClassDefinition, item: Item, found: Sequence[CourseProject]) -> Handout:
+        """Compare an item with what the students have of it."""
+        projects = {each["student"]: each["project_id"] for each in found if not each["deleted"]}
+        students = [each.id for each in definition.students if item.is_for(each) and each.id in projects]
+        if not students:
+            return Handout(item=item.name)
+        try:
+            operation: Any = self._hub.copies.plan(
+                source={"project_id": course_id, "path": item.path},
+                targets=[{"project_id": projects[student], "path": item.to} for student in students],
+                policy=item.policy,
+                exclude=list(item.exclude) or None,
+            )
+        except HubError as error:
+            return Handout(item=item.name, students=students, error=error.message)
+        handout = Handout(item=item.name, operation=operation, students=students)
+        if handout.is_idle:  # a plan that nobody applies would be kept for a day
+            self._hub.copies.cancel(operation["id"])
+        return handout
+
+    @staticmethod
+    def _report(definition: ClassDefinition, found: Sequence[CourseProject], **fields: Any) -> ClassReport:
+        return ClassReport(
+            title=definition.title,
+            students=len(definition.students),
+            departed=[each["project_id"] for each in departed(definition, found)],
+            notes=definition.notes,
+            **fields,
+        )
+
+
+def _word(row: Collected) -> str:
+    if row.returned_at is not None:
+        return "returned"
+    return "late" if row.late_s else "collected"
+
+
+def _words(handout: Handout) -> dict[str, str]:
+    """For each student of a planned handout, how they stand."""
+    words = {}
+    for student, target in zip(handout.students, (handout.operation or {}).get("targets", ()), strict=False):
+        counts = target["counts"]
+        if counts["new"] and not counts["same"]:
+            words[student] = "not handed out"
+        elif counts["changed_by_them"] or counts["conflict"] or counts["deleted_by_them"]:
+            words[student] = "worked on"
+        else:
+            words[student] = "outdated" if target["files"] else "handed out"
+    return words

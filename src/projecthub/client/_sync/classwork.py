@@ -1,0 +1,288 @@
+# Written by tools/unasync.py from client/_async; change it there.
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from projecthub.client.classes.definition import USUAL_FILE, ClassDefinition, Item, Student, read_class, roster_path
+from projecthub.client.classes.register import Collected, read_register, write_register
+from projecthub.client.classes.reports import CollectReport, Failure
+from projecthub.errors import HubError, NotFound
+from projecthub.wire.courses import CourseProject
+from projecthub.wire.units import from_ms
+
+if TYPE_CHECKING:
+    from projecthub.client._sync.hub import Hub
+
+_FILES_A_PAGE: Final = 1000
+_DOOMED: Final = "would_be_deleted"
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is, and how much there is."""
+
+
+class Classwork:
+    """What comes back from students and goes back to them: the part of `classes` about their work."""
+
+    _hub: Hub
+
+    def read(self, project_id: str, path: str = USUAL_FILE) -> ClassDefinition:
+        """What the class file of a project says.
+
+        Args:
+            project_id: The course's project.
+            path: The file.
+
+        Raises:
+            NotFound: There is no such file, or no roster where it says.
+            InvalidArgument: Something in it is wrong; the text says what and where.
+
+        Example:
+            ```python
+            klass = hub.classes.read(project_id)
+            print(klass.title, len(klass.students), [item.name for item in klass.items])
+            ```
+        """
+        files = self._hub.project(project_id).files
+        text = files.read_text(path)
+        roster = roster_path(text)
+        if roster is None:
+            return read_class(text)
+        folder = path.rpartition("/")[0]
+        return read_class(text, files.read_bytes(f"{folder}/{roster}" if folder else roster))
+
+    def collect(
+        self,
+        project_id: str,
+        path: str = USUAL_FILE,
+        items: Sequence[str] | None = None,
+        *,
+        early: bool = False,
+        again: bool = False,
+        on_progress: Progress | None = None,
+    ) -> list[CollectReport]:
+        """Bring the work of those whose time is over into the course's project, and note how late it was.
+
+        Each student's work is collected once, after it is due for that student; so this may be called every few
+        minutes. What was collected, when it was last changed and how late that was stands in
+        ``collected/ITEM.csv`` (``submitted/ITEM.csv`` in the layout of nbgrader).
+
+        Args:
+            project_id: The course's project.
+            path: The class file.
+            items: Only these items; None: all.
+            early: Also of those whose time is not over.
+            again: Also what was collected before.
+            on_progress: Told how far it has come.
+
+        Returns:
+            One report for each item.
+
+        Raises:
+            InvalidArgument: Something in the class file, or in a register, is wrong.
+            PermissionDenied: You do not teach the course.
+
+        Example:
+            ```python
+            for report in hub.classes.collect(project_id, early=True):
+                print(report.item, [(row.student, row.late_s) for row in report.rows])
+            ```
+        """
+        tell = on_progress or tell_nobody
+        definition = self.read(project_id, path)
+        chosen = definition.chosen(items)
+        found = {each["student"]: each for each in self._hub.projects.of_course(project_id)}
+        reports = []
+        for number, item in enumerate(chosen, 1):
+            tell(f"collecting {item.name}", number, len(chosen))
+            reports.append(self._collect_item(project_id, definition, item, found, early=early, again=again))
+        return reports
+
+    def return_graded(
+        self,
+        project_id: str,
+        path: str = USUAL_FILE,
+        items: Sequence[str] | None = None,
+        *,
+        on_progress: Progress | None = None,
+    ) -> list[CollectReport]:
+        """Give graded work back: what is in ``graded/ITEM/STUDENT`` goes to ``ITEM-graded`` in the student's project.
+
+        In the layout of nbgrader it comes from ``feedback/STUDENT/ITEM``. Whose is not there yet is left for the next
+        time.
+
+        Args:
+            project_id: The course's project.
+            path: The class file.
+            items: Only these items; None: all.
+            on_progress: Told how far it has come.
+
+        Returns:
+            One report for each item; in `missing` those whose graded work is not there.
+
+        Raises:
+            InvalidArgument: Something in the class file, or in a register, is wrong.
+            PermissionDenied: You do not teach the course.
+
+        Example:
+            ```python
+            for report in hub.classes.return_graded(project_id):
+                print(report.item, "not graded yet:", report.missing)
+            ```
+        """
+        tell = on_progress or tell_nobody
+        definition = self.read(project_id, path)
+        chosen = definition.chosen(items)
+        found = {each["student"]: each for each in self._hub.projects.of_course(project_id)}
+        reports = []
+        for number, item in enumerate(chosen, 1):
+            tell(f"returning {item.name}", number, len(chosen))
+            reports.append(self._return_item(project_id, definition, item, found))
+        return reports
+
+    def _copy(self, operation_id: str) -> Any:
+        self._hub.copies.apply(operation_id)
+        return self._hub.copies.wait(operation_id)
+
+    def _register(self, course_id: str, definition: ClassDefinition, item: Item) -> dict[str, Collected]:
+        try:
+            return read_register(self._hub.project(course_id).files.read_text(definition.register_path(item)))
+        except NotFound:
+            return {}
+
+    def _note(self, course_id: str, definition: ClassDefinition, item: Item, rows: Sequence[Collected]) -> None:
+        register = self._register(course_id, definition, item)
+        text = write_register((register | {row.student: row for row in rows}).values())
+        self._hub.project(course_id).files.write_text(definition.register_path(item), text)
+
+    def _now(self) -> datetime:
+        """The hub's time, in whole seconds."""
+        return from_ms(self._hub.system.ping()["now"]).replace(microsecond=0)
+
+    def _collect_item(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        found: dict[str, CourseProject],
+        *,
+        early: bool,
+        again: bool,
+    ) -> CollectReport:
+        register, now = self._register(course_id, definition, item), self._now()
+        due, waiting = [], {}
+        for student in definition.students:
+            if not item.is_for(student) or student.id not in found or (student.id in register and not again):
+                continue
+            at = item.due_for(student)
+            if early or (at is not None and at <= now):
+                due.append(student)
+            else:
+                waiting[student.id] = at
+        if not due:
+            return CollectReport(item=item.name, waiting=waiting)
+        operation: Any = self._hub.copies.plan(
+            sources=[
+                {
+                    "project_id": found[student.id]["project_id"],
+                    "path": item.to,
+                    "target_path": definition.collected_path(item, student),
+                }
+                for student in due
+            ],
+            target={"project_id": course_id, "path": ""},
+            policy="overwrite",
+            delete_missing=True,
+        )
+        times = [self._latest(operation, target) for target in operation["targets"]]
+        operation = self._copy(operation["id"])
+        rows, missing, failures = [], [], []
+        for student, target, (changed_at, files) in zip(due, operation["targets"], times, strict=True):
+            before = register.get(student.id)
+            if target["state"] == "done":
+                known = [at for at in (changed_at, before.changed_at if before else None) if at is not None]
+                rows.append(_row(item, student, target, max(known, default=None), files, now))
+            elif target.get("error_code") == NotFound.code:
+                missing.append(student.id)
+            else:
+                failures.append(Failure(student=student.id, what="collect", error=target.get("error") or ""))
+        if definition.layout == "nbgrader":
+            self._stamp(course_id, definition, item, rows)
+        self._note(course_id, definition, item, rows)
+        return CollectReport(item=item.name, rows=rows, missing=missing, waiting=waiting, failures=failures)
+
+    def _latest(self, operation: Any, target: Any) -> tuple[datetime | None, int]:
+        """The latest time of a file that is collected, and how many files there are."""
+        latest: datetime | None = None
+        after: int | None = 0
+        files = sum(count for status, count in target.get("counts", {}).items() if status != _DOOMED)
+        while after is not None and files:
+            page = self._hub.copies.files(operation["id"], target["number"], after=after, limit=_FILES_A_PAGE)
+            for file in page["files"]:
+                at = from_ms(file["mtime"]).replace(microsecond=0)
+                if file["status"] != _DOOMED and (latest is None or at > latest):
+                    latest = at
+            after = page["next"]
+        return latest, files
+
+    def _stamp(self, course_id: str, definition: ClassDefinition, item: Item, rows: Sequence[Collected]) -> None:
+        """The time of each submission, where nbgrader looks for it."""
+        students = {student.id: student for student in definition.students}
+        for row in rows:
+            at = row.changed_at or row.collected_at
+            path = f"{definition.collected_path(item, students[row.student])}/timestamp.txt"
+            self._hub.project(course_id).files.write_text(path, f"{at:%Y-%m-%d %H:%M:%S} UTC\n")
+
+    def _return_item(
+        self, course_id: str, definition: ClassDefinition, item: Item, found: dict[str, CourseProject]
+    ) -> CollectReport:
+        register, now = self._register(course_id, definition, item), self._now()
+        files = self._hub.project(course_id).files
+        rows, missing, failures = [], [], []
+        for student in definition.students:
+            if not item.is_for(student) or student.id not in found:
+                continue
+            path, project_id = definition.graded_path(item, student), found[student.id]["project_id"]
+            try:
+                files.stat(path)
+            except NotFound:
+                missing.append(student.id)
+                continue
+            try:
+                operation: Any = self._hub.projects.copy_paths(
+                    source={"project_id": course_id, "path": path},
+                    targets=[{"project_id": project_id, "path": definition.returned_path(item)}],
+                    policy="merge",
+                )
+                (target,) = operation["targets"]
+                if target["state"] != "done":
+                    raise HubError(target.get("error") or "it was not copied")
+            except HubError as error:
+                failures.append(Failure(student=student.id, what="return", error=error.message))
+                continue
+            before = register.get(student.id)
+            if before is not None and (before.returned_at is None or target["files"]):
+                rows.append(replace(before, returned_at=now))
+        if rows:
+            self._note(course_id, definition, item, rows)
+        return CollectReport(item=item.name, rows=rows, missing=missing, failures=failures)
+
+
+def _row(
+    item: Item, student: Student, target: Any, changed_at: datetime | None, files: int, now: datetime
+) -> Collected:
+    return Collected(
+        student=student.id,
+        email_address=student.email_address,
+        project_id=target["source_project_id"],
+        due=item.due_for(student),
+        changed_at=changed_at,
+        files=files,
+        collected_at=now,
+    )
+
+
+def tell_nobody(what: str, done: int, total: int) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,115 @@
+"""The register of an item: what was collected from whom, when, and how late. A CSV file in the course's project."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from projecthub.errors import InvalidArgument
+
+_COLUMNS: Final = (
+    "student",
+    "email",
+    "project_id",
+    "due",
+    "changed_at",
+    "late_s",
+    "files",
+    "collected_at",
+    "returned_at",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """One student's work, as it was collected. Times are aware and UTC, and whole seconds.
+
+    Attributes:
+        due: When it was due for this student; None: at no time.
+        changed_at: The latest time of a file in it, as the files tell; None: there was nothing. A student can set the
+            times of files: `collected_at` is the hub's.
+        files: How many files it has.
+        returned_at: When graded work was returned; None: it was not yet.
+    """
+
+    student: str
+    email_address: str
+    project_id: str
+    due: datetime | None
+    changed_at: datetime | None
+    files: int
+    collected_at: datetime
+    returned_at: datetime | None = None
+
+    @property
+    def late_s(self) -> int:
+        """How many seconds after its time it was changed last; 0: it was in time."""
+        if self.due is None or self.changed_at is None:
+            return 0
+        return max(0, int((self.changed_at - self.due).total_seconds()))
+
+
+def read_register(text: str) -> dict[str, Collected]:
+    """The rows of a register, by the student's id.
+
+    Raises:
+        InvalidArgument: It is none.
+    """
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        return {row["student"]: _collected(row) for row in rows}
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InvalidArgument(
+            f"the register of what was collected cannot be read, line {rows.line_num}: {error}; put it in order, or "
+            "move it away and collect again"
+        ) from error
+
+
+def write_register(rows: Iterable[Collected]) -> str:
+    """A register: the same rows give the same text, whatever their order."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for row in sorted(rows, key=lambda each: each.student):
+        writer.writerow(
+            (
+                row.student,
+                row.email_address,
+                row.project_id,
+                _told(row.due),
+                _told(row.changed_at),
+                row.late_s,
+                row.files,
+                _told(row.collected_at),
+                _told(row.returned_at),
+            )
+        )
+    return out.getvalue()
+
+
+def _told(at: datetime | None) -> str:
+    return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def _collected(row: Mapping[str, str]) -> Collected:
+    collected_at = _moment(row["collected_at"])
+    if collected_at is None:
+        raise ValueError("there is no collected_at")
+    return Collected(
+        student=row["student"],
+        email_address=row["email"],
+        project_id=row["project_id"],
+        due=_moment(row["due"]),
+        changed_at=_moment(row["changed_at"]),
+        files=int(row["files"]),
+        collected_at=collected_at,
+        returned_at=_moment(row.get("returned_at") or ""),
+    )

@@ -1,0 +1,229 @@
+"""A class from its file: projects, people, handouts, work that comes in late, and grades that go back."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from projecthub.client.classes.changes import ChangeKind
+from projecthub.client.classes.register import read_register
+from projecthub.errors import PermissionDenied
+from tests.hubs import HubProcess
+
+STUDENTS = 12
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[HubProcess]:
+    process = HubProcess()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def make_course(process: HubProcess) -> Iterator[Callable[..., Course]]:
+    with contextlib.ExitStack() as opened:
+
+        def make(**options: Any) -> Course:
+            course = Course(process, **options)
+            opened.enter_context(course.hub)
+            return course
+
+        yield make
+
+
+class Course:
+    """A teacher, a course, and students, some of whom have accounts."""
+
+    def __init__(self, process: HubProcess, *, students: int, accounts: int, layout: str = "plain") -> None:
+        self.process = process
+        self.teacher_id, self.key = process.person(f"teacher{next(_NUMBERS)}")
+        self.hub = process.hub(self.key)
+        self.id = self.hub.projects.create_project("Statistics")
+        self.files = self.hub.project(self.id).files
+        self.layout = layout
+        self.people = {f"s{number}": process.person(f"s{number}-{self.id}") for number in range(accounts)}
+        self.roster = ["email,id"]
+        with process.hub() as admin:
+            for name, (account_id, _) in self.people.items():
+                self.roster.append(f"{admin.accounts.get(account_id)['email_address']},{name}")
+        self.roster += [f"s{number}-{self.id}@example.org,s{number}" for number in range(accounts, students)]
+        self.release = "release/hw1" if layout == "nbgrader" else "hw1"
+        self.files.write_text(f"{self.release}/task.py", "print(6 * 7)\n")
+        self.files.write_text(f"{self.release}/data.txt", "1\n2\n3\n")
+        self.files.write_text(f"{self.release}/solution.py", "print(42)\n")
+
+    def declare(self, *, due: datetime | None = None, extensions: str = "") -> None:
+        self.files.write_text("roster.csv", "\n".join(self.roster))
+        at = f"due = {due.isoformat()}\n" if due else ""
+        text = f'title = "Statistics"\nroster = "roster.csv"\nlayout = "{self.layout}"\n'
+        text += f'[[item]]\nname = "hw1"\nexclude = ["solution*"]\n{at}{extensions}'
+        self.files.write_text("class.toml", text)
+
+    def projects(self) -> dict[str, str]:
+        return {each["student"]: each["project_id"] for each in self.hub.projects.of_course(self.id)}
+
+    def tree(self, project_id: str, path: str) -> dict[str, str]:
+        files = self.hub.project(project_id).files
+        names = [each["name"] for each in files.list(path)]
+        return {name: files.read_text(f"{path}/{name}") for name in names}
+
+
+def test_a_class_from_the_first_handout_to_the_grades(process: HubProcess, make_course: Callable[..., Course]) -> None:
+    course = make_course(students=STUDENTS, accounts=4)
+    course.declare()
+    foreseen = course.hub.classes.diff(course.id)
+    assert [each.kind for each in foreseen.changes].count(ChangeKind.CREATE) == STUDENTS
+    assert course.projects() == {}
+    done = course.hub.classes.apply(course.id)
+    assert not done.failures
+    assert done.changes == foreseen.changes
+    projects = course.projects()
+    assert sorted(projects) == sorted(f"s{number}" for number in range(STUDENTS))
+    for project_id in projects.values():
+        assert sorted(course.tree(project_id, "hw1")) == ["data.txt", "task.py"]
+    with process.hub(course.people["s0"][1]) as student:
+        assert (
+            student.projects.get(project_id=projects["s0"])[0]["title"]
+            == "Statistics - " + course.roster[1].split(",")[0]
+        )
+        with pytest.raises(PermissionDenied):
+            student.classes.status(course.id)
+    assert course.hub.classes.diff(course.id).is_idle
+    assert course.hub.classes.apply(course.id).is_idle
+
+    # Two work, one throws something away; the teacher mends the task; somebody comes late.
+    for name in ("s0", "s1"):
+        course.hub.project(projects[name]).files.write_text("hw1/task.py", f"print('{name}')\n")
+    course.hub.project(projects["s2"]).files.delete("hw1/data.txt")
+    course.files.write_text("hw1/task.py", "print(6 * 9)\n")
+    course.roster.append(f"late-{course.id}@example.org,late")
+    course.declare()
+    report = course.hub.classes.apply(course.id)
+    assert [each.student for each in report.changes if each.kind is ChangeKind.CREATE] == ["late"]
+    projects = course.projects()
+    for name in ("s0", "s1"):
+        assert course.tree(projects[name], "hw1") == {
+            "data.txt": "1\n2\n3\n",
+            "task.py": f"print('{name}')\n",
+            "task.new.py": "print(6 * 9)\n",
+        }
+    assert course.tree(projects["s2"], "hw1") == {"task.py": "print(6 * 9)\n"}
+    assert course.tree(projects["late"], "hw1") == {"task.py": "print(6 * 9)\n", "data.txt": "1\n2\n3\n"}
+    assert course.hub.classes.apply(course.id).is_idle
+
+    # Nothing is due, then all but one is; who changes a file after its time is late.
+    assert not course.hub.classes.collect(course.id)[0].rows
+    due, later = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)
+    course.declare(due=due, extensions=f"extensions = {{s1 = {later.isoformat()}}}\n")
+    (collected,) = course.hub.classes.collect(course.id)
+    assert sorted(row.student for row in collected.rows) == sorted(set(projects) - {"s1"})
+    assert list(collected.waiting) == ["s1"]
+    assert not collected.missing
+    assert not collected.failures
+    register = read_register(course.files.read_text("collected/hw1.csv"))
+    assert register["s0"].late_s > 3500
+    assert course.tree(course.id, "collected/hw1/s0")["task.py"] == "print('s0')\n"
+    before = course.files.read_bytes("collected/hw1.csv")
+    (again,) = course.hub.classes.collect(course.id)
+    assert not again.rows
+    assert course.files.read_bytes("collected/hw1.csv") == before
+    (early,) = course.hub.classes.collect(course.id, early=True)
+    assert [row.student for row in early.rows] == ["s1"]
+    assert early.rows[0].late_s == 0
+
+    # What is graded goes back, the rest when it is there.
+    course.files.write_text("graded/hw1/s0/task.py", "print('s0')  # 7 of 10\n")
+    (returned,) = course.hub.classes.return_graded(course.id)
+    assert [row.student for row in returned.rows] == ["s0"]
+    assert len(returned.missing) == STUDENTS
+    assert course.tree(projects["s0"], "hw1-graded") == {"task.py": "print('s0')  # 7 of 10\n"}
+    assert not course.hub.classes.return_graded(course.id)[0].rows
+    words = {each.student: each.items["hw1"] for each in course.hub.classes.status(course.id)}
+    assert words["s0"] == "returned"
+    assert words["s1"] == "collected"
+
+
+def test_who_assists_does_the_same_and_makes_nothing_twice(
+    process: HubProcess, make_course: Callable[..., Course]
+) -> None:
+    course = make_course(students=3, accounts=1)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    assistant_id, key = process.person("assistant")
+    course.hub.projects.add_collaborator(course.id, assistant_id)
+    with process.hub(key) as assistant:
+        report = assistant.classes.apply(course.id)
+        assert {each.kind for each in report.changes} == {ChangeKind.ADD_TEACHER}
+        assert not report.failures
+        assert assistant.classes.apply(course.id).is_idle
+    course.hub.projects.delete(course.projects()["s1"])
+    course.roster.remove(next(line for line in course.roster if line.endswith(",s2")))
+    course.declare()
+    report = course.hub.classes.apply(course.id)
+    assert [(each.kind, each.student) for each in report.changes] == [(ChangeKind.UNDELETE, "s1")]
+    assert list(report.departed) == [course.projects()["s2"]]
+
+
+def test_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=2, accounts=0, layout="nbgrader")
+    course.declare()
+    assert not course.hub.classes.apply(course.id).failures
+    projects = course.projects()
+    course.hub.project(projects["s1"]).files.delete("hw1")
+    (collected,) = course.hub.classes.collect(course.id, early=True)
+    assert [row.student for row in collected.rows] == ["s0"]
+    assert list(collected.missing) == ["s1"]
+    tree = course.tree(course.id, "submitted/s0/hw1")
+    assert sorted(tree) == ["data.txt", "task.py", "timestamp.txt"]
+    assert datetime.strptime(tree["timestamp.txt"], "%Y-%m-%d %H:%M:%S UTC\n")
+    course.files.write_text("feedback/s0/hw1/task.html", "<p>Good</p>")
+    (returned,) = course.hub.classes.return_graded(course.id)
+    assert [row.student for row in returned.rows] == ["s0"]
+    assert course.tree(projects["s0"], "hw1-graded") == {"task.html": "<p>Good</p>"}
+
+
+def run(process: HubProcess, key: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "projecthub", "--url", process.url, "--api-key", key, "class", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_line(process: HubProcess, tmp_path: Path) -> None:
+    _, key = process.person(f"teacher{next(_NUMBERS)}")
+    with process.hub(key) as hub:
+        course = hub.projects.create_project('Logic "1"')
+        hub.project(course).files.write_text("hw1/task.md", "Prove it.\n")
+    roster = tmp_path / "roster.csv"
+    roster.write_text("email;id\nada-cli@example.org;ada\nbob-cli@example.org;bob\n")
+    made = run(process, key, "init", course, "--roster", str(roster))
+    assert made.returncode == 0, made.stderr
+    assert run(process, key, "init", course).returncode == 1
+    foreseen = json.loads(run(process, key, "diff", course, "--json").stdout)
+    assert [each["kind"] for each in foreseen["changes"]].count("create project") == 2
+    assert foreseen["title"] == 'Logic "1"'
+    applied = run(process, key, "apply", course)
+    assert applied.returncode == 0, applied.stderr
+    assert "create project" in applied.stdout
+    assert "nothing to do" in run(process, key, "apply", course, "hw1").stderr
+    unknown = run(process, key, "apply", course, "hw7")
+    assert unknown.returncode == 1
+    assert "there is no item 'hw7' in the class; there are: hw1" in unknown.stderr
+    collected = run(process, key, "collect", course, "--early")
+    assert collected.returncode == 0, collected.stderr
+    assert "hw1: 2 collected" in collected.stderr
+    assert "ada" in run(process, key, "status", course).stdout
+    with process.hub(key) as hub:
+        hub.project(course).files.write_text("class.toml", "title = ")
+    broken = run(process, key, "diff", course)
+    assert broken.returncode == 1
+    assert "the class file is no TOML" in broken.stderr

@@ -1,0 +1,200 @@
+"""Class files, what is missing in a class, and registers of what was collected."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projecthub.client.classes.changes import Change, ChangeKind, departed, needed
+from projecthub.client.classes.definition import read_class, roster_path
+from projecthub.client.classes.register import Collected, read_register, write_register
+from projecthub.errors import InvalidArgument
+
+CLASS = """
+title = "Statistics"
+timezone = "Europe/Berlin"
+roster = "people/roster.csv"
+colour = "red"
+
+[[student]]
+email = "Cyd@example.org"
+id = "cyd"
+group = "B"
+
+[[item]]
+name = "hw1"
+due = 2026-12-01T18:00:00
+groups = ["B"]
+exclude = ["solution*"]
+extensions = {"cyd@example.org" = 2026-12-03}
+
+[[item]]
+name = "hw2"
+path = "homework/2"
+to = "homework/2"
+policy = "update"
+due = 2026-12-01T18:00:00Z
+"""
+ROSTER = b"E-mail;First name;Last name;ID;Room\nada@example.org;Ada;Lovelace;ada;7\nbob@example.org;Bob;;;8\n"
+
+
+def test_a_class_is_read() -> None:
+    assert roster_path(CLASS) == "people/roster.csv"
+    made = read_class(CLASS, ROSTER)
+    assert [(student.id, student.name, student.group) for student in made.students] == [
+        ("ada", "Ada Lovelace", ""),
+        ("bob@example.org", "Bob", ""),
+        ("cyd", "cyd@example.org", "B"),
+    ]
+    assert made.notes == ("column 'Room' of the roster means nothing here", "'colour' means nothing here")
+    first, second = made.items
+    ada, _, cyd = made.students
+    assert first.due_for(ada) == datetime(2026, 12, 1, 17, tzinfo=UTC)
+    assert first.due_for(cyd) == datetime(2026, 12, 3, 22, 59, 59, tzinfo=UTC)
+    assert (first.path, first.to, first.policy, first.exclude) == ("hw1", "hw1", "merge", ("solution*",))
+    assert first.is_for(cyd)
+    assert not first.is_for(ada)
+    assert second.is_for(ada)
+    assert second.due == datetime(2026, 12, 1, 18, tzinfo=UTC)
+    assert (made.collected_path(second, ada), made.graded_path(second, ada)) == ("collected/hw2/ada", "graded/hw2/ada")
+    assert made.chosen(["hw2", "hw2"]) == (second,)
+    with pytest.raises(InvalidArgument, match="no item 'hw3' in the class; there are: hw1, hw2"):
+        made.chosen(["hw3"])
+
+
+def test_the_layout_of_nbgrader() -> None:
+    made = read_class('layout = "nbgrader"\n[[student]]\nemail = "a@b.org"\nid = "ada"\n[[item]]\nname = "ps1"\n')
+    (item,), (ada,) = made.items, made.students
+    assert (item.path, item.to) == ("release/ps1", "ps1")
+    assert made.collected_path(item, ada) == "submitted/ada/ps1"
+    assert made.graded_path(item, ada) == "feedback/ada/ps1"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("title =", "no TOML"),
+        ("title = 7", "title is 7"),
+        ('layout = "moodle"', "layout is 'moodle'"),
+        ('timezone = "Mars/Olympus"', "timezone is 'Mars/Olympus'"),
+        ('timezone = "../../etc/passwd"', "timezone is"),
+        ("student = 7", "'student' is no list"),
+        ('[[student]]\nemail = "nobody"', "student 1: 'nobody' is no e-mail address"),
+        ('[[student]]\nid = "x"', "student 1: '' is no e-mail address"),
+        ('[[student]]\nemail = "a@b"\nid = "../x"', "'../x' cannot be a student's id"),
+        ('[[student]]\nemail = "a@b"\nid = ".."', "cannot be a student's id"),
+        ('[[student]]\nemail = "a@b"\nmail = "x"', "student 1: 'mail' is unknown"),
+        ('[[student]]\nemail = "a@b"\n[[student]]\nemail = "A@B"', "is there twice"),
+        ('[[student]]\nemail = "a@b"\nid = "x"\n[[student]]\nemail = "c@d"\nid = "X"', "student id 'x' is there twice"),
+        ("[[item]]", "the name of an item is None"),
+        ('[[item]]\nname = "a/b"', "'a/b' cannot be a part of paths"),
+        ('[[item]]\nname = "a"\n[[item]]\nname = "A"', "item 'A' is there twice"),
+        ('[[item]]\nname = "a"\npath = "../a"', "path is '../a'"),
+        ('[[item]]\nname = "a"\nto = "/"', "to is '/'"),
+        ('[[item]]\nname = "a"\npolicy = "force"', "policy is 'force'"),
+        ('[[item]]\nname = "a"\ndue = "soon"', "due is 'soon'"),
+        ('[[item]]\nname = "a"\ndue = 7', "due is 7"),
+        ('[[item]]\nname = "a"\ngroups = "A"', "groups is 'A'"),
+        ('[[item]]\nname = "a"\nsize = 7', "'size' is unknown"),
+        ('[[item]]\nname = "a"\nextensions = {"x@y" = 2026-01-01}', "extensions name 'x@y'"),
+        ('[[item]]\nname = "a"\nto = "x"\n[[item]]\nname = "b"\nto = "x"', "one inside of the other"),
+        ('[[item]]\nname = "a"\nto = "x"\n[[item]]\nname = "b"\nto = "x/y"', "one inside of the other"),
+        ('[[item]]\nname = "a"\nto = "x"\n[[item]]\nname = "b"\nto = "x-graded"', "one inside of the other"),
+    ],
+)
+def test_what_is_wrong_is_told(text: str, told: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        read_class(text)
+    assert told in caught.value.message
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        read_class(text)
+    except InvalidArgument:
+        pass
+
+
+def project(student: str, **fields: Any) -> Any:
+    base = {"project_id": f"p-{student}", "student": student, "title": "", "deleted": False, "course": {}}
+    return base | {"users": {}, "invited": []} | fields
+
+
+def test_what_is_missing_is_found_and_the_second_time_nothing() -> None:
+    made = read_class(CLASS, ROSTER)
+    accounts, teachers = {"ada@example.org": "a-ada", "bob@example.org": "a-bob"}, ["me", "ta"]
+    everything = needed(made, [], accounts, teachers)
+    assert everything[:3] == [
+        Change(kind=ChangeKind.CREATE, student="ada"),
+        Change(kind=ChangeKind.ADD, student="ada", who="a-ada"),
+        Change(kind=ChangeKind.ADD_TEACHER, student="ada", who="ta"),
+    ]
+    assert everything[-2] == Change(kind=ChangeKind.INVITE, student="cyd", who="cyd@example.org")
+    everybody = {"me": {"group": "owner"}, "ta": {"group": "collaborator"}}
+    found = [
+        project("ada", users=everybody | {"a-ada": {"group": "collaborator"}}),
+        project("bob@example.org", users={"me": {"group": "owner"}}, deleted=True),
+        project("cyd", users=everybody, invited=["cyd@example.org"]),
+        project("dan", users=everybody),
+    ]
+    assert needed(made, found, accounts, teachers) == [
+        Change(kind=kind, student="bob@example.org", project_id="p-bob@example.org", who=who)
+        for kind, who in ((ChangeKind.UNDELETE, None), (ChangeKind.ADD, "a-bob"), (ChangeKind.ADD_TEACHER, "ta"))
+    ]
+    assert [each["student"] for each in departed(made, found)] == ["dan"]
+
+
+AT = datetime(2026, 12, 1, 18, tzinfo=UTC)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z][a-z0-9.@-]{0,9}", fullmatch=True),
+        st.tuples(*(st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)) for _ in range(3))),
+    )
+)
+def test_a_register_is_read_as_it_was_written(people: dict[str, tuple[datetime | None, ...]]) -> None:
+    rows = {}
+    for number, (student, times) in enumerate(people.items()):
+        due, changed_at, returned_at = (at and at.replace(microsecond=0, tzinfo=UTC) for at in times)
+        rows[student] = Collected(
+            student=student,
+            email_address='"odd", one',
+            project_id="p",
+            due=due,
+            changed_at=changed_at,
+            files=number,
+            collected_at=AT,
+            returned_at=returned_at,
+        )
+    text = write_register(reversed(rows.values()))
+    assert read_register(text) == rows
+    assert write_register(read_register(text).values()) == text
+
+
+def test_who_is_late() -> None:
+    row = Collected(
+        student="a",
+        email_address="a@b",
+        project_id="p",
+        due=AT,
+        changed_at=AT.replace(hour=19),
+        files=1,
+        collected_at=AT,
+    )
+    assert row.late_s == 3600
+    assert ",3600," in write_register([row])
+    assert Collected(**{**{name: getattr(row, name) for name in row.__slots__}, "due": None}).late_s == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["student\nx\n", "student,email,project_id,due,changed_at,files,collected_at\na,b,c,x,,1,\n"]
+)
+def test_a_spoiled_register_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        read_register(text)
