@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hubs import HubProcess
 
-from benchmarks import copies, exports, files, hub, jobs, jupyter, keys, people, survival
+from benchmarks import copies, exports, files, hub, jobs, jupyter, keys, people, snapshots, survival
 from benchmarks.table import Table
 
 FIGURES = {
@@ -22,6 +22,7 @@ FIGURES = {
     "files": files.transfers,
     "archives": files.unpacking,
     "exports": exports.out_and_in,
+    "snapshots": snapshots.figures,
     "adoption": survival.adoption,
     "neighbours": survival.neighbours,
     "waiting": survival.waiting,

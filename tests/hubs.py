@@ -38,7 +38,8 @@ class HubProcess:
         self._within = within
         self._own_dir = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="projecthub-test-"))
-        self._environment = {"PROJECTHUB_ISOLATION": isolation, **environment}
+        # What the hub does by itself once a minute would get into what tests look at.
+        self._environment = {"PROJECTHUB_ISOLATION": isolation, "PROJECTHUB_SNAPSHOT_HOURS": "0", **environment}
         self.url = ""
         self.output = ""
         self.process = self._spawn()

@@ -62,6 +62,9 @@ from projecthub.hub.shares import Shares
 from projecthub.hub.sign_in import SignIn
 from projecthub.hub.site import Site
 from projecthub.hub.smtp import SmtpServer
+from projecthub.hub.snapshot_keeping import SnapshotKeeping
+from projecthub.hub.snapshot_schedule import SnapshotSchedule
+from projecthub.hub.snapshots import Snapshots
 from projecthub.hub.sync import Sync
 from projecthub.hub.tables import Tools
 from projecthub.hub.templates import Templates
@@ -161,6 +164,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             name=settings.site_name, url=settings.public_url, help_email=settings.help_email, version=__version__
         )
         trash, uploads = Trash(workplaces), Uploads(workplaces)
+        keeping = SnapshotKeeping(store, homes, clock, data_dir / "snapshots", percent=settings.snapshot_percent)
+        schedule = SnapshotSchedule(store, keeping, clock, hours=settings.snapshot_hours)
         mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
         invitations = Invitations(clock, keys, mail, lambda: site.url)
         copies = Copies(store, homes, clock, histories)
@@ -190,6 +195,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             sync=Sync(store, workplaces),
             archives=Archives(workplaces),
             trash=trash,
+            snapshots=Snapshots(store, workplaces, keeping),
             uploads=uploads,
             jupyter=Jupyter(store, clock, calls, commands),
             jupyter_sessions=JupyterSessions(calls, cells),
@@ -223,10 +229,12 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
             audit.sweep,
             histories.sweep,
             copies.sweep,
+            schedule.sweep,
         )
         housekeeping = Housekeeping(
             store, clock, keys, projects, lifecycle, idle, jobs, commands, cells, swept, log_kept=_log_kept(settings)
         )
+        stack.push_async_callback(schedule.close)
         housekeeping.open()
         stack.callback(jobs.close)
         stack.push_async_callback(housekeeping.close)

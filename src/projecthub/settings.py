@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     idle_timeout_s: Annotated[
         int, Field(ge=0, description="Seconds without use after which a project is stopped; 0: never.")
     ] = 1800
+    snapshot_hours: Annotated[
+        int, Field(ge=0, le=8760, description="Hours after which a project that was used gets a snapshot; 0: never.")
+    ] = 24
+    snapshot_percent: Annotated[
+        int, Field(ge=0, le=1000, description="Of its disk space, what a project's snapshots may take beside it.")
+    ] = 50
     log_days: Annotated[
         int, Field(ge=0, le=36500, description="Days that entries of projects' logs are kept; 0: for ever.")
     ] = 730

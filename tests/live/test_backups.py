@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from projecthub.errors import Conflict, InvalidArgument
 from projecthub.hub.backups import MANIFEST, back_up, restore
 from projecthub.hub.clock import SystemClock
 from projecthub.store import open_store
+from projecthub.store.records import HomeSnapshot, HomeSnapshots
 from projecthub.wire.ids import ProjectId
 
 PROJECT = ProjectId("a11a0000-0000-4000-8000-000000000001")
@@ -65,6 +67,30 @@ async def saved(place: Path, **options: Any) -> Path:
 async def put(backup: Path, data_dir: Path, uid_of: Callable[[int], int | None] = lambda slot: None) -> Any:
     data_dir.mkdir(exist_ok=True)
     return await restore(backup, data_dir, url(data_dir), uid_of=uid_of, watch=unwatched)
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+async def test_a_restored_store_tells_of_no_snapshots(tmp_path: Path, is_older: bool) -> None:
+    data = tmp_path / "data"
+    await small_hub(data)
+    values: dict[str, Any] = dict.fromkeys(("files", "bytes", "own_bytes", "skipped", "changing"), 7)
+    values |= {"account_id": None, "title": "", "automatic": True, "expires_at": None}
+    store = await open_store(url(data), clock=SystemClock())
+    async with store.write() as tx:
+        await tx.snapshots.add(HomeSnapshot(id=UNUSED, project_id=PROJECT, created_at=SystemClock().now(), **values))
+        await tx.snapshots.set_used(PROJECT, 7)
+    await store.close()
+    if is_older:
+        with contextlib.closing(sqlite3.connect(data / "hub.sqlite3")) as connection:
+            connection.executescript(
+                "DROP TABLE snapshots; DROP TABLE snapshot_homes; UPDATE alembic_version SET version_num = '0010'"
+            )
+    await back_up(data, url(data), tmp_path / "backup", clock=SystemClock(), compress=None, watch=unwatched)
+    await put(tmp_path / "backup", tmp_path / "new")
+    store = await open_store(url(tmp_path / "new"), clock=SystemClock())
+    async with store.read() as tx:
+        assert await tx.snapshots.of_project(PROJECT) == HomeSnapshots((), 0)
+    await store.close()
 
 
 async def test_what_a_backup_holds(tmp_path: Path) -> None:

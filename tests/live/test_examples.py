@@ -58,6 +58,7 @@ _NAMES = {
     "pid": 'pid = (await session.info())["pid"]',
     "session": 'session = await project.jupyter.session("analysis").open()',
     "execution": 'execution = await session.execute("print(6 * 7)")',
+    "snapshot": "snapshot = await project.snapshots.create()",
     "message_id": 'me = (await hub.system.test())["account_id"]\n'
     'message_id = await ada.messages.send("Hello", "there", [me])',
 }
@@ -89,6 +90,8 @@ _BEFORE = {
     "ProjectQuotas.remove_license": "await hub.projects.add_license(project_id, license_id)",
     "ProjectTrash.list": 'await project.files.delete("names.txt")',
     "ProjectTrash.empty": 'await project.files.delete("names.txt")',
+    "Snapshots.list": "snapshot",
+    "Snapshots.diff": 'snapshot\nawait project.files.write_text("names.txt", "other")',
     "Projects.get": "await hub.projects.start(project_id)",
     "Projects.idle": "await hub.projects.start(project_id)",
     "Sync.checkpoint": _HOMEWORK,

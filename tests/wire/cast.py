@@ -224,6 +224,11 @@ class Target:
     def invite_token(self) -> str:
         return self.cast.owner.projects.create_invite_token(self.project_id, usage_limit=None)
 
+    @cached_property
+    def snapshot_id(self) -> str:
+        self.file()
+        return self.cast.owner.project(self.project_id).snapshots.create()["id"]
+
     def own_key_id(self, who: Who) -> int:
         """A key of the caller's; of one who cannot call, another's."""
         return int(self.root.keys.create(self.cast[who].account_id, name="own")["id"])

@@ -218,6 +218,12 @@ HUB: dict[str, Case] = {
     "keys.update of a project": Case(lambda t, who: {"id": t.key_id, "name": "renamed"}, KEY_UNKNOWN),
     "keys.revoke": Case(lambda t, who: {"id": t.own_key_id(who)}),
     "keys.revoke of a project": Case(lambda t, who: {"id": t.key_id}, KEY_UNKNOWN, fresh=True),
+    "snapshots.create": Case(project),
+    "snapshots.list": Case(project),
+    "snapshots.diff": Case(about("project_id", id=lambda t: t.snapshot_id)),
+    "snapshots.restore": Case(about("project_id", id=lambda t: t.snapshot_id, to=lambda t: t.cast.unique("restored"))),
+    "snapshots.restore in place": Case(about("project_id", id=lambda t: t.snapshot_id), fresh=True),
+    "snapshots.delete": Case(about("project_id", id=lambda t: t.snapshot_id), fresh=True),
     "audit.list": Case(nothing),
     "sync.history": Case(about("project_id", path=lambda t: t.file())),
     "sync.checkpoint": Case(about("project_id", path=lambda t: t.file())),
@@ -430,6 +436,7 @@ READING = {
     ("GET", "/jobs/{job_id}/events"),
     ("GET", "/jupyter/sessions"),
     ("GET", "/trash"),
+    ("GET", "/snapshots/{snapshot_id}/content"),
 }
 """Routes that look, and nothing else: all of the project's people may call them. All others are its members'."""
 

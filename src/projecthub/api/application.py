@@ -22,6 +22,7 @@ from projecthub.api.native import (
     make_native_app,
     making,
     shares,
+    snapshots,
     trash,
     uploads,
 )
@@ -74,7 +75,8 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
         exception_handlers={404: _not_found},
     )
     routes.router.redirect_slashes = False
-    routers = [noun.make_router() for noun in (jobs, jupyter, files, archives, trash, uploads, making, exports, shares)]
+    nouns = (jobs, jupyter, files, archives, trash, uploads, making, exports, shares, snapshots)
+    routers = [noun.make_router() for noun in nouns]
     endpoints: dict[str, ASGIApp] = {
         Endpoint.HUB: hub_endpoint(services, background),
         Endpoint.PROJECT: project_endpoint(services, background),

@@ -16,6 +16,7 @@ from projecthub.api import sharing_handlers as sharing
 from projecthub.api.account_handlers import ACCOUNT_HANDLERS
 from projecthub.api.copy_handlers import COPY_HANDLERS
 from projecthub.api.replies import Encoded
+from projecthub.api.snapshot_handlers import SNAPSHOT_HANDLERS
 from projecthub.errors import InvalidArgument
 from projecthub.wire import shapes
 from projecthub.wire.units import to_ms
@@ -294,6 +295,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "purchases.getMinBalance": _balance,
     "messages.send": _send_message,
     "messages.get": _get_messages,
+    **SNAPSHOT_HANDLERS,
     "org.getAll": organizations.get_all,
     "org.create": organizations.create,
     "org.get": organizations.get,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from projecthub.hub.shares import Shares
     from projecthub.hub.sign_in import SignIn
     from projecthub.hub.site import Site
+    from projecthub.hub.snapshots import Snapshots
     from projecthub.hub.sync import Sync
     from projecthub.hub.templates import Templates
     from projecthub.hub.trash import Trash
@@ -75,6 +76,7 @@ class Services:
     files: Files
     sync: Sync
     trash: Trash
+    snapshots: Snapshots
     archives: Archives
     uploads: Uploads
     jupyter: Jupyter

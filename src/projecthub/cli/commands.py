@@ -46,6 +46,7 @@ from projecthub.cli.serve import serve
 from projecthub.cli.session import Session
 from projecthub.cli.shares import shares
 from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
+from projecthub.cli.snapshots import snapshots
 from projecthub.cli.stop import stop as stop_all
 from projecthub.cli.system import query, system
 from projecthub.errors import (
@@ -175,6 +176,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(jupyter, name="jupyter")
 app.command()(exec)
 app.add_typer(files, name="files")
+app.add_typer(snapshots, name="snapshots")
 app.add_typer(system, name="system")
 app.command()(query)
 app.command()(serve)

@@ -69,6 +69,8 @@ REPEATABLE: Final = frozenset(
         (Endpoint.HUB, "accounts.get"),
         (Endpoint.HUB, "accounts.update"),
         (Endpoint.HUB, "accounts.importRoster"),
+        (Endpoint.HUB, "snapshots.list"),
+        (Endpoint.HUB, "snapshots.diff"),
         (Endpoint.HUB, "keys.list"),
         (Endpoint.HUB, "keys.update"),
         (Endpoint.PROJECT, "system.ping"),

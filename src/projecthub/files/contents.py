@@ -53,11 +53,16 @@ class Contents:
         if not size or self.clone(source, target):
             return
         if status.st_blocks * 512 < size:
-            for start, stop in _data(source, size):
+            for start, stop in stretches(source, size):
                 self._copy_range(source, target, start, stop)
             os.ftruncate(target, size)
         else:
             self._copy_range(source, target, 0, size)
+
+    @property
+    def clones(self) -> bool:
+        """Whether contents can be shared here, as far as is known."""
+        return self._clones
 
     def clone(self, source: int, target: int) -> bool:
         """Let an empty file share the contents of another one; tells whether that could be done."""
@@ -102,7 +107,7 @@ def write_all(target: int, data: bytes) -> None:
         written += os.write(target, data[written:])
 
 
-def _data(source: int, size: int) -> Iterator[tuple[int, int]]:
+def stretches(source: int, size: int) -> Iterator[tuple[int, int]]:
     """Where a file has data: beginning and end of each stretch."""
     at = 0
     while at < size:

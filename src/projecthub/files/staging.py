@@ -25,9 +25,11 @@ class StagingRun:
 
     Attributes:
         fd: The directory, open.
+        name: Its name in the staging directory.
     """
 
     fd: int
+    name: str
 
     def __init__(self, staging: Path) -> None:
         """Make the directory, and the staging directory too if it is missing. Remove what killed runs have left."""
@@ -35,7 +37,7 @@ class StagingRun:
         self._last_name = 0
         self._staging_fd = os.open(staging, DIRECTORY | os.O_NOFOLLOW)
         try:
-            self._name, self.fd = _make_held(self._staging_fd)
+            self.name, self.fd = _make_held(self._staging_fd)
         except BaseException:
             os.close(self._staging_fd)
             raise
@@ -78,14 +80,14 @@ class StagingRun:
                         os.unlink(name, dir_fd=self.fd)
                     except IsADirectoryError:
                         self._remove(name)
-                os.rmdir(self._name, dir_fd=self._staging_fd)
+                os.rmdir(self.name, dir_fd=self._staging_fd)
         finally:
             os.close(self.fd)
             os.close(self._staging_fd)
 
     def _sweep(self) -> None:
         for name in os.listdir(self._staging_fd):  # noqa: PTH208
-            if name != self._name:
+            if name != self.name:
                 with _held(self._staging_fd, name) as left_over:
                     if left_over:
                         self.discard(self._staging_fd, name)

@@ -124,13 +124,28 @@ def throw_away(home: Home, path: str, *, by: str, at: datetime) -> TrashItem | N
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 is_directory = stat.S_ISDIR(status.st_mode)
                 size = _weight(fd, name, status) if is_directory else status.st_blocks * _BLOCK_BYTES
-                item_id = f"{int(at.timestamp() * 1000):013}-{secrets.token_hex(4)}"
-                item = TrashItem(item_id, path, is_directory, size, at, by)
+                item = TrashItem(_fresh_id(at), path, is_directory, size, at, by)
                 with _made_item(home, run, home_fd, item) as item_fd:
                     _take(fd, name, item_fd)
                 return item
         except FileNotFoundError:
             return None
+
+
+def keep(home: Home, fd: int, name: str, path: str, *, by: str, at: datetime) -> TrashItem:
+    """Put something that lies beside the home, and was at ``path`` in it, into the trash.
+
+    Raises:
+        Conflict: The trash is in no state to take it.
+    """
+    with opened_home(home.path) as home_fd, contextlib.closing(StagingRun(home.staging)) as run:
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        size = _weight(fd, name, status) if is_directory else status.st_blocks * _BLOCK_BYTES
+        item = TrashItem(_fresh_id(at), path, is_directory, size, at, by)
+        with _made_item(home, run, home_fd, item) as item_fd:
+            _take(fd, name, item_fd)
+        return item
 
 
 def _take(fd: int, name: str, item_fd: int) -> None:
@@ -144,6 +159,10 @@ def _take(fd: int, name: str, item_fd: int) -> None:
         with contextlib.suppress(OSError):  # it was not moved, or its name is taken again: then the trash has it
             rename_to_free(item_fd, _CONTENT, fd, name)
         raise
+
+
+def _fresh_id(at: datetime) -> str:
+    return f"{int(at.timestamp() * 1000):013}-{secrets.token_hex(4)}"
 
 
 def _drop_empty(trash_fd: int, item_id: str, item_fd: int) -> None:

@@ -168,6 +168,10 @@ class ProjectHomes:
         """
         self._homes.disk.require_spare(0, "a new project")
 
+    def require_room(self, size: int, what: str) -> None:
+        """Refuse to write beside the homes what the disk has no room for. See `Disk.require_spare`."""
+        self._homes.disk.require_spare(size, what)
+
     async def disk_use(self, project_id: ProjectId) -> DiskUse:
         """Disk use of a home; see `Homes.disk_use`."""
         return await self._homes.disk_use(project_id)

@@ -163,6 +163,10 @@ class Projects:
         }
         if use.used_bytes >= quota_bytes:
             status["disk_full"] = True
+        async with self._store.read() as tx:
+            kept_bytes = await tx.snapshots.used_bytes(project.project_id)
+        if kept_bytes:
+            status["snapshots_MB"] = to_mb(kept_bytes)
         return status
 
     async def _of_member(self, caller: Principal, project_id: object, message: str, needs: Ability) -> Project:

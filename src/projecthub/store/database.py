@@ -27,6 +27,7 @@ from projecthub.store.courses import Courses
 from projecthub.store.departures import Departures
 from projecthub.store.file_use import FileUse
 from projecthub.store.histories import Histories
+from projecthub.store.home_snapshots import SnapshotRows
 from projecthub.store.idempotency import Idempotency
 from projecthub.store.invite_tokens import InviteTokens
 from projecthub.store.keys import Keys
@@ -79,6 +80,7 @@ class Transaction:
         "projects",
         "shares",
         "sign_in_tokens",
+        "snapshots",
         "templates",
     )
 
@@ -103,6 +105,7 @@ class Transaction:
         self.projects = Projects(connection)
         self.shares = Shares(connection)
         self.sign_in_tokens = SignInTokens(connection)
+        self.snapshots = SnapshotRows(connection)
         self.templates = Templates(connection)
 
 

@@ -351,6 +351,42 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HomeSnapshot:
+    """A snapshot of a home, whose contents lie on disk.
+
+    Attributes:
+        account_id: Who has taken it; None: the hub by itself.
+        automatic: Whether it may go when there are newer ones, or room is needed.
+        files: Files and symlinks in it.
+        bytes: Sum of the sizes of the files.
+        own_bytes: What it added to the contents of the project's snapshots.
+        skipped: What was left out: pipes, sockets, devices, what could not be read.
+        changing: Files that were being written to and are kept as they were read.
+    """
+
+    id: str
+    project_id: ProjectId
+    account_id: AccountId | None
+    title: str
+    automatic: bool
+    files: int
+    bytes: int
+    own_bytes: int
+    skipped: int
+    changing: int
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HomeSnapshots:
+    """The snapshots of a project, newest first, and what they take together, in bytes."""
+
+    rows: tuple[HomeSnapshot, ...]
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
     """Which entries of the audit log are wanted; what is None says nothing.
 

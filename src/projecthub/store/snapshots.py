@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from sqlalchemy import inspect, make_url, select, text, update
+from sqlalchemy import delete, inspect, make_url, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,7 +25,7 @@ from projecthub.errors import Conflict, InternalError, InvalidArgument, NotFound
 from projecthub.store._copying import copy_sqlite, sync
 from projecthub.store._failures import translated
 from projecthub.store._schema import HEAD
-from projecthub.store.tables import projects
+from projecthub.store.tables import projects, snapshot_homes, snapshots
 from projecthub.wire.ids import ProjectId
 
 Kind = Literal["sqlite", "postgresql"]
@@ -103,7 +103,9 @@ async def put_back(kind: Kind, source: Path, url: str) -> None:
 
 
 async def bring_to_rest(url: str) -> None:
-    """Have no project of a store wished to run: for a store that was put back, where none of them does.
+    """Have no project of a store wished to run, and no snapshot of a home: for a store that was put back.
+
+    No project of it runs, and backups hold no snapshots.
 
     Raises:
         InternalError: The store cannot be written.
@@ -112,6 +114,10 @@ async def bring_to_rest(url: str) -> None:
     async with _connected(url, writes=True) as connection:
         not_at_rest = (projects.c.desired == "running") | (projects.c.state == "stopping")
         await connection.execute(update(projects).where(not_at_rest).values(at_rest))
+        there = await connection.run_sync(lambda plain: inspect(plain).get_table_names())
+        for table in (snapshots, snapshot_homes):
+            if table.name in there:  # a backup may be older than they are
+                await connection.execute(delete(table))
 
 
 async def require_empty(kind: Kind, url: str) -> None:

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from projecthub.wire import audit, copies, courses, histories, messages, organizations, project_system, shapes, sharing
+from projecthub.wire import (
+    audit,
+    copies,
+    courses,
+    histories,
+    messages,
+    organizations,
+    project_system,
+    shapes,
+    sharing,
+    snapshots,
+)
 
 
 class Endpoint(StrEnum):
@@ -104,6 +115,10 @@ def _copies(name: str, arguments: type, reply: Any, needs: Ability) -> Method:
 
 def _org(name: str, arguments: type, reply: Any, caller: Caller, needs: Ability) -> Method:
     return Method(f"org.{name}", Endpoint.HUB, arguments, reply, caller, needs, "Wire contract 5.4")
+
+
+def _snapshots(name: str, arguments: type, reply: Any, needs: Ability) -> Method:
+    return _hub(f"snapshots.{name}", arguments, reply, Caller.MEMBER, needs, "docs/wire-extensions.md")
 
 
 _ROWS: Final = (
@@ -217,6 +232,11 @@ _ROWS: Final = (
     _org("createToken", organizations.CreateToken, organizations.Token, Caller.ORGANIZER, MANAGE),
     _org("expireToken", organizations.ExpireToken, None, Caller.ACCOUNT, MANAGE),
     _org("message", organizations.OrganizationMessage, None, Caller.ORGANIZER, MANAGE),
+    _snapshots("create", snapshots.CreateSnapshot, snapshots.Snapshot, WRITE),
+    _snapshots("list", snapshots.ListSnapshots, snapshots.SnapshotList, READ),
+    _snapshots("diff", snapshots.DiffSnapshot, snapshots.SnapshotDiff, READ),
+    _snapshots("restore", snapshots.RestoreSnapshot, snapshots.RestoredSnapshot, WRITE),
+    _snapshots("delete", snapshots.DeleteSnapshot, snapshots.DeletedSnapshot, MANAGE),
     Method("system.ping", Endpoint.PROJECT, shapes.NoArguments, shapes.Ping, Caller.MEMBER, READ, "Wire contract 5.5"),
     Method("system.test", Endpoint.PROJECT, shapes.NoArguments, shapes.Test, Caller.MEMBER, READ, "Wire contract 5.5"),
     Method("system.exec", Endpoint.PROJECT, shapes.Exec, shapes.ExecResult, Caller.MEMBER, RUN, "Wire contract 5.6"),

@@ -691,6 +691,7 @@ class ProjectStatus(_StatusFlat, total=False):
     disk_quota_MB: int
     disk_age_s: int
     disk_full: Literal[True]
+    snapshots_MB: int
     memory: Memory
     cpu: Cpu
     oom_kills: int

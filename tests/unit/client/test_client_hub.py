@@ -399,6 +399,31 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         {"id": A},
     ),
     (Endpoint.HUB, "licenses.end"): (lambda hub: hub.licenses.end(A), [{"id": A}], {"id": A}),
+    (Endpoint.HUB, "snapshots.create"): (
+        lambda hub: hub.project(P).snapshots.create("before", expire="2027-01-31"),
+        [{"project_id": P, "title": "before", "expire": "2027-01-31"}],
+        {"id": A},
+    ),
+    (Endpoint.HUB, "snapshots.list"): (
+        lambda hub: hub.project(P).snapshots.overview(),
+        [{"project_id": P}],
+        {"snapshots": [], "used_bytes": 0, "quota_bytes": 1, "under_way": None},
+    ),
+    (Endpoint.HUB, "snapshots.diff"): (
+        lambda hub: {"changes": hub.project(P).snapshots.diff(A, P, path="d"), "next": None},
+        [{"project_id": P, "id": A, "other": P, "path": "d", "limit": 10_000}],
+        {"changes": [{"path": "d/a", "status": "added"}], "next": None},
+    ),
+    (Endpoint.HUB, "snapshots.restore"): (
+        lambda hub: hub.project(P).snapshots.restore(A, "d", to="e"),
+        [{"project_id": P, "id": A, "path": "d", "to": "e"}],
+        {"id": A, "path": "e", "files": 1, "bytes": 1, "before": None, "in_trash": []},
+    ),
+    (Endpoint.HUB, "snapshots.delete"): (
+        lambda hub: hub.project(P).snapshots.delete(A),
+        [{"project_id": P, "id": A}],
+        {"id": A, "deleted": True, "freed_bytes": 1},
+    ),
     (Endpoint.PROJECT, "system.ping"): (lambda hub: hub.project(P).system.ping(), [{}], {"now": 1}),
     (Endpoint.PROJECT, "system.test"): (lambda hub: hub.project(P).system.test(), [{}], {"project_id": P}),
     (Endpoint.HUB, "jupyter.kernels"): (lambda hub: hub.jupyter.kernels(P), [{"project_id": P}], []),

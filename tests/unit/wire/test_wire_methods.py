@@ -9,10 +9,21 @@ import typing
 import pytest
 
 from projecthub.api.handlers import HANDLERS
-from projecthub.wire import audit, copies, courses, histories, messages, organizations, project_system, shapes, sharing
+from projecthub.wire import (
+    audit,
+    copies,
+    courses,
+    histories,
+    messages,
+    organizations,
+    project_system,
+    shapes,
+    sharing,
+    snapshots,
+)
 from projecthub.wire.methods import METHODS, Endpoint, Form, Method
 
-SHAPES = (shapes, copies, courses, messages, organizations, audit, histories, project_system, sharing)
+SHAPES = (shapes, copies, courses, messages, organizations, audit, histories, project_system, sharing, snapshots)
 BARE = "ping"
 """The one method whose name has no group."""
 ROWS = [row for table in METHODS.values() for row in table.values()]

@@ -13,6 +13,7 @@ from projecthub.client._async.files import AsyncProjectFiles
 from projecthub.client._async.jobs import AsyncJobs
 from projecthub.client._async.project_jupyter import AsyncProjectJupyter
 from projecthub.client._async.project_system import AsyncProjectSystem
+from projecthub.client._async.snapshots import AsyncSnapshots
 from projecthub.client.requests import USUAL_WAIT_S
 from projecthub.client.retries import DEFAULT_RETRIES
 from projecthub.wire.methods import Endpoint
@@ -25,7 +26,8 @@ class AsyncProject:
         system: Commands in the project.
         jobs: Commands that run on when nobody waits for them.
         jupyter: Its kernels, and sessions of them that keep their state.
-        files: Its files, of any size; for these alone it is not started.
+        files: Its files, of any size; for these it is not started.
+        snapshots: What it held at other times; nor for these.
         project_id: Which project; None: the one that a project's own key belongs to.
 
     Example:
@@ -39,6 +41,7 @@ class AsyncProject:
     jobs: AsyncJobs
     jupyter: AsyncProjectJupyter
     files: AsyncProjectFiles
+    snapshots: AsyncSnapshots
     project_id: str | None
 
     def __init__(
@@ -140,3 +143,4 @@ class AsyncProject:
         self.jobs = AsyncJobs(connection, project_id or None)
         self.jupyter = AsyncProjectJupyter(connection, project_id or None)
         self.files = AsyncProjectFiles(connection, self)
+        self.snapshots = AsyncSnapshots(connection, self)

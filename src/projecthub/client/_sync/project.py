@@ -14,6 +14,7 @@ from projecthub.client._sync.files import ProjectFiles
 from projecthub.client._sync.jobs import Jobs
 from projecthub.client._sync.project_jupyter import ProjectJupyter
 from projecthub.client._sync.project_system import ProjectSystem
+from projecthub.client._sync.snapshots import Snapshots
 from projecthub.client.requests import USUAL_WAIT_S
 from projecthub.client.retries import DEFAULT_RETRIES
 from projecthub.wire.methods import Endpoint
@@ -26,7 +27,8 @@ class Project:
         system: Commands in the project.
         jobs: Commands that run on when nobody waits for them.
         jupyter: Its kernels, and sessions of them that keep their state.
-        files: Its files, of any size; for these alone it is not started.
+        files: Its files, of any size; for these it is not started.
+        snapshots: What it held at other times; nor for these.
         project_id: Which project; None: the one that a project's own key belongs to.
 
     Example:
@@ -40,6 +42,7 @@ class Project:
     jobs: Jobs
     jupyter: ProjectJupyter
     files: ProjectFiles
+    snapshots: Snapshots
     project_id: str | None
 
     def __init__(
@@ -141,3 +144,4 @@ class Project:
         self.jobs = Jobs(connection, project_id or None)
         self.jupyter = ProjectJupyter(connection, project_id or None)
         self.files = ProjectFiles(connection, self)
+        self.snapshots = Snapshots(connection, self)

@@ -16,7 +16,6 @@ from projecthub.files.copying import records
 from projecthub.files.copying.applications import Application
 from projecthub.files.copying.comparing import compare
 from projecthub.files.copying.plan_files import PlanSummary
-from projecthub.files.copying.staged_targets import TargetGoneError
 from projecthub.files.copying.walking import End, walk
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY
@@ -101,7 +100,7 @@ class Pair:
                 raise
             try:
                 summary = application.commit()
-            except TargetGoneError:
+            except Conflict:  # the place is gone: nothing was changed
                 application.discard()
                 raise
             with contextlib.suppress(HubError):  # it is done; what is left goes with the next copy
@@ -228,6 +227,6 @@ def settle(home: Path) -> None:
         for name in names:
             record = copies / name
             if (record / records.MARK).exists():
-                with contextlib.suppress(TargetGoneError):
+                with contextlib.suppress(Conflict):
                     Application.resume(record, home).commit()
             records.discard(record)

@@ -33,10 +33,6 @@ T = TypeVar("T")
 MOVED = "the target has changed since the plan: '{}'; plan again"
 
 
-class TargetGoneError(Conflict):
-    """The directory that a plan is for is not there any more."""
-
-
 @dataclass(slots=True)
 class Staging:
     """What one target is made ready from, and where.
@@ -454,9 +450,9 @@ def open_root(home: Path, root: str, known: Sequence[int], path: str) -> int:
     """Open the directory of a target that a plan is for.
 
     Raises:
-        TargetGoneError: Another one is in its place, or none.
+        Conflict: Another one is in its place, or none.
     """
-    moved = TargetGoneError(MOVED.format(shown(path)))
+    moved = Conflict(MOVED.format(shown(path)))
     home_fd = open_home(home)
     try:
         fd = open_beneath(home_fd, root, OPEN_DIRECTORY, follow=False)
