@@ -41,7 +41,7 @@ WRITE_AFTER_S: Final = 0.25
 """How long what came of a call waits for company."""
 PATIENCE_S: Final = 5.0
 """How long a call waits for a store that another program holds, before it goes on."""
-GATHER_S: Final = 0.005
+MAX_GATHER_S: Final = 0.02
 """How long calls wait for others to be put down with, where many come at a time: a transaction for each costs more."""
 _CROWD: Final = 8
 _CROWD_WITHIN_S: Final = 0.25
@@ -178,8 +178,8 @@ class Audit:
     async def _begin_all(self) -> None:
         """Put down all that wait, in one transaction for all who have come during the one before."""
         while self._to_begin:
-            if self._is_crowded():
-                await asyncio.sleep(GATHER_S)
+            if gather_s := self._gather_s():
+                await asyncio.sleep(gather_s)
             batch, self._to_begin = self._to_begin, []
             try:
                 self._check_room()
@@ -199,10 +199,11 @@ class Audit:
                     if not done.done():
                         done.set_result(None)
 
-    def _is_crowded(self) -> bool:
-        """Whether many calls that are under way have begun just now; those that take long are not among them."""
+    def _gather_s(self) -> float:
+        """How long to wait until some four more have come, if many under way have begun just now; else 0."""
         newest = [*islice(reversed(self._under_way.values()), _CROWD)]
-        return len(newest) == _CROWD and asyncio.get_running_loop().time() - newest[-1] < _CROWD_WITHIN_S
+        passed_s = asyncio.get_running_loop().time() - newest[-1] if len(newest) == _CROWD else _CROWD_WITHIN_S
+        return min(passed_s / 2, MAX_GATHER_S) if passed_s < _CROWD_WITHIN_S else 0.0
 
     def end(self, call: AuditedCall, outcome: str, message: str | None = None) -> None:
         """Note how a call has ended. It is written a moment later."""
