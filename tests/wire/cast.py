@@ -160,6 +160,23 @@ class Target:
         self.cast.owner.project(self.project_id).files.write_text(path, "text")
         return path
 
+    def copy(self) -> dict[str, Any]:
+        """From where to where a new file of the project could be copied."""
+        place = {"project_id": self.project_id, "path": self.file()}
+        return {"source": place, "targets": [{**place, "path": self.cast.unique("copy")}]}
+
+    def planned(self) -> str:
+        """The id of a plan of the owner's."""
+        return str(self.cast.owner.copies.plan(**self.copy())["id"])
+
+    def cancelled(self) -> str:
+        """The id of a plan of the owner's that is cancelled."""
+        return str(self.cast.owner.copies.cancel(self.planned())["id"])
+
+    def copied(self) -> str:
+        """The id of an operation of the owner's that is done."""
+        return str(self.cast.owner.copies.apply(self.planned())["id"])
+
     def running(self) -> str:
         """The project, which runs."""
         self.cast.owner.projects.start(self.project_id)

@@ -110,6 +110,7 @@ ADMIN_TOO = told(OK, Who.SITE_ADMIN)
 ADMIN_ONLY = told(DENIED, *ACCOUNTS - {Who.SITE_ADMIN})
 MEMBERS_ONLY = told(DENIED, Who.STRANGER, Who.VIEWER, Who.ORGANIZER, Who.SITE_ADMIN)
 KEY_UNKNOWN = told(HIDDEN, Who.STRANGER, Who.VIEWER, Who.ORGANIZER)
+NOT_MINE = told(HIDDEN, *ACCOUNTS - {Who.OWNER})
 OWNER_ONLY = told(OWNERS, *ACCOUNTS - {Who.OWNER})
 
 
@@ -138,6 +139,21 @@ HUB: dict[str, Case] = {
     ),
     "projects.copyPathBetweenProjects": Case(
         lambda t, who: {"src_project_id": t.project_id, "src_path": t.file(), "target_path": t.cast.unique("copy")}
+    ),
+    "projects.copyPaths": Case(lambda t, who: t.copy()),
+    "projects.copyPaths as a dry run": Case(lambda t, who: {**t.copy(), "dry_run": True}),
+    "copies.plan": Case(lambda t, who: t.copy(), MEMBERS_ONLY),
+    "copies.list": Case(nothing),
+    "copies.list of a project": Case(project),
+    "copies.get": Case(lambda t, who: {"id": t.planned()}, NOT_MINE),
+    "copies.files": Case(lambda t, who: {"id": t.planned()}, NOT_MINE),
+    "copies.apply": Case(lambda t, who: {"id": t.planned()}, NOT_MINE),
+    "copies.cancel": Case(lambda t, who: {"id": t.planned()}, NOT_MINE),
+    "copies.retry": Case(lambda t, who: {"id": t.cancelled()}, NOT_MINE),
+    "copies.undo": Case(lambda t, who: {"id": t.copied()}, NOT_MINE),
+    "projects.ofCourse": Case(project),
+    "projects.createProject in a course": Case(
+        lambda t, who: {"course": {**project(t, who), "student": t.cast.unique("student")}}, MEMBERS_ONLY
     ),
     "projects.clone": Case(project, told(OK, Who.VIEWER)),
     "projects.setTemplate": Case(project, ADMIN_TOO),
