@@ -310,17 +310,17 @@ def reflinks(table: Table, directory: Path) -> None:
 
 
 _MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
-from benchmarks.copies import Place, copy_once
-from projecthub.files.copying import End
+from projecthub.files.copying import End, copy_path
+from projecthub.files.plans import CopyOptions, Course
 top = Path(sys.argv[1])
-place = Place(top / "work for memory")
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-begin = peak()
-application = copy_once(place, End(top / "one/home", "src"), End(top / "other/home", "ours"))
-application.commit()
-print(peak() - begin)
+def memory_kb(which):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(which)).split()[1])
+begin = memory_kb("VmRSS")
+ends = End(top / "one/home", "src"), End(top / "other/home", "ours")
+copy_path(*ends, options=CopyOptions(), uid=None, course=Course(None))
+print(memory_kb("VmHWM") - begin)
 """
 
 
@@ -338,7 +338,7 @@ def memory(table: Table, place: Place) -> None:
             cwd=Path(__file__).parents[1],
         )
         grown[files] = int(done.stdout) / 1024
-        place.clear("one", "other", "work for memory")
+        place.clear("one", "other")
     table.add(
         "memory for a copy of 100,000 files",
         f"{grown[100_000]:.1f} MB",
