@@ -28,20 +28,21 @@ _MAX_ALL: Final = 4000
 NAMED: Final = frozenset({
     "account_id", "action", "admin", "async_get", "dest", "disabled", "dry_run", "email", "email_address",
     "everywhere", "group", "id", "license", "license_id", "name", "new_group", "path", "paths", "pid", "pids",
-    "project_id", "projects", "policy", "public_path_id", "reply_id", "scopes", "signal", "src", "src_path",
-    "src_project_id", "target_account_id", "target_path", "target_project_id", "template_id", "to", "to_ids", "user",
-    "user_account_id",
+    "policy", "project_id", "projects", "public_path_id", "reply_id", "scopes", "signal", "src", "src_path",
+    "src_project_id", "target_account_id", "target_path", "target_project_id", "template_id", "to", "to_ids",
+    "user", "user_account_id",
 })  # fmt: skip
 """Fields that are kept; what is null, false or empty is left out."""
 
 UNNAMED: Final = frozenset({
     "activates", "aggregate", "always_running", "args", "aspect", "async_await", "async_call", "async_stats",
-    "backup", "bash", "body", "calls_per_minute", "command", "compute_server_id", "content", "cores", "course", "cpu_shares",
-    "current_password", "customize", "cwd", "delete_missing", "description", "disk_quota", "env", "ephemeral",
-    "err_on_exit", "everybody", "exclude", "expire", "expires", "firstName", "first_name", "hash", "history", "image", "input",
-    "kernel", "lastName", "last_name", "limits", "link", "link2proj", "max_output", "member_host", "memory",
-    "memory_request", "mintime", "network", "only", "options", "overwrite_newer", "password", "pool", "query", "quota",
-    "replyto", "replyto_name", "rows", "run_limit", "source", "sources", "start", "subject", "target", "targets", "template", "timeout", "title", "token", "token_id", "wait",
+    "backup", "bash", "body", "calls_per_minute", "command", "compute_server_id", "content", "cores", "course",
+    "cpu_shares", "current_password", "customize", "cwd", "delete_missing", "description", "disk_quota", "env",
+    "ephemeral", "err_on_exit", "everybody", "exclude", "expire", "expires", "first_name", "firstName", "hash",
+    "history", "image", "input", "kernel", "last_name", "lastName", "limits", "link", "link2proj", "max_output",
+    "member_host", "memory", "memory_request", "mintime", "network", "only", "options", "overwrite_newer",
+    "password", "pool", "query", "quota", "replyto", "replyto_name", "rows", "run_limit", "source", "sources",
+    "start", "subject", "target", "targets", "template", "timeout", "title", "token", "token_id", "wait",
     "with_collaborators",
 })  # fmt: skip
 """Fields that are not: texts, code, options, and whatever lets somebody in."""
