@@ -229,6 +229,21 @@ class Target:
         self.file()
         return self.cast.owner.project(self.project_id).snapshots.create()["id"]
 
+    def own_copy(self) -> dict[str, Any]:
+        """A copy of a file within the project, as `copies.plan` has it."""
+        there = {"project_id": self.project_id, "path": self.cast.unique("copy")}
+        return {"source": {"project_id": self.project_id, "path": self.file()}, "targets": [there]}
+
+    @cached_property
+    def plan_id(self) -> str:
+        """A plan of copies that the project's owner has made."""
+        return self.cast.owner.copies.plan(**self.own_copy())["id"]
+
+    @cached_property
+    def copied_id(self) -> str:
+        """A copy that the project's owner has made."""
+        return self.cast.owner.projects.copy_paths(**self.own_copy())["id"]
+
     def own_key_id(self, who: Who) -> int:
         """A key of the caller's; of one who cannot call, another's."""
         return int(self.root.keys.create(self.cast[who].account_id, name="own")["id"])

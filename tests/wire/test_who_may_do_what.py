@@ -110,6 +110,7 @@ ADMIN_TOO = told(OK, Who.SITE_ADMIN)
 ADMIN_ONLY = told(DENIED, *ACCOUNTS - {Who.SITE_ADMIN})
 MEMBERS_ONLY = told(DENIED, Who.STRANGER, Who.VIEWER, Who.ORGANIZER, Who.SITE_ADMIN)
 KEY_UNKNOWN = told(HIDDEN, Who.STRANGER, Who.VIEWER, Who.ORGANIZER)
+MAKER_ONLY = told(HIDDEN, *ACCOUNTS - {Who.OWNER})
 OWNER_ONLY = told(OWNERS, *ACCOUNTS - {Who.OWNER})
 
 
@@ -156,6 +157,15 @@ HUB: dict[str, Case] = {
         },
         MEMBERS_ONLY,
     ),
+    "projects.copyPaths": Case(lambda t, who: t.own_copy()),
+    "copies.plan": Case(lambda t, who: t.own_copy(), MEMBERS_ONLY),
+    "copies.list": Case(nothing),
+    "copies.get": Case(lambda t, who: {"id": t.plan_id}, MAKER_ONLY),
+    "copies.files": Case(lambda t, who: {"id": t.plan_id}, MAKER_ONLY),
+    "copies.apply": Case(lambda t, who: {"id": t.plan_id}, MAKER_ONLY, fresh=True),
+    "copies.cancel": Case(lambda t, who: {"id": t.plan_id}, MAKER_ONLY, fresh=True),
+    "copies.retry": Case(lambda t, who: {"id": t.copied_id}, {**MAKER_ONLY, Who.OWNER: "conflict"}),  # nothing failed
+    "copies.undo": Case(lambda t, who: {"id": t.copied_id}, MAKER_ONLY, fresh=True),
     "projects.addCollaborator": Case(about("project_id", account_id=lambda t: t.spare_id), ADMIN_TOO, fresh=True),
     "projects.addCollaborator: oneself": Case(
         lambda t, who: {**project(t, who), "account_id": t.cast[who].account_id}, ADMIN_TOO, fresh=True
