@@ -387,8 +387,10 @@ def _remove_home(home: Path) -> None:
     staging = home.with_name("staging")
     keeping.forget(home)
     if home.parent.is_dir():
-        with contextlib.closing(StagingRun(staging)) as run, contextlib.suppress(FileNotFoundError):
-            run.discard_path(home)
+        with contextlib.closing(StagingRun(staging)) as run:
+            for beside in home.parent.iterdir():  # the home, and what a copy that was cut short keeps beside it
+                if beside != staging and beside.is_dir():
+                    run.discard_path(beside)
         with contextlib.suppress(OSError):
             staging.rmdir()
             home.parent.rmdir()
