@@ -100,6 +100,8 @@ class World:
             return True
         if table in ("accounts", "name_parts"):
             return bool(row["account_id"] == own)
+        if table == "counters":  # the lock on all names, of whoever changes his own
+            return bool(row["name"] == "names")
         if "project_id" not in row:
             return False
         on = {self.projects[name] for name, people in ON.items() if caller in people}
