@@ -59,6 +59,14 @@ _NAMES = {
     "session": 'session = await project.jupyter.session("analysis").open()',
     "execution": 'execution = await session.execute("print(6 * 7)")',
     "snapshot": "snapshot = await project.snapshots.create()",
+    "students": 'students = [await hub.projects.create_project(f"Student {number}") for number in range(4)]',
+    "source": 'await hub.project(course).files.write_text("hw1/task.py", "print(42)")\n'
+    'source = {"project_id": course, "path": "hw1"}',
+    "plan": "plan = await hub.copies.plan(source, students)",
+    "share_id": 'for path in ("soil.csv", "data/rain.csv"):\n'
+    '    await hub.project(project_id).files.write_text(f"shared/{path}", "1,2")\n'
+    'share_id = (await hub.shares.create(project_id, "shared"))["id"]',
+    "other": "other = hub",
     "message_id": 'me = (await hub.system.test())["account_id"]\n'
     'message_id = await ada.messages.send("Hello", "there", [me])',
 }
@@ -68,7 +76,27 @@ _FRITZ, _OTTO = (f'await hub.org.add_user("physics", "{name}@example.org")' for 
 _LISE = 'await hub.org.add_admin("physics", "lise@example.org")'
 _MEMBER = "await hub.projects.add_collaborator(project_id, account_id)"
 _HOMEWORK = 'await hub.project(project_id).files.write_text("homework.py", "print(42)")'
+_CLASS = """files = hub.project(project_id).files
+await files.write_text("hw1/task.py", "print(42)")
+await files.write_text("graded/hw1/ada/task.py", "print(42)  # good")
+await files.write_text("class.toml", '[[item]]\\nname = "hw1"\\n[[student]]\\nid = "ada"\\nemail = "ada@x.org"')"""
+_APPLIED = f"{_CLASS}\nawait hub.classes.apply(project_id)"
 _BEFORE = {
+    "Classes.apply": _CLASS,
+    "Classes.diff": _CLASS,
+    "Classes.status": _CLASS,
+    "Classwork.collect": _APPLIED,
+    "Classwork.read": _CLASS,
+    "Classwork.return_graded": _APPLIED,
+    "Copies.list": "plan",
+    "Copies.plan": "source",
+    "Copies.retry": 'await hub.copies.cancel(plan["id"])',
+    "Copies.undo": 'await hub.copies.apply(plan["id"])',
+    "ProjectCopies.copy_paths": "source",
+    "ProjectMaking.templates": "await hub.projects.set_template(project_id)",
+    "ProjectPeople.of_course": 'await hub.projects.create_project(course={"project_id": project_id, "student": "ada"})',
+    "Shares.create": 'await hub.project(project_id).files.write_text("course/week1/task.py", "print(42)")',
+    "Shares.list": "share_id",
     "Job.signal": 'job = await project.jobs.start("sleep 60")',
     "Job.kill": 'job = await project.jobs.start("sleep 60")',
     "Jobs.list": 'await project.jobs.start("true")',
@@ -159,6 +187,7 @@ def names_in(text: str) -> tuple[set[str], set[str]]:
     """The names that a text uses and does not make, and those that it makes."""
     names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
     made = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    made |= {node.arg for node in ast.walk(ast.parse(text)) if isinstance(node, ast.arg)}
     return {name.id for name in names} - made - vars(builtins).keys(), made
 
 
@@ -195,6 +224,7 @@ class Stage:
             "handout/read me.txt": "Hello",
             "data.csv": "1,2\n",
             "collected/.keep": "",
+            "data/.keep": "",
         }
         for name, content in contents.items():
             path = directory / name

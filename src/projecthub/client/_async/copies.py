@@ -111,8 +111,8 @@ class AsyncCopies:
 
         Example:
             ```python
-            for file in (await hub.copies.files(plan["id"], 3, statuses=["conflict"]))["files"]:
-                print(file["path"], file["action"])
+            for file in (await hub.copies.files(plan["id"], 3))["files"]:
+                print(file["path"], file["status"], file["action"])
             ```
         """
         arguments = shapes.CopyFiles(id=id, number=number, statuses=statuses, after=after, limit=limit)
@@ -211,8 +211,7 @@ class AsyncCopies:
 
         Example:
             ```python
-            if (await hub.copies.get(id))["state"] == "failed":
-                await hub.copies.retry(id)
+            await hub.copies.retry(plan["id"])
             ```
         """
         return await self._operation("copies.retry", shapes.RetryCopies(id=id, wait=wait))
@@ -237,7 +236,7 @@ class AsyncCopies:
 
         Example:
             ```python
-            await hub.copies.undo(id, [3])
+            await hub.copies.undo(plan["id"], [3])
             ```
         """
         arguments = shapes.UndoCopies(id=id, targets=None if targets is None else [*targets], wait=wait)

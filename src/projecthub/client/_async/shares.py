@@ -292,7 +292,7 @@ class AsyncShares:
 
         Example:
             ```python
-            await hub.shares.download(share_id, "soil.csv", "data/soil.csv")
+            await hub.shares.download(share_id, "soil.csv", "data/rain.csv")
             ```
         """
         if isinstance(target, str | os.PathLike):

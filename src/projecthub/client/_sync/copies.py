@@ -111,8 +111,8 @@ class Copies:
 
         Example:
             ```python
-            for file in hub.copies.files(plan["id"], 3, statuses=["conflict"])["files"]:
-                print(file["path"], file["action"])
+            for file in hub.copies.files(plan["id"], 3)["files"]:
+                print(file["path"], file["status"], file["action"])
             ```
         """
         arguments = shapes.CopyFiles(id=id, number=number, statuses=statuses, after=after, limit=limit)
@@ -211,8 +211,7 @@ class Copies:
 
         Example:
             ```python
-            if hub.copies.get(id)["state"] == "failed":
-                hub.copies.retry(id)
+            hub.copies.retry(plan["id"])
             ```
         """
         return self._operation("copies.retry", shapes.RetryCopies(id=id, wait=wait))
@@ -237,7 +236,7 @@ class Copies:
 
         Example:
             ```python
-            hub.copies.undo(id, [3])
+            hub.copies.undo(plan["id"], [3])
             ```
         """
         arguments = shapes.UndoCopies(id=id, targets=None if targets is None else [*targets], wait=wait)

@@ -291,7 +291,7 @@ class Shares:
 
         Example:
             ```python
-            hub.shares.download(share_id, "soil.csv", "data/soil.csv")
+            hub.shares.download(share_id, "soil.csv", "data/rain.csv")
             ```
         """
         if isinstance(target, str | os.PathLike):
