@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from projecthub.errors import Conflict, HubError, NotFound, PermissionDenied
 from projecthub.files.copying import End, record_path
+from projecthub.files.failures import unwritable
 from projecthub.hub.permissions import is_able, not_deleted
 from projecthub.wire.methods import Ability
 
@@ -79,8 +80,15 @@ class Ground:
         return self.directory(target.operation_id) / f"{target.number}{PLAN}"
 
     def make_directory(self, operation_id: str) -> None:
-        """Make the directory of an operation; in a thread, or where a millisecond does no harm."""
-        self.directory(operation_id).mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the directory of an operation; in a thread, or where a millisecond does no harm.
+
+        Raises:
+            LimitError: The disk is full.
+        """
+        try:
+            self.directory(operation_id).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(error, "the list of what is copied") from error
 
     def remove(self, operation_id: str, *, keep: Collection[str] = ()) -> None:
         """Remove the lists of an operation but those named; blocks. Idempotent."""
