@@ -167,7 +167,7 @@ _ROWS: Final = (
          "Wire contract 5.2", Form.OPTS),
     _hub("projects.inviteCollaboratorWithoutAccount", shapes.InviteWithoutAccount, shapes.Invited, Caller.MEMBER,
          MANAGE, "Wire contract 5.2", Form.OPTS),
-    _hub("projects.ofCourse", courses.CourseOnly, list[courses.CourseProject], Caller.MEMBER, MANAGE,
+    _hub("projects.ofCourse", courses.CourseOnly, list[courses.CourseProject], Caller.MEMBER, READ,
          "docs/wire-extensions.md"),
     _hub("projects.start", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.6"),
     _hub("projects.stop", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.7"),
