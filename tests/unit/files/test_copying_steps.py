@@ -255,6 +255,58 @@ def test_a_target_that_has_moved_since_the_plan_is_refused(
     assert not steps.record.exists()
 
 
+@pytest.mark.parametrize("path", ["file", "tree"])
+@pytest.mark.parametrize("come", ["way", "way/on"])
+def test_directories_on_the_way_may_come_into_being(steps: Steps, homes: TwoHomes, path: str, come: str) -> None:
+    """As they do when many are collected into a directory that was missing."""
+    write(homes.one / "file", "1", mtime_s=10)
+    write(homes.one / "tree/deep/f", "1", mtime_s=10)
+    steps = replace(steps, source=End(homes.one, path), target=End(homes.other, "way/on/dst"))
+    steps.plan()
+    write(homes.other / come / "of another", "theirs")
+    before = fingerprint(homes.other)
+    application = steps.application()
+    application.stage()
+    summary = application.commit()
+    assert (summary.files, summary.kept_newer) == (1, 0)
+    copied = {"way/on/dst": "1"} if path == "file" else {"way/on/dst/deep/f": "1"}
+    theirs = {f"{come}/of another": "theirs"}
+    found = {name: text for name, text in tree(homes.other).items() if text != "/"}
+    assert found == {**copied, **theirs}
+    undone = undo(steps.record, homes.other, course=Course(None))
+    assert (undone.removed, undone.kept) == (1, 0)
+    assert {name: each[2] for name, each in fingerprint(homes.other).items()} == {
+        name: each[2] for name, each in before.items()
+    }
+
+
+@pytest.mark.parametrize("path", ["file", "tree"])
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda home: write(home / "way", "theirs"),
+        lambda home: write(home / "way/on", "theirs"),
+        lambda home: write(home / "way/on/dst", "theirs"),
+        lambda home: (home / "way/on/dst").mkdir(parents=True),
+        lambda home: (home / "way").symlink_to("."),
+        lambda home: ((home / "way").mkdir(), (home / "way/on").symlink_to("..")),
+    ],
+)
+def test_what_has_come_into_the_place_of_a_copy_is_refused(
+    steps: Steps, homes: TwoHomes, path: str, deed: Callable[[Path], object]
+) -> None:
+    write(homes.one / "file", "1")
+    write(homes.one / "tree/f", "1")
+    steps = replace(steps, source=End(homes.one, path), target=End(homes.other, "way/on/dst"))
+    steps.plan()
+    deed(homes.other)
+    before = fingerprint(homes.other)
+    with pytest.raises(Conflict, match=r"the target has changed since the plan: 'way.*; plan again"):
+        steps.application().stage()
+    assert fingerprint(homes.other) == before
+    assert not steps.record.exists()
+
+
 @pytest.mark.parametrize("policy", [Policy.OVERWRITE, Policy.UPDATE])
 def test_what_they_change_after_the_mark_stays_theirs(steps: Steps, homes: TwoHomes, policy: Policy) -> None:
     for name in ("replaced", "edited", "removed", "free"):
