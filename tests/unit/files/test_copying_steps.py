@@ -17,6 +17,7 @@ from two_homes import TwoHomes, as_plain_user, make_deep, tree, write, write_at
 
 from engine import Steps, fingerprint
 from projecthub.errors import Conflict, LimitError, NotFound, PermissionDenied
+from projecthub.files.changes import Home
 from projecthub.files.copying import (
     Action,
     Application,
@@ -31,6 +32,8 @@ from projecthub.files.copying import (
     undo,
     walk,
 )
+from projecthub.files.copying.telling import tell_committed
+from projecthub.files.keeping import Journal, Keeper, pending
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Course, Policy
 
 
@@ -278,6 +281,28 @@ def test_directories_on_the_way_may_come_into_being(steps: Steps, homes: TwoHome
     assert {name: each[2] for name, each in fingerprint(homes.other).items()} == {
         name: each[2] for name, each in before.items()
     }
+
+
+@pytest.mark.parametrize(("path", "told"), [("file", "way/on/dst"), ("tree", "way/on/dst/deep/f")])
+@pytest.mark.parametrize("there", ["", "way", "way/on"])
+def test_histories_are_told_of_what_was_copied_and_not_of_what_lies_beside_it(
+    steps: Steps, homes: TwoHomes, path: str, told: str, there: str
+) -> None:
+    write(homes.one / "file", "1")
+    write(homes.one / "tree/deep/f", "1")
+    (homes.other / there).mkdir(parents=True, exist_ok=True)
+    steps = replace(steps, source=End(homes.one, path), target=End(homes.other, "way/on/dst"))
+    steps.plan()
+    application = steps.application()
+    application.stage()
+    application.commit()
+    write(homes.other / "way/another", "theirs")
+    write(homes.other / "way/on/another", "theirs")
+    with contextlib.closing(Keeper(homes.other, "copied", None, lambda: 0)) as keeper:
+        tell_committed(steps.record, keeper)
+    [name] = pending(homes.other)
+    with contextlib.closing(Journal(Home(homes.other, None, ()), name)) as journal:
+        assert {state.path: state.text for state in journal.states()} == {told: "1"}
 
 
 @pytest.mark.parametrize("path", ["file", "tree"])
