@@ -71,3 +71,15 @@ class Maker:
         """Give a directory that was made its owner."""
         if self._uid is not None:
             os.chown(name, self._uid, self._uid, dir_fd=fd, follow_symlinks=False)
+
+
+def read_umask() -> int:
+    """The mask of modes of this process, which can only be asked for by setting it: read from elsewhere."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        pass
+    return 0o777  # every mode is then set explicitly

@@ -17,6 +17,7 @@ from two_homes import TwoHomes, as_plain_user, make_deep, tree, write, write_at
 
 from engine import Steps, fingerprint
 from projecthub.errors import Conflict, LimitError, NotFound, PermissionDenied
+from projecthub.files.changes import Home
 from projecthub.files.copying import (
     Action,
     Application,
@@ -31,6 +32,8 @@ from projecthub.files.copying import (
     undo,
     walk,
 )
+from projecthub.files.copying.telling import tell_committed
+from projecthub.files.keeping import Journal, Keeper, pending
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Course, Policy
 
 
@@ -250,6 +253,80 @@ def test_a_target_that_has_moved_since_the_plan_is_refused(
     deed(homes.other)
     before = fingerprint(homes.other)
     with pytest.raises(Conflict, match=r"the target has changed since the plan: 'dst.*; plan again"):
+        steps.application().stage()
+    assert fingerprint(homes.other) == before
+    assert not steps.record.exists()
+
+
+@pytest.mark.parametrize("path", ["file", "tree"])
+@pytest.mark.parametrize("come", ["way", "way/on"])
+def test_directories_on_the_way_may_come_into_being(steps: Steps, homes: TwoHomes, path: str, come: str) -> None:
+    """As they do when many are collected into a directory that was missing."""
+    write(homes.one / "file", "1", mtime_s=10)
+    write(homes.one / "tree/deep/f", "1", mtime_s=10)
+    steps = replace(steps, source=End(homes.one, path), target=End(homes.other, "way/on/dst"))
+    steps.plan()
+    write(homes.other / come / "of another", "theirs")
+    before = fingerprint(homes.other)
+    application = steps.application()
+    application.stage()
+    summary = application.commit()
+    assert (summary.files, summary.kept_newer) == (1, 0)
+    copied = {"way/on/dst": "1"} if path == "file" else {"way/on/dst/deep/f": "1"}
+    theirs = {f"{come}/of another": "theirs"}
+    found = {name: text for name, text in tree(homes.other).items() if text != "/"}
+    assert found == {**copied, **theirs}
+    undone = undo(steps.record, homes.other, course=Course(None))
+    assert (undone.removed, undone.kept) == (1, 0)
+    assert {name: each[2] for name, each in fingerprint(homes.other).items()} == {
+        name: each[2] for name, each in before.items()
+    }
+
+
+@pytest.mark.parametrize(("path", "told"), [("file", "way/on/dst"), ("tree", "way/on/dst/deep/f")])
+@pytest.mark.parametrize("there", ["", "way", "way/on"])
+def test_histories_are_told_of_what_was_copied_and_not_of_what_lies_beside_it(
+    steps: Steps, homes: TwoHomes, path: str, told: str, there: str
+) -> None:
+    write(homes.one / "file", "1")
+    write(homes.one / "tree/deep/f", "1")
+    (homes.other / there).mkdir(parents=True, exist_ok=True)
+    steps = replace(steps, source=End(homes.one, path), target=End(homes.other, "way/on/dst"))
+    steps.plan()
+    application = steps.application()
+    application.stage()
+    application.commit()
+    write(homes.other / "way/another", "theirs")
+    write(homes.other / "way/on/another", "theirs")
+    with contextlib.closing(Keeper(homes.other, "copied", None, lambda: 0)) as keeper:
+        tell_committed(steps.record, keeper)
+    [name] = pending(homes.other)
+    with contextlib.closing(Journal(Home(homes.other, None, ()), name)) as journal:
+        assert {state.path: state.text for state in journal.states()} == {told: "1"}
+
+
+@pytest.mark.parametrize("path", ["file", "tree"])
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda home: write(home / "way", "theirs"),
+        lambda home: write(home / "way/on", "theirs"),
+        lambda home: write(home / "way/on/dst", "theirs"),
+        lambda home: (home / "way/on/dst").mkdir(parents=True),
+        lambda home: (home / "way").symlink_to("."),
+        lambda home: ((home / "way").mkdir(), (home / "way/on").symlink_to("..")),
+    ],
+)
+def test_what_has_come_into_the_place_of_a_copy_is_refused(
+    steps: Steps, homes: TwoHomes, path: str, deed: Callable[[Path], object]
+) -> None:
+    write(homes.one / "file", "1")
+    write(homes.one / "tree/f", "1")
+    steps = replace(steps, source=End(homes.one, path), target=End(homes.other, "way/on/dst"))
+    steps.plan()
+    deed(homes.other)
+    before = fingerprint(homes.other)
+    with pytest.raises(Conflict, match=r"the target has changed since the plan: 'way.*; plan again"):
         steps.application().stage()
     assert fingerprint(homes.other) == before
     assert not steps.record.exists()

@@ -266,6 +266,19 @@ async def test_collecting(of: Class) -> None:
     assert of.tree(of.course, "by name/2") == {"answer.txt": "answer 2"}
 
 
+async def test_collecting_from_more_than_are_copied_together(of: Class) -> None:
+    """The directory that all of it goes to comes into being with the first of them."""
+    last = 2 * BATCH
+    for path, copied in (("hw", of.tree(of.course)), ("hw/a.txt", {"a.txt": "one"})):
+        name = "a.txt" if path == "hw/a.txt" else ""
+        sources = [{"project_id": of.course, "path": path, "target_path": f"in/{n}/hw/{name}"} for n in range(last + 1)]
+        done = await of.hand_out(source=None, targets=None, sources=sources, target={"project_id": of.students[0]})
+        assert (done["state"], {*states(done)}) == ("done", {"done"})
+        assert [of.tree(of.students[0], f"in/{n}/hw") for n in range(last + 1)] == [copied] * (last + 1)
+        await of.undo(done)
+        assert not (of.home(of.students[0]) / "in").exists()
+
+
 async def test_plan_and_apply_at_once(of: Class) -> None:
     arguments = {"source": {"project_id": of.course, "path": "hw"}, "targets": of.students}
     before = everything(of)

@@ -13,6 +13,7 @@ from typing import Any
 from projecthub.errors import HubError, NotFound
 from projecthub.files.copying import records
 from projecthub.files.copying.commits import Commit
+from projecthub.files.copying.manifests import fields_of
 from projecthub.files.copying.plan_files import MAX_NAMED_PATHS, Plan
 from projecthub.files.copying.staged_targets import Staging, open_root
 from projecthub.files.copying.staging import stage
@@ -153,9 +154,8 @@ class Application:
         return summary
 
     def _end(self, summary: CopySummary) -> None:
-        about: dict[str, Any] = {name: getattr(summary, name) for name in CopySummary.__slots__}
         try:
-            records.write_json(self.record / records.DONE, about, synced=False)
+            records.write_json(self.record / records.DONE, fields_of(summary), synced=False)
         except OSError as error:
             raise unwritable(error, shown(self.target.path)) from error
 

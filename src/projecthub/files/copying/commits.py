@@ -98,7 +98,10 @@ class Commit:
             "backup": self._back_up,
             "meta": self._meta,
         }
+        there = deeds_of(self._record)
         for name, deed in deeds.items():
+            if name not in there:
+                continue
             steps: Iterable[list[Any]] = steps_of(self._record, name)
             if name in ("rmdir", "meta"):  # what is inside first
                 steps = sorted(steps, key=lambda step: step[2].count("/") + bool(step[2]), reverse=True)
@@ -386,6 +389,12 @@ class Commit:
                 self._restored_mode = None
                 os.utime(fd, ns=(mtime_ns, mtime_ns))
                 os.fchmod(fd, mode)
+
+
+def deeds_of(record: Path) -> set[str]:
+    """Of which kinds a record that is staged has steps."""
+    with (record / records.STEPS).open("rb") as file:
+        return {line[2 : line.index(b'"', 2)].decode() for line in file}
 
 
 def steps_of(record: Path, deed: str) -> Iterator[list[Any]]:

@@ -7,7 +7,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from projecthub.files.copying.manifests import (
     Entry,
     Manifest,
     encode,
+    fields_of,
 )
 from projecthub.files.copying.plan_files import IN_NEW, NEW, THERE, VERSION, PlanHead, PlanSummary, Row
 from projecthub.files.copying.plan_writing import BLOCK_BYTES, PlanWriter, opened, parted
@@ -111,12 +111,12 @@ def _compare(
         stack.callback(handed_out.close)
     plan.unlink(missing_ok=True)  # a record may have it under another name
     with plan.open("x", encoding="ascii", newline="\n") as file:
-        file.write(encode({"version": VERSION, "head": asdict(head)}) + "\n")
+        file.write(encode({"version": VERSION, "head": fields_of(head)}) + "\n")
         writer = PlanWriter(file, found_target, options, handed_out, course, is_file=found.name is not None)
         if not head.same:
             writer.summary.skipped = found.summary().skipped
             _Comparing(found, names, writer, home).run()
-        file.write(encode({"end": asdict(writer.summary)}) + "\n")
+        file.write(encode({"end": fields_of(writer.summary)}) + "\n")
     return writer.summary
 
 

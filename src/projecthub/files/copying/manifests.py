@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -32,6 +32,11 @@ symlink its text, of a name the path of its file, of a file its hash if that was
 
 encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 VERSION: Final = 1
+
+
+def fields_of(told: Any) -> dict[str, Any]:
+    """What a data class with slots holds, by name; `dataclasses.asdict` would copy all that is in it."""
+    return {name: getattr(told, name) for name in told.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,7 @@ class ManifestWriter:
 
     def end(self, summary: SourceSummary) -> None:
         """Sum up."""
-        self._file.write(encode({"end": asdict(summary)}) + "\n")
+        self._file.write(encode({"end": fields_of(summary)}) + "\n")
 
 
 class Manifest:

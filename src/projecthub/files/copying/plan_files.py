@@ -199,7 +199,7 @@ def planned_files(
             if first + len(rows) - 1 <= after:
                 continue
             where = join(opened.head.root, part["p"])
-            for number, row in enumerate(map(Row._make, map(_whole, rows)), first):
+            for number, row in enumerate(rows_of(part), first):
                 if number > after and (statuses is None or row.status in statuses):
                     if len(found) == limit:
                         return found
@@ -218,13 +218,6 @@ def planned_files(
     return found
 
 
-_EMPTY: Final = [None, None, None, None]
-
-
-def _whole(row: list[Any]) -> list[Any]:
-    return row + _EMPTY[len(row) - 8 :]
-
-
 def rows_of(part: dict[str, Any]) -> list[Row]:
     """The rows of a part of a plan."""
-    return [Row._make(_whole(row)) for row in part["e"]]
+    return [Row(*row) for row in part["e"]]

@@ -96,3 +96,13 @@ def read_xattrs(fd: int, found: list[tuple[str, bytes]]) -> bool:
     except OSError as error:
         return error.errno != errno.EOPNOTSUPP
     return True
+
+
+def set_xattrs(fd: int, xattrs: list[tuple[str, bytes]]) -> None:
+    """Set extended attributes, as far as the file system of the target takes them."""
+    for name, value in xattrs:
+        try:
+            os.setxattr(fd, name, value)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+                raise

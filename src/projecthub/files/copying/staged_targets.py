@@ -17,11 +17,11 @@ from projecthub.files.copying import plan_files, records
 from projecthub.files.copying.manifests import DIRECTORY, LINKED, NAME, SYMLINK, encode
 from projecthub.files.copying.plan_files import Plan, Row, rows_of
 from projecthub.files.copying.policies import Action
-from projecthub.files.copying.sources import BLOCK_BYTES, SourceFile, read_xattrs
+from projecthub.files.copying.sources import BLOCK_BYTES, SourceFile, read_xattrs, set_xattrs
 from projecthub.files.copying.states import identity, status_at
 from projecthub.files.copying.walking import End, open_home
 from projecthub.files.failures import unwritable
-from projecthub.files.making import KEPT_MODE
+from projecthub.files.making import KEPT_MODE, read_umask
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
 from projecthub.files.paths import join, open_beneath, open_deep, shown
 from projecthub.files.plans import Course
@@ -71,6 +71,7 @@ class StagedTarget:
         self._top_number = 0
         self._top_counts = [0, 0]
         self._top_about: list[Any] = [None, None]
+        self._is_met = False  # whether the directories that lead to what is copied have come into being by now
         self._made_fd: int | None = None  # the directory that is being filled
         self._into_new = False
         self._into = ""
@@ -161,20 +162,24 @@ class StagedTarget:
             return [row for row in rows if row.action == Action.WRITE]
         self._finish(None)
         self._into_new = False
-        with contextlib.ExitStack() as opened:
-            fd = open_deep(self._root_fd, self.part["p"], OPEN_DIRECTORY)
-            opened.callback(os.close, fd)
+        with _opened(self._root_fd, self.part["p"]) as fd:
             return self._verify(fd, rows)
 
     def _enter_new(self, state: str, source_fd: int | None) -> None:
         path = self.part["p"]
         if "d" not in self.part:  # more of the directory before
+            if self._is_met:
+                self._require_free(path)
             return
         if state == plan_files.NEW:
             self._finish(None)
             self._begin_tree(path)
         else:
             self._finish(path)
+            if self._is_met:
+                parent, _, name = path.rpartition("/")
+                with _opened(self._root_fd, parent) as fd:
+                    self._meet(fd, parent, name, None)
         staged = f"{self._top_number}{path[len(self._top) :]}"
         os.mkdir(staged, _OWNER, dir_fd=self._new_fd)
         self._forget_made()
@@ -185,17 +190,15 @@ class StagedTarget:
         if source_fd is not None:
             xattrs: list[tuple[str, bytes]] = []
             read_xattrs(source_fd, xattrs)
-            _set_xattrs(self._made_fd, xattrs)
+            set_xattrs(self._made_fd, xattrs)
         self._unfinished.append((path, staged, *self.part["d"]))
 
     def _begin_tree(self, path: str) -> None:
         """The topmost of directories that are made: what is in its place has to be as it was."""
         there, spare = self.part.get("x", (None, None))
         parent, _, name = path.rpartition("/")
-        with contextlib.ExitStack() as opened:
-            fd = open_deep(self._root_fd, parent, OPEN_DIRECTORY)
-            opened.callback(os.close, fd)
-            self._require(fd, parent, name, there)
+        with _opened(self._root_fd, parent) as fd:
+            self._meet(fd, parent, name, there)
             if spare is not None:
                 self._require(fd, parent, *spare)
         if spare is not None and spare[1] is not None and spare[1][0] == DIRECTORY:
@@ -203,6 +206,23 @@ class StagedTarget:
         self._number += 1
         self._top, self._top_number = path, self._number
         self._top_counts, self._top_about = [0, 0], [there, spare]
+
+    def _meet(self, fd: int, parent: str, name: str, there: list[Any] | None) -> None:
+        """What is in the place of a directory that is made has to be as it was.
+
+        But one that only leads to what is copied may have come into being, as it does for all that are copied into it
+        together: what is made goes into it then.
+        """
+        status = status_at(fd, name) if there is None and self.part["d"][1] is None else None
+        self._is_met = status is not None and stat.S_ISDIR(status.st_mode)
+        if not self._is_met:
+            self._require(fd, parent, name, there)
+
+    def _require_free(self, path: str) -> None:
+        """In a directory that has come into being, what is made must have nothing in its place."""
+        with _opened(self._root_fd, path) as fd:
+            for row in rows_of(self.part):
+                self._require(fd, path, row.name, None)
 
     def _finish(self, path: str | None) -> None:
         """Give directories that are filled their mode and times: all that ``path`` does not lie in; None: all."""
@@ -322,7 +342,7 @@ class StagedTarget:
         uid, status = self.staging.uid, file.status
         if uid is not None:
             os.fchown(fd, uid, uid)
-        _set_xattrs(fd, file.xattrs)
+        set_xattrs(fd, file.xattrs)
         mode = status.st_mode & KEPT_MODE
         if mode != made_mode or mode & self._umask:
             os.fchmod(fd, mode)
@@ -437,13 +457,14 @@ def _blocked(path: str) -> HubError:
     return unwritable(OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY)), path)
 
 
-def _set_xattrs(fd: int, xattrs: list[tuple[str, bytes]]) -> None:
-    for name, value in xattrs:
-        try:
-            os.setxattr(fd, name, value)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
-                raise
+@contextlib.contextmanager
+def _opened(root_fd: int, path: str) -> Iterator[int]:
+    """A directory of the target."""
+    fd = open_deep(root_fd, path, OPEN_DIRECTORY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def open_root(home: Path, root: str, known: Sequence[int], path: str) -> int:
@@ -469,15 +490,3 @@ def open_root(home: Path, root: str, known: Sequence[int], path: str) -> int:
         os.close(fd)
         raise moved
     return fd
-
-
-def read_umask() -> int:
-    """The mask of modes of this process, which can only be asked for by setting it: read from elsewhere."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith("Umask:"):
-                    return int(line.split()[1], 8)
-    except OSError:
-        pass
-    return 0o777  # every mode is then set explicitly

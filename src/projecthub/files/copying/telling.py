@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from projecthub.files.copying import records
 from projecthub.files.copying.commits import steps_of
+from projecthub.files.copying.plan_files import IN_NEW, NEW, Plan, rows_of
 from projecthub.files.copying.states import status_at
 from projecthub.files.paths import DIRECTORY, join
 
@@ -62,9 +63,31 @@ def _displaced(record: Path) -> Iterator[tuple[int, str]]:
 
 def _made(record: Path) -> Iterator[str]:
     root = records.read_json(record / records.HEAD)["root"]
+    led_by, copied = _way(record)
     for deed in ("put", "tree", "backup"):
         for step in steps_of(record, deed):
-            yield _path(root, step)
+            if deed == "tree" and join(step[2], step[3]) == led_by:
+                yield from (join(root, path) for path in copied)
+            else:
+                yield _path(root, step)
+
+
+def _way(record: Path) -> tuple[str | None, list[str]]:
+    """The topmost of directories that were made only to lead to what is copied, and what that is; None: none were.
+
+    They may hold much more than that by now: copies of all others that were collected with it.
+    """
+    first: str | None = None
+    with Plan(record / records.PLAN) as plan:
+        for part in plan.parts():
+            is_on_the_way = part["s"] in (NEW, IN_NEW) and part.get("d", (0, 0))[1] is None
+            if is_on_the_way:
+                first = part["p"] if first is None else first
+            elif "d" in part:
+                return first, [part["p"]]
+            else:
+                return first, [join(part["p"], row.name) for row in rows_of(part)]
+    return first, []
 
 
 def _path(root: str, step: list[Any]) -> str:

@@ -100,10 +100,13 @@ class Applier:
         planned = [target for target in targets if target.state is TargetState.PLANNED]
         plans = [plan_of(target) for target in planned]
         work.begin_anew(len(planned), sum(plan.files for plan in plans), sum(plan.bytes for plan in plans))
-        for start in range(0, len(planned), BATCH):
-            if work.is_cancelled:
-                return
-            await self._apply_batch(work, planned[start : start + BATCH], shared)
+        try:
+            for start in range(0, len(planned), BATCH):
+                if work.is_cancelled:
+                    return
+                await self._apply_batch(work, planned[start : start + BATCH], shared)
+        finally:
+            self.poke(target for target, plan in zip(planned, plans, strict=True) if not plan.is_idle)
 
     async def _apply_batch(self, work: Work, targets: Sequence[CopyTarget], shared: Collection[ProjectId]) -> None:
         ground, operation = self._ground, work.operation
@@ -206,10 +209,13 @@ class Applier:
             if one.error is None and one.application is None:
                 one.summary = idle_summary(one.plan)
         failures = await (homes.at_once(commit) if at_once else homes.in_turn(commit))
-        for project_id in {one.target.target_project_id for one in batch if one.application is not None}:
-            ground.histories.poke(project_id)
         if failures:
             raise failures[0]
+
+    def poke(self, targets: Iterable[CopyTarget]) -> None:
+        """Have written into histories what was copied: when all of it is, so that neither holds up the other."""
+        for project_id in {target.target_project_id for target in targets}:
+            self._ground.histories.poke(project_id)
 
     async def _note(self, work: Work, batch: Sequence[Applied], shared: Collection[ProjectId], seconds: float) -> None:
         """Say what came of a batch, in the rows and in the logs of the projects."""
@@ -253,6 +259,7 @@ class Applier:
             await ground.homes.in_turn(lambda batch=batch: self._resume(batch))  # type: ignore[misc]
             await self.commit(work.operation, [one for one in batch if one.error is None])
             await self._note(work, batch, shared, time.perf_counter() - began)
+        self.poke(committing)
 
     async def after_loss_of_power(self, targets: Sequence[CopyTarget]) -> None:
         """Commit anew what the store knows as done, and the disk, whose names are not synced, does not."""

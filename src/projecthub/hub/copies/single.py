@@ -251,7 +251,10 @@ class SingleCopies:
 
     async def _end(self, pair: _Pair, one: Applied) -> None:
         """Give what is marked its place, and say so."""
-        await self._applier.commit(pair.operation, [one], at_once=True)
+        try:
+            await self._applier.commit(pair.operation, [one], at_once=True)
+        finally:
+            self._applier.poke([one.target])
         row = one.row() if one.error is None else failure_of(one.error)
         done = replace(one.target, state=row["state"], summary=row["summary"], kept_bytes=row.get("kept_bytes"))
         async with self._ground.store.write() as tx:
