@@ -214,14 +214,41 @@ async def test_places_beside_each_other(of: Class) -> None:
     assert of.tree(of.students[0], "deep/hw") == of.tree(of.course)
 
 
-async def test_too_many_plans(of: Class) -> None:
-    plans = [await of.plan(targets=of.students[:1]) for _ in range(MAX_PLANS)]
-    with pytest.raises(LimitError, match="apply or cancel"):
+async def test_the_oldest_of_too_many_plans_gives_way(of: Class) -> None:
+    plans = []
+    for _ in range(MAX_PLANS + 1):
+        plans.append(await of.plan(targets=of.students[:1]))
+        of.house.clock.advance(seconds=1)
+    found = [await of.get(plan) for plan in plans]
+    assert [each["state"] for each in found] == ["cancelled"] + ["planned"] * MAX_PLANS
+    assert states(found[0]) == ["cancelled"]
+    directories = {path.name for path in of.house.homes.operations.iterdir()}
+    assert directories == {plan["id"] for plan in plans[1:]}
+    with pytest.raises(Conflict, match="is cancelled; plan again"):
+        await of.apply(plans[0])
+    assert (await of.apply(plans[1]))["state"] == "done"
+
+
+async def test_plans_that_are_being_made_do_not_give_way(of: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projecthub.hub.copies.service.MAX_PLANS", 2)
+    for _ in range(2):
+        await of.plan(wait=False)
+    with pytest.raises(LimitError, match="2 plans of yours are being made"):
         await of.plan()
-    await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plans[0]["id"]))
-    await of.plan()
-    of.house.clock.advance(days=1)
-    await of.plan()
+
+
+async def test_a_source_that_has_to_be_a_directory(of: Class) -> None:
+    home = of.home(of.course)
+    (home / "to_file").symlink_to("hw/a.txt")
+    (home / "to_hw").symlink_to("hw")
+    before = everything(of)
+    for path in ("hw/a.txt/", "to_file/"):
+        with pytest.raises(InvalidArgument, match="is no directory"):
+            await of.plan(source={"project_id": of.course, "path": path})
+    assert everything(of) == before
+    for path in ("hw/", "to_hw/"):
+        done = await of.hand_out(source={"project_id": of.course, "path": path})
+        assert of.tree(of.students[0], path) == of.tree(of.course), done
 
 
 # -- applying ---------------------------------------------------------------------------------------

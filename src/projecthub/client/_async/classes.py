@@ -230,7 +230,7 @@ class AsyncClasses(AsyncClasswork):
             return Handout(item=item.name)
         try:
             operation: Any = await self._hub.copies.plan(
-                source={"project_id": course_id, "path": item.path},
+                source={"project_id": course_id, "path": f"{item.path}/"},  # a directory
                 targets=[{"project_id": projects[student], "path": item.to} for student in students],
                 policy=item.policy,
                 exclude=list(item.exclude) or None,

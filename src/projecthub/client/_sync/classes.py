@@ -227,7 +227,7 @@ class Classes(Classwork):
             return Handout(item=item.name)
         try:
             operation: Any = self._hub.copies.plan(
-                source={"project_id": course_id, "path": item.path},
+                source={"project_id": course_id, "path": f"{item.path}/"},  # a directory
                 targets=[{"project_id": projects[student], "path": item.to} for student in students],
                 policy=item.policy,
                 exclude=list(item.exclude) or None,

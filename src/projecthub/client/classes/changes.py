@@ -78,12 +78,13 @@ def _of_student(
         change(ChangeKind.CREATE)
     elif project["deleted"]:
         change(ChangeKind.UNDELETE)
+    maker = teachers[0] if project is None and teachers else None
     if account_id is not None:
-        if account_id not in users:
+        if account_id not in users and account_id != maker:
             change(ChangeKind.ADD, account_id)
     elif student.email_address not in invited:
         change(ChangeKind.INVITE, student.email_address)
     for teacher in teachers:
-        if teacher not in users and not (project is None and teacher == teachers[0]):
+        if teacher not in users and teacher not in (account_id, maker):
             change(ChangeKind.ADD_TEACHER, teacher)
     return changes
