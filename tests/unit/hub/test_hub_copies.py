@@ -251,6 +251,27 @@ async def test_a_source_that_has_to_be_a_directory(of: Class) -> None:
         assert of.tree(of.students[0], path) == of.tree(of.course), done
 
 
+async def test_work_that_was_copied_there_from_elsewhere_is_theirs(of: Class, bob: Principal) -> None:
+    await of.hand_out(policy="merge")
+    elsewhere = await of.house.project(bob)
+    of.write(elsewhere, "hw/a.txt", "hours of work", age_s=50)
+    of.write(elsewhere, "hw/deep/b.txt", "two", age_s=50)
+    theirs = CopyPath(
+        src_project_id=elsewhere, src_path="hw", target_project_id=of.students[0], target_path="hw", timeout=None
+    )
+    await of.house.copies.copy(bob, theirs)
+    of.write(of.course, "hw/a.txt", "one, mended")
+    done = await of.hand_out(policy="merge")
+    assert counts(done) == {"same": 1, "conflict": 1}
+    assert of.tree(of.students[0]) == {
+        "a.new.txt": "one, mended",
+        "a.txt": "hours of work",
+        "deep": None,
+        "deep/b.txt": "two",
+    }
+    assert of.tree(of.students[1])["a.txt"] == "one, mended"
+
+
 # -- applying ---------------------------------------------------------------------------------------
 
 
