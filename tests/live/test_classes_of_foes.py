@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from projecthub.client.classes.changes import ChangeKind
 from projecthub.errors import InvalidArgument
 from tests.hubs import HubProcess
 from tests.live.test_classes import Course
@@ -158,6 +160,47 @@ def test_a_class_file_that_is_no_text(make_course: Callable[..., Course]) -> Non
     course.files.write_bytes("class.toml", b'title = "\xff"')
     with pytest.raises(InvalidArgument, match="line 1 of the class file is no UTF-8"):
         course.hub.classes.diff(course.id)
+
+
+def test_who_was_removed_by_a_student_comes_back_and_with_him_the_project(
+    process: HubProcess, make_course: Callable[..., Course]
+) -> None:
+    course = make_course(students=1, accounts=1)
+    assistant_id, key = process.person(f"assistant-{course.id}")
+    course.hub.projects.add_collaborator(course.id, assistant_id)
+    assert not course.hub.classes.apply(course.id).failures
+    project_id = course.projects()["s0"]
+    with process.hub(course.people["s0"][1]) as foe:
+        foe.projects.remove_collaborator(project_id, assistant_id)
+        foe.projects.delete(project_id)
+    with process.hub(key) as assistant:
+        report = assistant.classes.apply(course.id)
+        assert [each.kind for each in report.changes] == [ChangeKind.ADD_TEACHER, ChangeKind.UNDELETE]
+        assert not report.failures
+        assert assistant.classes.apply(course.id).is_idle
+        assert [row.student for row in assistant.classes.collect(course.id, early=True)[0].rows] == ["s0"]
+
+
+def test_all_who_teach_apply_at_once(process: HubProcess, make_course: Callable[..., Course]) -> None:
+    course = make_course(students=0)
+    course.roster += [f"at-once-{number}@example.org,s{number}" for number in range(8)]
+    course.declare()
+    keys = [course.key]
+    for number in range(2):
+        account_id, key = process.person(f"at-once-{number}-{course.id}")
+        course.hub.projects.add_collaborator(course.id, account_id)
+        keys.append(key)
+
+    def apply(key: str) -> list[str]:
+        with process.hub(key) as hub:
+            return [each.error for each in hub.classes.apply(course.id).failures]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(apply, keys)) == [[], [], []]
+    assert len(course.projects()) == 8
+    for key in keys:
+        with process.hub(key) as hub:
+            assert hub.classes.apply(course.id).is_idle
 
 
 def test_many_comparisons(make_course: Callable[..., Course]) -> None:

@@ -24,7 +24,7 @@ from projecthub.wire.units import from_ms
 if TYPE_CHECKING:
     from projecthub.client._sync.hub import Hub
 
-_FILES_A_PAGE: Final = 1000
+_FILES_A_PAGE: Final = 10_000
 _DOOMED: Final = "would_be_deleted"
 
 Progress = Callable[[str, int, int], None]
