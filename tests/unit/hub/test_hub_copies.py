@@ -251,6 +251,51 @@ async def test_a_source_that_has_to_be_a_directory(of: Class) -> None:
         assert of.tree(of.students[0], path) == of.tree(of.course), done
 
 
+@pytest.mark.parametrize("paths", [("", ""), ("hw", ""), ("", "backup"), (".", "./")])
+@pytest.mark.parametrize("is_single", [True, False])
+async def test_what_the_hub_keeps_in_a_home_is_no_part_of_a_copy(
+    of: Class, paths: tuple[str, str], is_single: bool
+) -> None:
+    source, target = paths
+    student = of.students[0]
+    of.write(of.course, f"{source or '.'}/.projecthub/trash/1/content", "the solution")
+    of.write(student, ".projecthub/jobs/1", "theirs")
+    if is_single:
+        wanted = CopyPath(
+            src_project_id=of.course,
+            src_path=source,
+            target_project_id=student,
+            target_path=target,
+            delete_missing=True,
+            overwrite_newer=True,
+        )
+        await of.house.copies.copy(of.teacher, wanted)
+    else:
+        await of.hand_out(
+            source={"project_id": of.course, "path": source},
+            targets=[{"project_id": student, "path": target}],
+            policy="overwrite",
+            delete_missing=True,
+        )
+    tree = of.tree(student, ".")
+    assert tree[".projecthub/jobs/1"] == "theirs"
+    assert "the solution" not in tree.values()
+    assert "one" in tree.values()
+
+
+async def test_what_was_copied_to_is_replaced_by_another(of: Class) -> None:
+    await of.hand_out(targets=of.students[:1])
+    of.write(of.course, "hw/c.txt", "three")
+    done = await of.hand_out(targets=of.students[:1])
+    (of.home(of.students[0]) / "hw").rename(of.home(of.students[0]) / "old")
+    of.write(of.students[0], "hw/a.txt", "restored")
+    undone = await of.undo(done)
+    assert undone["targets"][0]["error"] == (
+        "it was not undone: 'hw' is not what was copied to any more; nothing was undone"
+    )
+    assert of.tree(of.students[0]) == {"a.txt": "restored"}
+
+
 async def test_work_that_was_copied_there_from_elsewhere_is_theirs(of: Class, bob: Principal) -> None:
     await of.hand_out(policy="merge")
     elsewhere = await of.house.project(bob)
