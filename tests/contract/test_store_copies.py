@@ -143,6 +143,19 @@ async def test_what_is_open(store: Store, people: Any) -> None:
         assert await tx.copies.count_plans(await_none(), since=NOW - timedelta(days=1)) == 0
 
 
+async def test_the_oldest_plan(store: Store, people: Any) -> None:
+    ada, source, targets = people
+    states = [CopyState.PLANNED, CopyState.PLANNING, CopyState.PLANNED, CopyState.PLANNED, CopyState.DONE]
+    made = [
+        await add(store, ada, source, targets, state=state, created_at=NOW + timedelta(seconds=n))
+        for n, state in enumerate(states)
+    ]
+    async with store.write() as tx:
+        assert await tx.copies.oldest_plan(ada, since=NOW - timedelta(days=1)) == made[0].id
+        assert await tx.copies.oldest_plan(ada, since=NOW) == made[2].id
+        assert await tx.copies.oldest_plan(await_none(), since=NOW - timedelta(days=1)) is None
+
+
 def await_none() -> AccountId:
     return AccountId(new_id())
 

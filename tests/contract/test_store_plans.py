@@ -37,6 +37,7 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "copies.page": lambda tx: tx.copies.page(ID, limit=50),
     "copies.page of a project": lambda tx: tx.copies.page(ID, limit=50, project_id=ID),
     "copies.count_plans": lambda tx: tx.copies.count_plans(ID, since=NOW),
+    "copies.oldest_plan": lambda tx: tx.copies.oldest_plan(ID, since=NOW),
     "copies.update": lambda tx: tx.copies.update(ID, {"applies": True}),
     "copies.update_targets": lambda tx: tx.copies.update_targets(ID, {0: {"error": "x"}}),
     "copies.expired": lambda tx: tx.copies.expired(NOW, limit=20),

@@ -64,7 +64,7 @@ def init(
         files = hub.project(project_id).files
         folder = file.rpartition("/")[0]
         roster_path = f"{folder}/roster.csv" if folder else "roster.csv"
-        wanted = {file: "", roster_path: ""}
+        wanted = {file: b"", roster_path: b""}
         for path in wanted:
             try:
                 files.stat(path)
@@ -73,10 +73,10 @@ def init(
             raise Conflict(f"'{path}' is there already; nothing was written. Edit it, or name another with --file")
         (row,) = hub.projects.get(fields=["title"], project_id=project_id)
         title = row.get("title", "Class").replace("\\", "\\\\").replace('"', '\\"')
-        wanted[file] = _EXAMPLE.format(title=output.plain(title))
-        wanted[roster_path] = roster.read_text(encoding="utf-8-sig") if roster else _ROSTER
-        for path, text in wanted.items():
-            files.write_text(path, text)
+        wanted[file] = _EXAMPLE.format(title=output.plain(title)).encode()
+        wanted[roster_path] = roster.read_bytes() if roster else _ROSTER.encode()
+        for path, content in wanted.items():
+            files.write_bytes(path, content)
     if session.as_json:
         output.print_json({"project_id": project_id, "paths": list(wanted)})
     else:

@@ -106,7 +106,7 @@ class Importing(Unpacking):
 def _inside(thing: Packed) -> Packed | None:
     """A thing as it is in the home; None: it is what a hub keeps there for itself."""
     name = _without_prefix(thing.name)
-    if name == KEEPING or name.startswith(f"{KEEPING}/"):
+    if next((part for part in name.split("/") if part not in ("", ".")), None) == KEEPING:
         return None
     mode = stat.S_IFMT(thing.mode) | thing.mode & KEPT_MODE
     same_as = None if thing.same_as is None else _without_prefix(thing.same_as)

@@ -15,8 +15,8 @@ from projecthub.errors import InvalidArgument, NotFound, NotSignedIn
 from projecthub.files import CopyOptions
 from projecthub.files.paths import LeavesHomeError, reduced, shown
 from projecthub.files.sharing import is_kept_back, require_within
-from projecthub.hub.beginnings import KEPT_BACK, Beginning
-from projecthub.hub.copies import COPIED, told_summary
+from projecthub.hub.beginnings import Beginning
+from projecthub.hub.copies import COPIED, kept_back, told_summary
 from projecthub.hub.permissions import is_able, member_access, not_deleted, project_id_of
 from projecthub.store.shares import TOLD
 from projecthub.wire.ids import ProjectId, is_share_id
@@ -202,7 +202,7 @@ class Shares:
             overwrite_newer=request.overwrite_newer,
             delete_missing=request.delete_missing,
             backup=request.backup,
-            exclude=(*(() if path else (KEPT_BACK,)), *(request.exclude or ())),
+            exclude=(*kept_back((path, target_path)), *(request.exclude or ())),
             timeout_s=request.timeout,
         )
         async with self._workplaces.histories.recording(target_id, caller.account_id, COPIED) as keeper:

@@ -40,6 +40,17 @@ _COUNT_PLANS: Final = (
         _operation.state.in_((CopyState.PLANNING, CopyState.PLANNED)),
     )
 )
+_OLDEST_PLAN: Final = (
+    select(_operation.id)
+    .where(
+        _operation.account_id == bindparam("of_account"),
+        _operation.created_at > bindparam("since"),
+        _operation.state == CopyState.PLANNED,
+    )
+    .order_by(_operation.created_at, _operation.id)
+    .limit(1)
+    .with_for_update()
+)
 _INSERT: Final = copy_operations.insert()
 _INSERT_TARGETS: Final = copy_targets.insert()
 _EXPIRED: Final = (
@@ -205,6 +216,12 @@ class Copies:
         """How many plans of an account, made later than this, are neither applied nor cancelled."""
         values = {"of_account": account_id, "since": since}
         return int((await self._connection.execute(_COUNT_PLANS, values)).scalar_one())
+
+    async def oldest_plan(self, account_id: AccountId, *, since: datetime) -> str | None:
+        """The oldest plan of an account, made later than this, that is there to be applied, and locked; None: none."""
+        values = {"of_account": account_id, "since": since}
+        found = (await self._connection.execute(_OLDEST_PLAN, values)).scalar_one_or_none()
+        return None if found is None else str(found)
 
     async def update(self, id: str, changes: Mapping[str, Any], *, states: Collection[CopyState] | None = None) -> bool:
         """Change columns of an operation, by their names, if it is in one of these states; tells whether it is.

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projecthub.client.classes.changes import Change, ChangeKind, departed, needed
-from projecthub.client.classes.definition import read_class, roster_path
-from projecthub.client.classes.register import Collected, read_register, write_register
+from projecthub.client.classes.definition import class_text, read_class, roster_path
+from projecthub.client.classes.register import Collected, file_time, read_register, write_register
 from projecthub.errors import InvalidArgument
 
 CLASS = """
@@ -104,12 +104,32 @@ def test_the_layout_of_nbgrader() -> None:
         ('[[item]]\nname = "a"\nto = "x"\n[[item]]\nname = "b"\nto = "x"', "one inside of the other"),
         ('[[item]]\nname = "a"\nto = "x"\n[[item]]\nname = "b"\nto = "x/y"', "one inside of the other"),
         ('[[item]]\nname = "a"\nto = "x"\n[[item]]\nname = "b"\nto = "x-graded"', "one inside of the other"),
+        ('timezone = "America/New_York"\n[[item]]\nname = "a"\ndue = 9999-12-31', "due is"),
+        ('timezone = "Asia/Tokyo"\n[[item]]\nname = "a"\ndue = 0001-01-01T00:00:00', "due is"),
+        ("title = " + "1" * 5000, "no TOML"),
+        ('[[item]]\nname = "a"\n[[item]]\nname = "A.csv"', "'a.csv' is the list"),
+        ('layout = "nbgrader"\n[[student]]\nemail = "a@b"\nid = "a.csv"\n[[item]]\nname = "a"', "'a.csv' is the list"),
     ],
 )
 def test_what_is_wrong_is_told(text: str, told: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         read_class(text)
     assert told in caught.value.message
+
+
+def test_a_class_file_of_another_editor() -> None:
+    text = class_text(b'\xef\xbb\xbftitle = "S"\r\n')
+    assert read_class(text).title == read_class("\ufefftitle = 'S'").title == "S"
+    with pytest.raises(InvalidArgument, match="line 2 of the class file is no UTF-8"):
+        class_text(b"title = 'S'\n# \xfc\n")
+
+
+@pytest.mark.parametrize(
+    ("ms", "at"),
+    [(-1, "1970-01-01 00:00:00"), (1_500, "1970-01-01 00:00:01"), (2**62, "9999-12-31 23:59:59")],
+)
+def test_a_file_has_any_time(ms: int, at: str) -> None:
+    assert f"{file_time(ms):%Y-%m-%d %H:%M:%S}" == at
 
 
 @given(st.text())
@@ -147,6 +167,17 @@ def test_what_is_missing_is_found_and_the_second_time_nothing() -> None:
         for kind, who in ((ChangeKind.UNDELETE, None), (ChangeKind.ADD, "a-bob"), (ChangeKind.ADD_TEACHER, "ta"))
     ]
     assert [each["student"] for each in departed(made, found)] == ["dan"]
+
+
+def test_who_teaches_and_learns_is_added_once() -> None:
+    text = '[[student]]\nemail = "me@b"\n[[student]]\nemail = "ta@b"\n'
+    changes = needed(read_class(text), [], {"me@b": "me", "ta@b": "ta"}, ["me", "ta"])
+    assert [(each.kind, each.student, each.who) for each in changes] == [
+        (ChangeKind.CREATE, "me@b", None),
+        (ChangeKind.ADD_TEACHER, "me@b", "ta"),
+        (ChangeKind.CREATE, "ta@b", None),
+        (ChangeKind.ADD, "ta@b", "ta"),
+    ]
 
 
 AT = datetime(2026, 12, 1, 18, tzinfo=UTC)

@@ -359,6 +359,13 @@ def test_a_good_one_of_those_is_taken(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "in" / "home" / "a").stat().st_mode) == 0o755
 
 
+@pytest.mark.parametrize("where", [b"home/.projecthub", b"home/./.projecthub", b"home/././.projecthub"])
+def test_what_is_a_hubs_own_is_not_taken_from_others(tmp_path: Path, where: bytes) -> None:
+    content = sealed(entry(where, tarfile.DIRTYPE), entry(where + b"/jobs", content=b"x"), entry(b"home/a"))
+    bring(content, tmp_path / "in")
+    assert os.listdir(tmp_path / "in/home") == ["a"]
+
+
 def test_other_attributes_than_those_of_users_are_not_set(tmp_path: Path) -> None:
     records = {b"SCHILY.xattr.security.capability": b"x", b"SCHILY.xattr.trusted.x": b"y"}
     bring(sealed(entry(b"home/a", more=records)), tmp_path / "in")

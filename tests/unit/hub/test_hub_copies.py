@@ -214,14 +214,107 @@ async def test_places_beside_each_other(of: Class) -> None:
     assert of.tree(of.students[0], "deep/hw") == of.tree(of.course)
 
 
-async def test_too_many_plans(of: Class) -> None:
-    plans = [await of.plan(targets=of.students[:1]) for _ in range(MAX_PLANS)]
-    with pytest.raises(LimitError, match="apply or cancel"):
+async def test_the_oldest_of_too_many_plans_gives_way(of: Class) -> None:
+    plans = []
+    for _ in range(MAX_PLANS + 1):
+        plans.append(await of.plan(targets=of.students[:1]))
+        of.house.clock.advance(seconds=1)
+    found = [await of.get(plan) for plan in plans]
+    assert [each["state"] for each in found] == ["cancelled"] + ["planned"] * MAX_PLANS
+    assert states(found[0]) == ["cancelled"]
+    directories = {path.name for path in of.house.homes.operations.iterdir()}
+    assert directories == {plan["id"] for plan in plans[1:]}
+    with pytest.raises(Conflict, match="is cancelled; plan again"):
+        await of.apply(plans[0])
+    assert (await of.apply(plans[1]))["state"] == "done"
+
+
+async def test_plans_that_are_being_made_do_not_give_way(of: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projecthub.hub.copies.service.MAX_PLANS", 2)
+    for _ in range(2):
+        await of.plan(wait=False)
+    with pytest.raises(LimitError, match="2 plans of yours are being made"):
         await of.plan()
-    await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plans[0]["id"]))
-    await of.plan()
-    of.house.clock.advance(days=1)
-    await of.plan()
+
+
+async def test_a_source_that_has_to_be_a_directory(of: Class) -> None:
+    home = of.home(of.course)
+    (home / "to_file").symlink_to("hw/a.txt")
+    (home / "to_hw").symlink_to("hw")
+    before = everything(of)
+    for path in ("hw/a.txt/", "to_file/"):
+        with pytest.raises(InvalidArgument, match="is no directory"):
+            await of.plan(source={"project_id": of.course, "path": path})
+    assert everything(of) == before
+    for path in ("hw/", "to_hw/"):
+        done = await of.hand_out(source={"project_id": of.course, "path": path})
+        assert of.tree(of.students[0], path) == of.tree(of.course), done
+
+
+@pytest.mark.parametrize("paths", [("", ""), ("hw", ""), ("", "backup"), (".", "./")])
+@pytest.mark.parametrize("is_single", [True, False])
+async def test_what_the_hub_keeps_in_a_home_is_no_part_of_a_copy(
+    of: Class, paths: tuple[str, str], is_single: bool
+) -> None:
+    source, target = paths
+    student = of.students[0]
+    of.write(of.course, f"{source or '.'}/.projecthub/trash/1/content", "the solution")
+    of.write(student, ".projecthub/jobs/1", "theirs")
+    if is_single:
+        wanted = CopyPath(
+            src_project_id=of.course,
+            src_path=source,
+            target_project_id=student,
+            target_path=target,
+            delete_missing=True,
+            overwrite_newer=True,
+        )
+        await of.house.copies.copy(of.teacher, wanted)
+    else:
+        await of.hand_out(
+            source={"project_id": of.course, "path": source},
+            targets=[{"project_id": student, "path": target}],
+            policy="overwrite",
+            delete_missing=True,
+        )
+    tree = of.tree(student, ".")
+    assert tree[".projecthub/jobs/1"] == "theirs"
+    assert "the solution" not in tree.values()
+    assert "one" in tree.values()
+
+
+async def test_what_was_copied_to_is_replaced_by_another(of: Class) -> None:
+    await of.hand_out(targets=of.students[:1])
+    of.write(of.course, "hw/c.txt", "three")
+    done = await of.hand_out(targets=of.students[:1])
+    (of.home(of.students[0]) / "hw").rename(of.home(of.students[0]) / "old")
+    of.write(of.students[0], "hw/a.txt", "restored")
+    undone = await of.undo(done)
+    assert undone["targets"][0]["error"] == (
+        "it was not undone: 'hw' is not what was copied to any more; nothing was undone"
+    )
+    assert of.tree(of.students[0]) == {"a.txt": "restored"}
+
+
+async def test_work_that_was_copied_there_from_elsewhere_is_theirs(of: Class, bob: Principal) -> None:
+    await of.hand_out(policy="merge")
+    elsewhere = await of.house.project(bob)
+    of.write(elsewhere, "hw/a.txt", "hours of work", age_s=50)
+    of.write(elsewhere, "hw/deep/b.txt", "two", age_s=50)
+    theirs = CopyPath(
+        src_project_id=elsewhere, src_path="hw", target_project_id=of.students[0], target_path="hw", timeout=None
+    )
+    await of.house.copies.copy(bob, theirs)
+    of.write(of.course, "hw/a.txt", "one, mended")
+    done = await of.hand_out(policy="merge")
+    assert counts(done) == {"same": 1, "conflict": 1}
+    assert of.tree(of.students[0]) == {
+        "a.new.txt": "one, mended",
+        "a.txt": "hours of work",
+        "deep": None,
+        "deep/b.txt": "two",
+    }
+    assert of.tree(of.students[1])["a.txt"] == "one, mended"
 
 
 # -- applying ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from projecthub.client.classes.changes import Change, ChangeKind, departed, need
 from projecthub.client.classes.definition import USUAL_FILE, ClassDefinition, Item, Student
 from projecthub.client.classes.register import Collected
 from projecthub.client.classes.reports import ClassReport, Failure, Handout, StudentStatus
-from projecthub.errors import HubError
+from projecthub.errors import Conflict, HubError
 from projecthub.wire.courses import CourseProject
 
 if TYPE_CHECKING:
@@ -198,6 +198,18 @@ class AsyncClasses(AsyncClasswork):
         return failures
 
     async def _make(self, course_id: str, path: str, definition: ClassDefinition, student: Student) -> str:
+        try:
+            return await self._create(course_id, path, definition, student)
+        except Conflict:
+            found = {each["student"]: each["project_id"] for each in await self._hub.projects.of_course(course_id)}
+            if student.id not in found:
+                raise
+            # Somebody else who teaches has made it just now.
+            project_id = found[student.id]
+            await self._hub.projects.add_collaborator(project_id, (await self._hub.system.test())["account_id"])
+            return project_id
+
+    async def _create(self, course_id: str, path: str, definition: ClassDefinition, student: Student) -> str:
         return await self._hub.projects.create_project(
             f"{definition.title} - {student.name}",
             course={
@@ -230,7 +242,7 @@ class AsyncClasses(AsyncClasswork):
             return Handout(item=item.name)
         try:
             operation: Any = await self._hub.copies.plan(
-                source={"project_id": course_id, "path": item.path},
+                source={"project_id": course_id, "path": f"{item.path}/"},  # a directory
                 targets=[{"project_id": projects[student], "path": item.to} for student in students],
                 policy=item.policy,
                 exclude=list(item.exclude) or None,

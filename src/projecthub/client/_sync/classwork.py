@@ -6,17 +6,25 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.client.classes.definition import USUAL_FILE, ClassDefinition, Item, Student, read_class, roster_path
-from projecthub.client.classes.register import Collected, read_register, write_register
+from projecthub.client.classes.definition import (
+    USUAL_FILE,
+    ClassDefinition,
+    Item,
+    Student,
+    class_text,
+    read_class,
+    roster_path,
+)
+from projecthub.client.classes.register import Collected, file_time, read_register, write_register
 from projecthub.client.classes.reports import CollectReport, Failure
-from projecthub.errors import HubError, NotFound
+from projecthub.errors import CallerError, HubError, LimitError, NotFound
 from projecthub.wire.courses import CourseProject
 from projecthub.wire.units import from_ms
 
 if TYPE_CHECKING:
     from projecthub.client._sync.hub import Hub
 
-_FILES_A_PAGE: Final = 1000
+_FILES_A_PAGE: Final = 10_000
 _DOOMED: Final = "would_be_deleted"
 
 Progress = Callable[[str, int, int], None]
@@ -46,7 +54,7 @@ class Classwork:
             ```
         """
         files = self._hub.project(project_id).files
-        text = files.read_text(path)
+        text = class_text(files.read_bytes(path))
         roster = roster_path(text)
         if roster is None:
             return read_class(text)
@@ -143,7 +151,7 @@ class Classwork:
         return reports
 
     def _copy(self, operation_id: str) -> Any:
-        self._hub.copies.apply(operation_id)
+        self._hub.copies.apply(operation_id, wait=False)
         return self._hub.copies.wait(operation_id)
 
     def _register(self, course_id: str, definition: ClassDefinition, item: Item) -> dict[str, Collected]:
@@ -181,23 +189,32 @@ class Classwork:
                 due.append(student)
             else:
                 waiting[student.id] = at
+        report = CollectReport(item=item.name, waiting=waiting)
         if not due:
-            return CollectReport(item=item.name, waiting=waiting)
-        operation: Any = self._hub.copies.plan(
-            sources=[
-                {
-                    "project_id": found[student.id]["project_id"],
-                    "path": item.to,
-                    "target_path": definition.collected_path(item, student),
-                }
-                for student in due
-            ],
-            target={"project_id": course_id, "path": ""},
-            policy="overwrite",
-            delete_missing=True,
-        )
-        times = [self._latest(operation, target) for target in operation["targets"]]
-        operation = self._copy(operation["id"])
+            return report
+        projects = {student.id: found[student.id]["project_id"] for student in due}
+        try:
+            operation = self._plan_collection(course_id, definition, item, due, projects)
+        except (CallerError, LimitError) as error:  # of none of them
+            failures = [Failure(student=student.id, what="collect", error=error.message) for student in due]
+            return replace(report, failures=failures)
+        times = self._times(course_id, definition, item, due, projects, operation, register)
+        is_idle = all(target["state"] != "planned" for target in operation["targets"])
+        operation = (self._hub.copies.cancel if is_idle else self._copy)(operation["id"])
+        return self._note_collected(course_id, definition, item, report, due, operation, times, register, now)
+
+    def _note_collected(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        report: CollectReport,
+        due: Sequence[Student],
+        operation: Any,
+        times: Sequence[tuple[datetime | None, int]],
+        register: dict[str, Collected],
+        now: datetime,
+    ) -> CollectReport:
         rows, missing, failures = [], [], []
         for student, target, (changed_at, files) in zip(due, operation["targets"], times, strict=True):
             before = register.get(student.id)
@@ -208,20 +225,77 @@ class Classwork:
                 missing.append(student.id)
             else:
                 failures.append(Failure(student=student.id, what="collect", error=target.get("error") or ""))
-        if definition.layout == "nbgrader":
-            self._stamp(course_id, definition, item, rows)
-        self._note(course_id, definition, item, rows)
-        return CollectReport(item=item.name, rows=rows, missing=missing, waiting=waiting, failures=failures)
+        if rows:
+            if definition.layout == "nbgrader":
+                self._stamp(course_id, definition, item, rows)
+            self._note(course_id, definition, item, rows)
+        return replace(report, rows=rows, missing=missing, failures=failures)
+
+    def _plan_collection(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        students: Sequence[Student],
+        projects: dict[str, str],
+        suffix: str = "",
+    ) -> Any:
+        """Plan to collect an item from students; ``suffix``: of the names of the directories that it comes to."""
+        started = self._hub.copies.plan(
+            sources=[
+                {
+                    "project_id": projects[student.id],
+                    # With the slash it has to be a directory: a symlink in its place could lead to others' work.
+                    "path": f"{item.to}/",
+                    "target_path": definition.collected_path(item, student) + suffix,
+                }
+                for student in students
+            ],
+            target={"project_id": course_id, "path": ""},
+            policy="overwrite",
+            delete_missing=True,
+            exclude=["/timestamp.txt"] if definition.layout == "nbgrader" else None,
+            wait=False,  # which would be refused if nothing could be had of anybody
+        )
+        return self._hub.copies.wait(started["id"])
+
+    def _times(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        students: Sequence[Student],
+        projects: dict[str, str],
+        operation: Any,
+        register: dict[str, Collected],
+    ) -> list[tuple[datetime | None, int]]:
+        """For each student the latest time of a file that is collected, and how many files there are."""
+        times = {
+            student.id: self._latest(operation, target)
+            for student, target in zip(students, operation["targets"], strict=True)
+        }
+        # A plan does not tell of files that are here already, as when a collection was cut short before it was noted.
+        unnoted = [
+            student
+            for student, target in zip(students, operation["targets"], strict=True)
+            if target.get("counts", {}).get("same") and student.id not in register
+        ]
+        if unnoted:
+            whole = self._plan_collection(course_id, definition, item, unnoted, projects, f"-{operation['id']}")
+            for student, target in zip(unnoted, whole["targets"], strict=True):
+                times[student.id] = self._latest(whole, target)
+            self._hub.copies.cancel(whole["id"])
+        return [times[student.id] for student in students]
 
     def _latest(self, operation: Any, target: Any) -> tuple[datetime | None, int]:
-        """The latest time of a file that is collected, and how many files there are."""
+        """The latest time of a file that is to be written, and how many files there are."""
         latest: datetime | None = None
         after: int | None = 0
         files = sum(count for status, count in target.get("counts", {}).items() if status != _DOOMED)
         while after is not None and files:
             page = self._hub.copies.files(operation["id"], target["number"], after=after, limit=_FILES_A_PAGE)
             for file in page["files"]:
-                at = from_ms(file["mtime"]).replace(microsecond=0)
+                at = file_time(file["mtime"])
                 if file["status"] != _DOOMED and (latest is None or at > latest):
                     latest = at
             after = page["next"]

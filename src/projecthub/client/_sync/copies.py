@@ -42,10 +42,13 @@ class Copies:
         exclude: list[str] | None = None,
         wait: bool = True,
     ) -> shapes.CopyOperation:
-        """Find out what copies would do; a plan that is not applied is a dry run. It is kept for a day.
+        """Find out what copies would do; a plan that is not applied is a dry run.
+
+        It is kept for a day; of more than a hundred, the oldest is cancelled.
 
         Args:
-            source: What to hand out: `project_id`, and `path` relative to its home.
+            source: What to hand out: `project_id`, and `path` relative to its home; one that ends with a slash has to
+                be a directory.
             targets: Projects to hand it out to: their ids, or `project_id` with `path`. Default path: the source's.
             sources: What to collect: `project_id`, `path`, and perhaps `target_path`, as what. Default: the target's
                 path, and in it the source's project id.
@@ -67,7 +70,7 @@ class Copies:
             PermissionDenied: You may copy to none of the targets.
             NotFound: There is no such source.
             InvalidArgument: Two copies would go to one place; an unknown policy; more than 10,000 pairs.
-            LimitError: You have 100 plans that are not applied.
+            LimitError: 100 plans of yours are being made.
 
         Example:
             ```python

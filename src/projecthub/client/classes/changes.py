@@ -48,7 +48,7 @@ def needed(
         definition: The class.
         found: The projects that it has.
         accounts: From the students' e-mail addresses to their accounts, of those who have one.
-        teachers: The accounts that are to be on every project.
+        teachers: The accounts that are to be on every project, first that of whoever makes the changes.
     """
     by_student = {each["student"]: each for each in found}
     changes: list[Change] = []
@@ -74,16 +74,19 @@ def _of_student(
     def change(kind: ChangeKind, who: str | None = None) -> None:
         changes.append(Change(kind=kind, student=student.id, project_id=project_id, who=who))
 
+    me, others = teachers[0], teachers[1:]
     if project is None:
         change(ChangeKind.CREATE)
-    elif project["deleted"]:
+    elif me not in users:  # without that the rest would be refused
+        change(ChangeKind.ADD_TEACHER, me)
+    if project is not None and project["deleted"]:
         change(ChangeKind.UNDELETE)
     if account_id is not None:
-        if account_id not in users:
+        if account_id not in users and account_id != me:
             change(ChangeKind.ADD, account_id)
     elif student.email_address not in invited:
         change(ChangeKind.INVITE, student.email_address)
-    for teacher in teachers:
-        if teacher not in users and not (project is None and teacher == teachers[0]):
+    for teacher in others:
+        if teacher not in users and teacher != account_id:
             change(ChangeKind.ADD_TEACHER, teacher)
     return changes

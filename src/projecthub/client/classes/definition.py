@@ -5,6 +5,7 @@ A small TOML file in the home of the course's project, which a teacher edits. ``
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -142,6 +143,19 @@ class ClassDefinition:
         return f"{'submitted' if self.layout == 'nbgrader' else 'collected'}/{item.name}.csv"
 
 
+def class_text(content: bytes) -> str:
+    """The text of a class file.
+
+    Raises:
+        InvalidArgument: It is no UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvalidArgument(f"line {line} of the class file is no UTF-8; save it as UTF-8") from error
+
+
 def roster_path(text: str) -> str | None:
     """The file that the class file names as its roster, relative to it; None: it names none.
 
@@ -170,6 +184,7 @@ def read_class(text: str, roster: bytes | None = None) -> ClassDefinition:
     students, notes = _students(given, roster)
     items = tuple(_item(entry, layout, zone, students) for entry in _tables(given, "item"))
     _require_different([item.name for item in items], "item")
+    _require_registers(items, [student.id for student in students] if layout == "nbgrader" else None)
     _require_apart([path for item in items for path in (item.to, ClassDefinition.returned_path(item))])
     notes += [f"'{key}' means nothing here" for key in given if key not in _CLASS_KEYS]
     return ClassDefinition(
@@ -183,8 +198,8 @@ def read_class(text: str, roster: bytes | None = None) -> ClassDefinition:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise InvalidArgument(f"the class file is no TOML: {error}") from error
 
 
@@ -298,10 +313,11 @@ def _moment(value: Any, zone: tzinfo, what: str) -> datetime:
             value = datetime.fromisoformat(value) if len(value) > len("2026-12-01") else date.fromisoformat(value)
         except ValueError:
             pass
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time(23, 59, 59), zone).astimezone(UTC)
+    with contextlib.suppress(OverflowError):  # in UTC it is before the year 1, or after 9999
+        if isinstance(value, datetime):
+            return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+        if isinstance(value, date):
+            return datetime.combine(value, time(23, 59, 59), zone).astimezone(UTC)
     raise InvalidArgument(f"{what} is {value!r:.100}; give a time like 2026-12-01T18:00:00+01:00, or a date")
 
 
@@ -311,6 +327,16 @@ def _require_different(names: Sequence[str], what: str) -> None:
         if name.lower() in seen:
             raise InvalidArgument(f"{what} '{name}' is there twice; each may be there once")
         seen.add(name.lower())
+
+
+def _require_registers(items: Sequence[Item], others: Sequence[str] | None) -> None:
+    """The list of what was collected lies beside directories that are called after items, or after ``others``."""
+    names = {name.lower() for name in ([item.name for item in items] if others is None else others)}
+    for item in items:
+        if f"{item.name}.csv".lower() in names:
+            raise InvalidArgument(
+                f"'{item.name}.csv' is the list of those who handed in '{item.name}'; nothing else may be called that"
+            )
 
 
 def _require_apart(paths: Sequence[str]) -> None:

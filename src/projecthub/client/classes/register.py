@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from projecthub.errors import InvalidArgument
+from projecthub.wire.units import from_ms
 
+_LAST_MS: Final = 253_402_300_799_000
+"""The last second of the year 9999, in milliseconds since the epoch."""
 _COLUMNS: Final = (
     "student",
     "email",
@@ -51,6 +54,11 @@ class Collected:
         if self.due is None or self.changed_at is None:
             return 0
         return max(0, int((self.changed_at - self.due).total_seconds()))
+
+
+def file_time(ms: int) -> datetime:
+    """The time of a file, in whole seconds; the nearest if no calendar has it. Whoever owns a file may set it."""
+    return from_ms(min(max(ms, 0), _LAST_MS)).replace(microsecond=0)
 
 
 def read_register(text: str) -> dict[str, Collected]:

@@ -55,7 +55,8 @@ def compare(
         target: Where it goes: what a directory's contents go to, or a file becomes or lands in.
         plan: Where to write the plan; what is there is replaced.
         options: How to copy.
-        base: The manifest of what was handed out to this place before; None: it is not known.
+        base: The manifest of what was copied to this place last; None: it is not known, and neither it is if that came
+            from elsewhere.
         course: Ends it early.
 
     Raises:
@@ -109,6 +110,8 @@ def _compare(
     if base is not None:
         handed_out = BaseManifest(base)
         stack.callback(handed_out.close)
+        if handed_out.origin != found.origin:  # somebody has copied something else there since: it may be their work
+            handed_out = None
     plan.unlink(missing_ok=True)  # a record may have it under another name
     with plan.open("x", encoding="ascii", newline="\n") as file:
         file.write(encode({"version": VERSION, "head": fields_of(head)}) + "\n")

@@ -8,7 +8,7 @@ characters, as everywhere in Python.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -68,10 +68,10 @@ class SourceSummary:
 class ManifestWriter:
     """Writes a manifest."""
 
-    def __init__(self, file: IO[str], name: str | None) -> None:
-        """Begin it."""
+    def __init__(self, file: IO[str], name: str | None, origin: Sequence[str] | None = None) -> None:
+        """Begin it; ``origin``: where that is which it tells of."""
         self._file = file
-        file.write(encode({"version": VERSION, "name": name}) + "\n")
+        file.write(encode({"version": VERSION, "name": name, "origin": origin}) + "\n")
 
     def directory(self, path: str, mode: int, mtime_ns: int, blocks: int, entries: list[Entry]) -> None:
         """Write a directory, or the next part of it."""
@@ -88,7 +88,9 @@ class Manifest:
     def __init__(self, path: Path) -> None:
         """Open it."""
         self._file = path.open("rb")
-        self.name: str | None = json.loads(self._file.readline())["name"]
+        head = json.loads(self._file.readline())
+        self.name: str | None = head["name"]
+        self.origin: list[str] | None = head.get("origin")
         self._first = self._file.tell()
 
     def close(self) -> None:
@@ -137,7 +139,9 @@ class BaseManifest:
         """Open it, and read once through it."""
         self._file = path.open("rb")
         self._places: dict[str, list[int]] = {}
-        at = len(self._file.readline())
+        head = self._file.readline()
+        self.origin: list[str] | None = json.loads(head).get("origin")
+        at = len(head)
         for line in self._file:
             part = json.loads(line)
             if "p" in part:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from projecthub.errors import Conflict
 from projecthub.files.copying import plan_files, records
 from projecthub.files.copying.commits import is_still, set_mode_of, steps_of
 from projecthub.files.copying.manifests import SYMLINK
@@ -63,7 +64,10 @@ def undo(record: Path, target_home: Path, *, course: Course) -> UndoSummary:
     head = records.read_json(record / records.HEAD)
     try:
         (record / _TAKEN).mkdir(mode=0o700, exist_ok=True)
-        root_fd = open_root(target_home, head["root"], head["identity"], head["path"])
+        try:
+            root_fd = open_root(target_home, head["root"], head["identity"], head["path"])
+        except Conflict as error:
+            raise Conflict(f"'{shown(head['path'])}' is not what was copied to any more; nothing was undone") from error
         try:
             with contextlib.closing(_Undoing(record, root_fd, head["root"], head["uid"], course)) as undoing:
                 undoing.run()

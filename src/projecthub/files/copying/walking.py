@@ -27,7 +27,7 @@ from projecthub.files.excludes import Excludes
 from projecthub.files.failures import unreadable, unwritable
 from projecthub.files.making import KEPT_MODE
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
-from projecthub.files.paths import PendingDirectories, join, open_beneath, shown
+from projecthub.files.paths import PendingDirectories, join, open_beneath, reduced, shown
 from projecthub.files.plans import Course
 
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -89,12 +89,17 @@ def walk(
         try:
             manifest.unlink(missing_ok=True)  # somebody may have it under another name, as a base
             with manifest.open("x", encoding="ascii", newline="\n") as file:
-                writer = ManifestWriter(file, found.name)
+                writer = ManifestWriter(file, found.name, _origin(source))
                 summary = _Walk(found, writer, excludes, course, hashes=hashes).run()
                 writer.end(summary)
         except OSError as error:
             raise unwritable(error, "the plan of the copy") from error
     return summary
+
+
+def _origin(source: End) -> list[str]:
+    """What tells a source from others: the directory that its home lies in is called after its project."""
+    return [source.home.parent.name, reduced(source.path)]
 
 
 class _Walk:

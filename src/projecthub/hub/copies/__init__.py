@@ -22,6 +22,7 @@ brought to its end by it.
 
 from projecthub.hub.copies.applying import told_summary
 from projecthub.hub.copies.ground import COPIED
+from projecthub.hub.copies.requests import kept_back
 from projecthub.hub.copies.service import Copies
 
-__all__ = ["COPIED", "Copies", "told_summary"]
+__all__ = ["COPIED", "Copies", "kept_back", "told_summary"]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from projecthub.errors import HubError, InternalError, LimitError
+from projecthub.errors import HubError, InternalError, InvalidArgument, LimitError
 from projecthub.files.copying import End, PlanSummary, SourceSummary, compare, walk
-from projecthub.files.paths import reduced
+from projecthub.files.paths import reduced, shown
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Policy
 from projecthub.hub.copies.replies import totals_of
 from projecthub.hub.copies.requests import options_of
@@ -100,6 +100,7 @@ class Planner:
         name = self._ground.new_manifest(work.operation.id)
         try:
             walked = await self._walk(work, able[0], name, options, accesses)
+            _require_directory(able[0].source_path, walked.name)
         except HubError as error:
             for target in able:
                 planned[target.number] = _row(target, refused(error, TargetState.FAILED))
@@ -230,6 +231,16 @@ def _landed(target: CopyTarget, name: str | None) -> CopyTarget:
     if not path.endswith("/"):
         return target
     return replace(target, target_path=(path.rstrip("/") or ".") if name is None else path + name)
+
+
+def _require_directory(path: str, name: str | None) -> None:
+    """A source whose path ends with a slash is a directory, or leads to one.
+
+    Raises:
+        InvalidArgument: It is a single file, or a symlink to one.
+    """
+    if path.endswith("/") and name is not None:
+        raise InvalidArgument(f"'{shown(path.rstrip('/'))}' is no directory, which it has to be to be copied here")
 
 
 def needs_hashes(options: CopyOptions) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from projecthub.errors import InvalidArgument
 from projecthub.files import CopyOptions, Policy
 from projecthub.files.excludes import Excludes
 from projecthub.files.paths import LeavesHomeError, reduced, shown
+from projecthub.hub.beginnings import KEPT_BACK
 from projecthub.hub.permissions import project_id_of
 from projecthub.wire import copies as shapes
 from projecthub.wire.ids import ProjectId
@@ -62,6 +63,7 @@ def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths) -> Wanted:
     _apart(pairs)
     exclude = [*(request.exclude or ())]
     Excludes(exclude)
+    exclude += kept_back(path for pair in pairs for path in (pair.source_path, pair.target_path))
     options = {
         "overwrite_newer": request.overwrite_newer,
         "delete_missing": request.delete_missing,
@@ -81,6 +83,21 @@ def options_of(policy: str, options: Mapping[str, Any], *, timeout_s: float | No
         timeout_s=timeout_s,
         policy=Policy(policy),
     )
+
+
+def kept_back(paths: Iterable[str]) -> list[str]:
+    """What to leave out besides: if a path is all of a home, what the hub keeps there for its project alone.
+
+    Others have no business with what was deleted in a project, and with its jobs; and no copy replaces or deletes that.
+    """
+    return [KEPT_BACK] if any(map(_is_home, paths)) else []
+
+
+def _is_home(path: str) -> bool:
+    try:
+        return not reduced(path)
+    except LeavesHomeError:
+        return False
 
 
 def _policy_of(name: str) -> Policy:

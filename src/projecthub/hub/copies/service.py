@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 PLAN_KEPT: Final = timedelta(days=1)
 MAX_PLANS: Final = 100
-"""Of one account, neither applied nor cancelled."""
+"""Of one account, neither applied nor cancelled. One more, and the oldest that is made gives way."""
 MAX_LISTED: Final = 500
 MAX_FILES: Final = 10_000
 _NOT_DONE: Final = "it has copied nothing that could be undone"
@@ -93,7 +93,7 @@ class Copies:
             InvalidArgument: What is asked for makes no sense.
             PermissionDenied: The caller may not do it for any of the targets.
             NotFound: There is no such source; only if the plan is waited for, and not applied.
-            LimitError: The caller has too many plans, or the disk is full.
+            LimitError: Too many plans of the caller are being made, or the disk is full.
         """
         wanted = wanted_of(request)
         self._ground.homes.require_spare_for_plan()
@@ -105,15 +105,37 @@ class Copies:
             assert refusals[0] is not None
             raise refusals[0]
         async with self._store.write() as tx:
-            if await tx.copies.count_plans(caller.account_id, since=self._clock.now() - PLAN_KEPT) >= MAX_PLANS:
-                raise LimitError(f"you have {MAX_PLANS} plans that are not applied; apply or cancel some of them first")
+            given_up = await self._make_room(tx, caller)
             await tx.copies.create(operation, targets)
         work = self._operations.begin(operation)
+        if given_up is not None:
+            await self._ground.each([lambda: self._ground.remove(given_up)])
         if request.wait:
             await work.ended.wait()
             if not applies:
                 await self._require_plan(operation)
         return await self._told(operation.id)
+
+    async def _make_room(self, tx: Transaction, caller: Principal) -> str | None:
+        """Have the oldest plan give way to a new one, if there are as many as may be; tells its id.
+
+        Raises:
+            LimitError: All of them are being made.
+        """
+        since = self._clock.now() - PLAN_KEPT
+        if await tx.copies.count_plans(caller.account_id, since=since) < MAX_PLANS:
+            return None
+        oldest = await tx.copies.oldest_plan(caller.account_id, since=since)
+        if oldest is None:
+            raise LimitError(f"{MAX_PLANS} plans of yours are being made; wait for some of them, or cancel them")
+        await self._give_up(tx, oldest)
+        return oldest
+
+    async def _give_up(self, tx: Transaction, operation_id: str) -> None:
+        """Cancel a plan. What was written of it is to be removed then."""
+        await tx.copies.move_targets(operation_id, (TargetState.PLANNED,), TargetState.CANCELLED)
+        targets = await tx.copies.targets(operation_id)
+        await tx.copies.update(operation_id, ended(targets, self._clock.now()))
 
     def _rows(self, caller: Principal, wanted: Wanted, *, applies: bool) -> tuple[CopyOperation, list[CopyTarget]]:
         now = self._clock.now()
@@ -245,9 +267,7 @@ class Copies:
                 raise Conflict(
                     f"copy operation '{operation.id}' is {operation.state} already; what is done can be undone"
                 )
-            await tx.copies.move_targets(operation.id, (TargetState.PLANNED,), TargetState.CANCELLED)
-            targets = await tx.copies.targets(operation.id)
-            await tx.copies.update(operation.id, ended(targets, self._clock.now()))
+            await self._give_up(tx, operation.id)
         await self._ground.each([lambda: self._ground.remove(operation.id)])
         return await self._told(operation.id)
 

@@ -31,6 +31,7 @@ from projecthub.hub.copies.applying import (
 )
 from projecthub.hub.copies.ground import NO_SOURCE, NO_TARGET, Accesses
 from projecthub.hub.copies.planning import place_of, plan_json, planned
+from projecthub.hub.copies.requests import kept_back
 from projecthub.hub.copies.works import Work
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 from projecthub.store.copy_records import CopyOperation, CopyState, CopyTarget, TargetState
@@ -108,7 +109,8 @@ class SingleCopies:
     def _pair(self, caller: Principal, request: shapes.CopyPath, source_access: Access, target_access: Access) -> _Pair:
         now, operation_id = self._ground.clock.now(), str(uuid.uuid4())
         assert request.src_path is not None
-        exclude = [*(request.exclude or ())]
+        target_path = request.src_path if request.target_path is None else request.target_path
+        exclude = [*(request.exclude or ()), *kept_back((request.src_path, target_path))]
         options = CopyOptions(
             overwrite_newer=request.overwrite_newer,
             delete_missing=request.delete_missing,
@@ -138,7 +140,7 @@ class SingleCopies:
             source_project_id=source_access.project.project_id,
             source_path=request.src_path,
             target_project_id=target_access.project.project_id,
-            target_path=request.src_path if request.target_path is None else request.target_path,
+            target_path=target_path,
             state=TargetState.PLANNED,
             manifest=self._ground.new_manifest(operation_id),
         )
