@@ -24,6 +24,7 @@ import structlog
 
 from projecthub.errors import Conflict, HubError, InvalidArgument
 from projecthub.files import keeping
+from projecthub.files.backlog import Backlog
 from projecthub.files.keeping import Journal, Keeper, State
 from projecthub.files.paths import shown
 from projecthub.files.threads import in_thread
@@ -71,6 +72,7 @@ class Histories:
         self._homes = homes
         self._clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="history")
+        self._backlog = Backlog()
         self._turns: WeakValueDictionary[ProjectId, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[ProjectId, None] = {}
         self._wake = asyncio.Event()
@@ -120,7 +122,7 @@ class Histories:
     def keeper(self, project_id: ProjectId, account_id: AccountId | None, event: str, *, job_id: str = "") -> Keeper:
         """As `recording`, for whoever closes it, and calls `poke`, himself."""
         path = self._homes.path(project_id)
-        return Keeper(path, event, account_id, lambda: to_ms(self._clock.now()), job_id)
+        return Keeper(path, event, account_id, lambda: to_ms(self._clock.now()), job_id, backlog=self._backlog)
 
     def poke(self, project_id: ProjectId) -> None:
         """There may be something to write down."""
@@ -137,6 +139,7 @@ class Histories:
         """Have written down what killed hubs have left, in the next few hundred homes."""
 
         def work() -> list[ProjectId]:
+            self._backlog.forget_gone()
             ids = self._homes.ids_after(self._swept, _HOMES_A_SWEEP)
             self._swept = ids[-1] if len(ids) == _HOMES_A_SWEEP else ""
             return [project_id for project_id in ids if keeping.pending(self._homes.path(project_id))]
@@ -178,7 +181,7 @@ class Histories:
                     with batch:
                         ended = [journal.name for journal in batch.ended if not journal.job_id]
                         await self._add(project_id, batch.by_path(), ended)
-                        await self._in_thread(lambda batch=batch: self._finish(batch.ended))  # type: ignore[misc]
+                        await self._in_thread(lambda batch=batch: self._finish(home, batch.ended))  # type: ignore[misc]
                     if gently and not self._hurried[project_id]:
                         await asyncio.sleep(time.monotonic() - began)
             finally:
@@ -243,13 +246,14 @@ class Histories:
             except Exception:
                 _log.exception("history.failed", project_id=project_id)
 
-    def _finish(self, journals: Sequence[Journal]) -> None:
+    def _finish(self, home: Home, journals: Sequence[Journal]) -> None:
         """Journals were written down: they go, but for those whose jobs go on."""
         for journal in journals:
             is_over = journal.job_id in self._ended_jobs or keeping.age_s(journal.name) > _JOB_WITHIN_S
             if not journal.job_id or is_over:
                 self._ended_jobs.discard(journal.job_id)
                 journal.remove()
+                self._backlog.written_down(home.path, journal.token)
 
     async def _add(
         self, project_id: ProjectId, states: dict[str, list[Seen]], taken: Sequence[str] | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import itertools
 import json
 import os
 import tarfile
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound, PermissionDenied
-from projecthub.files import keeping
+from projecthub.files import backlog, keeping
 from projecthub.files.uploads import UploadPlan
 from projecthub.hub import histories as hub_histories
 from projecthub.hub import versions
@@ -464,6 +466,60 @@ async def test_on_a_full_disk_files_are_written_all_the_same(desk: Desk, monkeyp
     assert (desk.home / "a").read_text() == "2"
     await desk.write("a", "3")
     assert await desk.texts("a") == ["1", "2", "3"]
+
+
+def kept_bytes(desk: Desk) -> int:
+    """What lies beside a home."""
+    return sum(path.stat().st_size for path in desk.home.with_name("changes").rglob("*") if path.is_file())
+
+
+async def test_who_changes_files_quicker_than_they_are_written_down_fills_no_disk(
+    desk: Desk, teacher: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "MAX_BYTES", 200_000)
+    for number in range(30):
+        await desk.write("a", f"{number}" * 20_000)
+    for number in range(40):
+        teacher.inside(f"hw/{number}", "t" * 10_000)
+        desk.inside(f"hw/{number}", "s" * 10_000)
+    await desk.copy_from(teacher, "hw", "hw", overwrite_newer=True)
+    assert kept_bytes(desk) < 250_000
+    assert (desk.home / "a").read_text() == "29" * 20_000
+    assert (desk.home / "hw/39").read_text() == "t" * 10_000
+    assert 0 < len(await desk.texts("a")) < 30
+    await desk.write("a", "there is room again")
+    assert (await desk.texts("a"))[-1] == "there is room again"
+
+
+async def test_what_could_not_be_kept_takes_no_room(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "MAX_BYTES", 50_000)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as on_a_full_disk:
+        on_a_full_disk.setattr(keeping.Keeper, "_open", full)
+        for number in range(10):
+            await desk.write("a", f"{number}" * 10_000)
+    await desk.write("a", "kept")
+    assert (await desk.texts("a"))[-1] == "kept"
+
+
+async def test_a_long_journal_is_not_read_at_once(house: House, desk: Desk) -> None:
+    async with house.workplaces.histories.recording(desk.id, None, "changed") as keeper:
+        for number in range(200):
+            desk.inside(f"{number}", f"{number} " * 5_000)
+            with open(desk.home / f"{number}") as file:
+                keeper.written(file.fileno(), f"{number}")
+    home = house.homes.found(desk.id)
+    (name,) = keeping.pending(home.path)
+    journal = keeping.Journal(home, name)
+    with contextlib.closing(journal), contextlib.closing(journal.states()) as states:
+        tracemalloc.start()
+        assert next(states).path == "0"
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        tracemalloc.stop()
+        assert len([*states]) == 199
 
 
 async def test_a_store_that_cannot_be_written_to_loses_nothing(
