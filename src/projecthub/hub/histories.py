@@ -29,7 +29,7 @@ from projecthub.files.keeping import Journal, Keeper, State
 from projecthub.files.paths import shown
 from projecthub.files.threads import in_thread
 from projecthub.hub.file_ids import file_id
-from projecthub.hub.versions import Place, Seen, extended, is_too_long, news, shortened, steps_of
+from projecthub.hub.versions import SNAPSHOT_EVERY, Place, Seen, extended, is_too_long, news, shortened, steps_of
 from projecthub.wire import patches
 from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.units import from_ms, to_ms
@@ -202,9 +202,7 @@ class Histories:
         await self.write_down(project_id)
         id = file_id(project_id, await self._in_thread(lambda: keeping.name_of(home, path)))
         async with self._store.read() as tx:
-            return [
-                to_ms(version.at) for version in await tx.histories.versions(id) if version.account_id == account_id
-            ]
+            return [to_ms(at) for at in await tx.histories.times(id, account_id)]
 
     async def checkpoint(self, project_id: ProjectId, home: Home, path: str, account_id: AccountId) -> Checkpoint:
         """Take a file into its history as it is now; nothing changes if that is the newest version.
@@ -408,19 +406,28 @@ def _batches(home: Home, names: Sequence[str]) -> Generator[_Batch, None, None]:
         yield batch
 
 
+def _patch_to(version: Version, whole_seq: int, before: str, text: str) -> patches.Patch:
+    """The patch to a version that is kept as a whole; ``whole_seq`` is the number of the one before that is.
+
+    One that is kept so since its patch was no smaller is not compared again: that can take a tenth of a second.
+    """
+    is_due = version.seq - whole_seq >= SNAPSHOT_EVERY
+    return patches.make_patch(before, text) if is_due else patches.replacing(before, text)
+
+
 def _told(history: History | None, versions: Sequence[Version], first: int, last: int | None) -> bytes:
     """The JSON of `SyncHistory`: of versions that follow one another, those that are asked for."""
     if history is None:
         return b'{"patches":[],"info":{}}'
     users: dict[str, int] = {history.project_id: 0}
     told: list[SyncPatch] = []
-    before, parents = "", list[int]()
+    before, whole_seq, parents = "", 0, list[int]()
     for version, (text, patch) in zip(versions, steps_of(versions), strict=True):
         at = to_ms(version.at)
         if version.seq >= first and (last is None or version.seq <= last):
             user_id = users.setdefault(version.account_id or history.project_id, len(users))
             if patch is None or not told:
-                patch = patches.to_json(patches.make_patch(before if told else "", text))
+                patch = patches.to_json(_patch_to(version, whole_seq, before if told else "", text))
             told.append(
                 {
                     "seq": version.seq,
@@ -436,7 +443,7 @@ def _told(history: History | None, versions: Sequence[Version], first: int, last
                     },
                 }
             )
-        before, parents = text, [at]
+        before, whole_seq, parents = text, version.seq if version.is_snapshot else whole_seq, [at]
     if told:
         told[0]["mesg"]["is_snapshot"] = True
     info: HistoryInfo = {

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import random
 import tarfile
 import time
 import tracemalloc
@@ -31,7 +32,7 @@ from projecthub.hub.shares import share_id
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
 from projecthub.store.records import Project
-from projecthub.wire import shapes
+from projecthub.wire import patches, shapes
 from projecthub.wire.histories import FileUseTimes, GetHistory, MakeCheckpoint, Touch
 from projecthub.wire.patches import apply_patch
 
@@ -146,6 +147,16 @@ async def test_a_part_of_a_history_begins_with_a_whole_text(desk: Desk) -> None:
     assert apply_patch("", json.loads(reply["patches"][0]["mesg"]["patch"])) == "2\nx\n"
     assert (reply["info"]["first_seq"], reply["info"]["last_seq"]) == (1, 6)
     assert (await desk.told("a", start_seq=9))["patches"] == []
+
+
+async def test_texts_that_have_nothing_to_do_with_each_other_are_not_compared_to_be_told(desk: Desk) -> None:
+    """Whoever makes many of them has the hub work for it once, and not for each who reads the history."""
+    lines = [f"{number}\n" for number in range(400)]
+    texts = ["".join(random.Random(seed).sample(lines, len(lines))) for seed in range(6)]
+    for text in texts:
+        await desk.write("a", text)
+    told = [json.loads(entry["mesg"]["patch"]) for entry in (await desk.told("a"))["patches"]]
+    assert told == [patches.replacing(before, text) for before, text in itertools.pairwise(["", *texts])]
 
 
 async def test_what_was_never_seen_has_none(desk: Desk) -> None:
