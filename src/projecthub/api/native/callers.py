@@ -1,7 +1,7 @@
 """Who asks, for the routes of a project: dependencies that every route takes one of."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar
 
@@ -97,6 +97,22 @@ class Member:
             work.close()
             raise
         return await unless_left(work, self.request.receive)
+
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """What the request holds, as it comes, as long as the key and the access hold.
+
+        Raises:
+            PermissionDenied: They hold no more.
+            ClientDisconnect: They went away.
+        """
+        assert self.request is not None
+        now = asyncio.get_running_loop().time
+        checked_at = now()
+        async for part in self.request.stream():  # after all of it comes an empty part
+            if now() - checked_at >= CHECKED_EVERY_S:
+                await self.check()
+                checked_at = now()
+            yield part
 
     async def check(self) -> None:
         """Let nobody go on whose key or access has ended.
