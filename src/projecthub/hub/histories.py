@@ -55,6 +55,7 @@ _QUIET_S: Final = 1.0
 _LOOK_EVERY_S: Final = 0.25
 _MAX_LOOKS: Final = 120
 _JOB_WITHIN_S: Final = 30 * 86_400.0
+_MAX_ENDED_JOBS: Final = 10_000
 _HOMES_A_SWEEP: Final = 200
 _TRIES: Final = 4
 _THREADS: Final = 2
@@ -79,7 +80,7 @@ class Histories:
         self._hurried: Counter[ProjectId] = Counter()
         self._under_way = 0
         self._ended_at = 0.0
-        self._ended_jobs: set[str] = set()
+        self._ended_jobs: dict[str, None] = {}
         self._task: asyncio.Task[None] | None = None
         self._swept = ""
 
@@ -129,10 +130,13 @@ class Histories:
         self._waiting[project_id] = None
         self._wake.set()
 
-    def job_ended(self, project_id: ProjectId, job_id: str) -> None:
-        """A job has ended that changed files."""
-        if keeping.pending(self._homes.path(project_id)):
-            self._ended_jobs.add(job_id)
+    async def job_ended(self, project_id: ProjectId, job_id: str) -> None:
+        """A job has ended, which may have changed files."""
+        home = self._homes.path(project_id)
+        if await self._in_thread(lambda: keeping.pending(home)):
+            self._ended_jobs[job_id] = None
+            if len(self._ended_jobs) > _MAX_ENDED_JOBS:  # most have no journal
+                del self._ended_jobs[next(iter(self._ended_jobs))]
             self.poke(project_id)
 
     async def sweep(self) -> None:
@@ -249,7 +253,7 @@ class Histories:
         for journal in journals:
             is_over = journal.job_id in self._ended_jobs or keeping.age_s(journal.name) > _JOB_WITHIN_S
             if not journal.job_id or is_over:
-                self._ended_jobs.discard(journal.job_id)
+                self._ended_jobs.pop(journal.job_id, None)
                 journal.remove()
                 self._backlog.written_down(home.path, journal.token)
 

@@ -516,6 +516,16 @@ async def test_what_could_not_be_kept_takes_no_room(desk: Desk, monkeypatch: pyt
     assert (await desk.texts("a"))[-1] == "kept"
 
 
+async def test_jobs_that_have_ended_are_not_remembered_for_ever(
+    house: House, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_histories, "_MAX_ENDED_JOBS", 10)
+    await desk.write("a", "kept, and not written down yet")
+    for number in range(30):
+        await house.histories.job_ended(desk.id, f"{number}")
+    assert list(house.histories._ended_jobs) == [f"{number}" for number in range(20, 30)]
+
+
 async def test_a_long_journal_is_not_read_at_once(house: House, desk: Desk) -> None:
     async with house.workplaces.histories.recording(desk.id, None, "changed") as keeper:
         for number in range(200):
