@@ -78,6 +78,20 @@ async def test_any_path(store: Store, project_id: ProjectId, path: str) -> None:
         assert (await tx.histories.get([first.id]))[first.id].path == path
 
 
+async def test_when_somebody_has_changed_a_file(store: Store, project_id: ProjectId) -> None:
+    one, other = await add_account(store), await add_account(store)
+    async with store.write() as tx:
+        who = [one, other, None, one]
+        made = [
+            version(history(project_id), seq, account_id=account_id, at=NOW + timedelta(seconds=seq))
+            for seq, account_id in enumerate(who, 1)
+        ]
+        await tx.histories.add([(None, history(project_id, last_seq=4))], made)
+    async with store.read() as tx:
+        assert await tx.histories.times("a" * 40, one) == [NOW + timedelta(seconds=1), NOW + timedelta(seconds=4)]
+        assert await tx.histories.times("b" * 40, one) == []
+
+
 async def test_who_comes_too_late_adds_nothing(store: Store, project_id: ProjectId) -> None:
     first = history(project_id)
     await add(store, None, first, version(first, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -120,14 +122,15 @@ def test_every_route_tells_of_strangers_and_of_changes(log: Log) -> None:
     job, upload, item = uuid.uuid4(), uuid.uuid4().hex, "0000000000000-00000000"
     for method, path in operations:
         real = path.format(
-            project_id=log.project_id, job_id=job, upload_id=upload, item_id=item, name="s", execution_id=job
+            project_id=log.project_id, job_id=job, upload_id=upload, item_id=item, name="s", execution_id=job,
+            snapshot_id=job,
         )  # fmt: skip
         for key, denied in ((log.stranger, True), (log.key, False), ("sk-wrong", True)):
             if key == log.key and method in ("GET", "HEAD", "OPTIONS"):
                 continue
             headers = {"tus-resumable": "1.0.0", "upload-length": "1", "upload-metadata": "path YQ=="}
             request_id, reply = log.native(key, method, f"{real}?path=a", json={}, headers=headers)
-            entries = log.of(request_id)
+            entries = [entry for entry in log.of(request_id) if entry["project_id"] in (None, log.project_id)]
             assert len(entries) == 1, (method, path, reply.text)
             assert entries[0]["method"] == f"{method} {path}"
             if key == log.key:
@@ -180,6 +183,51 @@ def test_a_key_that_may_not_tells_what_it_is(log: Log) -> None:
     request_id, _ = log.call(Endpoint.HUB, "projects.start", key["secret"], [{"project_id": log.project_id}])
     (entry,) = log.of(request_id)
     assert (entry["outcome"], entry["key_id"]) == ("permission_denied", key["id"])
+
+
+def lines_of(reply: httpx2.Response) -> list[Any]:
+    return [json.loads(line) for line in reply.text.splitlines()]
+
+
+def test_projects_that_are_made_are_named(log: Log) -> None:
+    request_id, reply = log.native(log.key, "POST", "/projects", json={"title": "Made"})
+    made = lines_of(reply)[-1]["project_id"]
+    (entry,) = log.of(request_id, project_id=made)
+    assert (entry["method"], entry["outcome"]) == ("POST /projects", "ok")
+    request_id, reply = log.native(log.key, "POST", f"/projects/{made}/clone", json={})
+    (entry,) = log.of(request_id, project_id=lines_of(reply)[-1]["project_id"])
+    assert entry["outcome"] == "ok"
+    assert len(log.of(request_id, project_id=made)) == 1
+    _, exported = log.native(log.key, "GET", f"/projects/{made}/export")
+    request_id, reply = log.native(log.key, "POST", "/projects/import", content=exported.content)
+    (entry,) = log.of(request_id, project_id=reply.json()["project_id"])
+    assert (entry["method"], entry["outcome"]) == ("POST /projects/import", "ok")
+
+
+def test_what_goes_on_after_it_was_answered_is_told_as_it_ends(log: Log) -> None:
+    make = "import os; os.mkdir('m'); [open(f'm/{n}', 'w').close() for n in range(8000)]"
+    with log.process.hub(log.key) as hub:
+        source = hub.projects.create_project(title="Many files")
+        hub.projects.start(source)
+        hub.project(source).system.exec("python3", args=["-c", make], timeout=60)
+    headers = {"Authorization": f"Bearer {log.key}", "x-request-id": uuid.uuid4().hex}
+    url = f"{log.process.url}/api/v1/projects/{source}/clone"
+    with httpx2.stream("POST", url, headers=headers, json={}, timeout=60) as reply:
+        assert "project_id" not in json.loads(next(reply.iter_lines()))  # it has not ended; and nobody waits for it
+    until = time.monotonic() + 30
+    while not (entries := log.of(headers["x-request-id"])) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert [entry["outcome"] for entry in entries] == ["left"]
+
+
+def test_an_account_that_is_deleted_names_what_became_of_its_projects(log: Log) -> None:
+    gone, key = log.process.person(f"gone-{uuid.uuid4().hex[:8]}")
+    with log.process.hub(key) as hub:
+        project_id = hub.projects.create_project(title="Handed over")
+    with log.process.hub() as admin:
+        admin.accounts.delete(gone, projects=log.account_id)
+        (entry,) = admin.audit.list(project_id=project_id, method="accounts.delete")["entries"]
+    assert (entry["outcome"], entry["target"]["account_id"]) == ("ok", gone)
 
 
 def test_only_site_admins_read_it(log: Log) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.hub.audited_calls import storable
+from projecthub.hub.audited_calls import MAX_PROJECTS, storable
 from projecthub.hub.query_forms import MAX_QUERIES
+from projecthub.wire.ids import is_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
 
 MAX_LISTED: Final = 100
 """Values of a list that are kept."""
+MAX_IDS: Final = MAX_PROJECTS
+"""Values of a list of ids that are kept."""
 MAX_VALUE: Final = 300
 """Characters of a value that are kept."""
 _MAX_ALL: Final = 4000
-"""Characters of all values of a call together; the rest is left out."""
+"""Characters of all values of a call together, but for lists of ids; the rest is left out."""
+_BESIDE: Final = 4
 
 NAMED: Final = frozenset({
     "account_id", "action", "admin", "async_get", "dest", "disabled", "dry_run", "email", "email_address",
@@ -32,7 +37,8 @@ NAMED: Final = frozenset({
     "src_project_id", "target_account_id", "target_path", "target_project_id", "template_id", "to", "to_ids",
     "user", "user_account_id",
 })  # fmt: skip
-"""Fields that are kept; what is null, false or empty is left out."""
+"""Fields that are kept; what is null or empty is left out, and what is false but for these:"""
+_FLAGS: Final = frozenset({"admin", "disabled"})
 
 UNNAMED: Final = frozenset({
     "activates", "aggregate", "always_running", "args", "aspect", "async_await", "async_call", "async_stats",
@@ -56,6 +62,7 @@ _OTHERS: Final = {
 
 _MADE: Final[Mapping[str, str]] = {
     "projects.createProject": "project_id",
+    "projects.clone": "target_project_id",
     "accounts.create": "account_id",
     "accounts.signIn": "account_id",
     "keys.create": "id",
@@ -65,6 +72,8 @@ _MADE: Final[Mapping[str, str]] = {
     "org.createUser": "account_id",
 }
 """What the reply of a method names: the reply itself, or what it holds under this name."""
+_ON_COPIES: Final = frozenset({"copies.apply", "copies.cancel", "copies.retry", "copies.undo"})
+"""Methods that name an operation, which names the projects that it copies between."""
 
 _QUERIED: Final = ("project_id", "account_id", "id", "path")
 
@@ -99,26 +108,50 @@ def _fields(method: Method) -> tuple[str, ...]:
 
 def made_by(method: Method) -> Callable[[Any], dict[str, Any]] | None:
     """What tells what the reply of a method names, if there is anything."""
+    if method.name == "accounts.delete":
+        return lambda reply: bounded({"project_id": [*reply["projects_deleted"], *reply["projects_handed_over"]]})
+    if method.name in _ON_COPIES:
+        return lambda reply: bounded({"project_id": _between(reply)})
     name = _MADE.get(method.name)
     if name is None:
         return None
     return lambda reply: bounded({name: reply.get(name) if isinstance(reply, dict) else reply})
 
 
+def _between(operation: Mapping[str, Any]) -> list[str]:
+    """The projects that an operation copies between."""
+    rows = operation.get("targets", ())
+    return [*dict.fromkeys(row[name] for row in rows for name in ("source_project_id", "target_project_id"))]
+
+
 def bounded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that may be kept: texts, numbers, flags, and lists of texts, none of them long."""
+    """Values that may be kept: texts, numbers, flags, and lists of texts, none of them long.
+
+    Of ids more are kept than of texts, so that nobody hides which projects and people a call names behind many others.
+    """
     kept: dict[str, Any] = {}
-    left = _MAX_ALL
+    left, is_whole = _MAX_ALL, True
     for name, value in values.items():
         one = _bounded(value)
-        if one is None or one is False or one == []:
+        if one is None or one == [] or (one is False and name not in _FLAGS):
             continue
-        left -= len(str(one))
-        if left < 0:
-            kept["more"] = True
-            break
-        kept[name] = one
-    return kept
+        if isinstance(one, list) and is_uuid(one[0]):
+            kept[name] = one
+            continue
+        fitting = _fitting(one, left)
+        is_whole &= fitting == one
+        if fitting is not None:
+            kept[name] = fitting
+            left -= len(str(fitting))
+    return kept if is_whole else {**kept, "more": True}
+
+
+def _fitting(value: Any, left: int) -> Any:
+    """As much of a list as there is room for, or a value if there is room for it; else None."""
+    if not isinstance(value, list):
+        return value if len(str(value)) <= left else None
+    sizes = accumulate(len(one) + _BESIDE for one in value)
+    return value[: sum(size <= left for size in sizes)] or None
 
 
 def _bounded(value: Any) -> Any:
@@ -127,6 +160,8 @@ def _bounded(value: Any) -> Any:
     if isinstance(value, bool | int):
         return value
     if isinstance(value, list | tuple):
+        if all(map(is_uuid, value[:MAX_IDS])):
+            return list(value[:MAX_IDS])
         return [storable(str(one), MAX_VALUE) for one in value[:MAX_LISTED]]
     return None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -25,6 +26,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from projecthub.errors import HubError
+from projecthub.files.backlog import FILE_BYTES, Backlog
 from projecthub.files.changes import Home, write_all
 from projecthub.files.paths import (
     DIRECTORY,
@@ -51,6 +53,7 @@ _LINKED: Final = "="
 """In that directory, the beginning of a name that is a path."""
 _MAX_NAME: Final = 255
 _MAX_INLINE: Final = 32_768
+_CHANGED_A_LINE: Final = 256
 _FEW: Final = 16
 """So many small files that are replaced are read at once, and stand in the journal; those after them are linked."""
 _BEGUN_WITHIN_S: Final = 60.0
@@ -81,7 +84,16 @@ class State:
 class Keeper:
     """Keeps what one call changes in one home. Not for several threads at once."""
 
-    def __init__(self, home: Path, event: str, account_id: str | None, now_ms: Callable[[], int], job_id: str = ""):
+    def __init__(
+        self,
+        home: Path,
+        event: str,
+        account_id: str | None,
+        now_ms: Callable[[], int],
+        job_id: str = "",
+        *,
+        backlog: Backlog,
+    ) -> None:
         """Make ready; nothing is written before there is something to keep.
 
         Args:
@@ -90,8 +102,12 @@ class Keeper:
             account_id: Who does it; None: nobody knows.
             now_ms: Tells the time.
             job_id: The job that does it; until that has ended the journal is looked at again and again.
+            backlog: Tells whether there may be more.
         """
+        self._home = home
         self._top = home.with_name(_DIRECTORY)
+        self._backlog = backlog
+        self._token = secrets.token_hex(4)
         self._header = {"event": event, "account_id": account_id, "job_id": job_id, "at": now_ms()}
         self._now_ms = now_ms
         self._name = ""
@@ -119,7 +135,7 @@ class Keeper:
             is_one_of_many = self._count >= _FEW or status.st_size > _MAX_INLINE
             if is_one_of_many and status.st_nlink == 1:
                 with contextlib.suppress(PermissionError):  # of a file of another user
-                    if self._link(directory_fd, name, path):
+                    if self._link(directory_fd, name, path, status.st_size):
                         return
             with closing(os.open(name, _READ, dir_fd=directory_fd)) as fd:
                 self._copy("was", fd, path)
@@ -155,22 +171,33 @@ class Keeper:
         """Let go: what was kept is to be read from now on."""
         if self._changed:
             with contextlib.suppress(OSError):
-                self._open()
-                os.utime(self._fd)  # by the clock that the files beside it are dated by
-                until_ns = 0 if self._header["job_id"] else os.fstat(self._fd).st_ctime_ns
-                self._note("new", self._changed, until_ns)
+                self._note_changed()
+        if self._fd < 0:
+            self._backlog.written_down(self._home, self._token)
         for fd in (self._fd, self._kept):
             if fd >= 0:
                 os.close(fd)
         self._fd = self._kept = -1
 
+    def _note_changed(self) -> None:
+        self._open()
+        os.utime(self._fd)  # by the clock that the files beside it are dated by
+        until_ns = 0 if self._header["job_id"] else os.fstat(self._fd).st_ctime_ns
+        for start in range(0, len(self._changed), _CHANGED_A_LINE):
+            paths = self._changed[start : start + _CHANGED_A_LINE]
+            if self._may_take(sum(map(len, paths))):
+                self._note("new", paths, until_ns)
+
     def _has_room(self, path: str) -> bool:
         return self._count < MAX_FILES and is_of_people(path)
+
+    def _may_take(self, size: int) -> bool:
+        return self._backlog.take(self._home, self._token, size + FILE_BYTES)
 
     def _copy(self, kind: str, fd: int, path: str) -> None:
         """Keep the text of a file: a small one in the journal itself."""
         self._count += 1
-        if (text := _text_of(fd)) is None:
+        if (text := _text_of(fd)) is None or not self._may_take(len(text.encode())):
             return
         if len(text) <= _MAX_INLINE:
             self._open()
@@ -180,11 +207,13 @@ class Keeper:
             write_all(target, text.encode())
         self._note(kind, path, self._count)
 
-    def _link(self, directory_fd: int, name: str, path: str) -> bool:
-        """Keep a file without reading it, by a name that tells its path, if that is not too long."""
+    def _link(self, directory_fd: int, name: str, path: str, size: int) -> bool:
+        """Keep a file without reading it, by a name that tells its path; False: that is too long."""
         told = _LINKED + path.replace("%", "%25").replace("/", "%2F")  # what `quote` does takes ten times as long
         if len(told.encode()) > _MAX_NAME:
             return False
+        if not self._may_take(size):
+            return True
         os.link(name, told, src_dir_fd=directory_fd, dst_dir_fd=self._beside(), follow_symlinks=False)
         self._count += 1
         return True
@@ -206,7 +235,7 @@ class Keeper:
         if self._fd >= 0:
             return
         self._top.mkdir(mode=0o700, exist_ok=True)
-        name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
+        name = f"{time.time_ns():020}-{self._token}"
         hidden = self._top / f".{name}"  # from readers, until it is locked
         fd = os.open(hidden, _CREATE | os.O_APPEND, 0o600)
         try:
@@ -263,6 +292,11 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
     @property
+    def token(self) -> str:
+        """What tells it from those of the same moment."""
+        return self.name.rpartition("-")[2]
+
+    @property
     def _kept(self) -> Path:
         return self._path.with_name(f"{self.name}{_KEPT}")
 
@@ -274,8 +308,8 @@ class Journal:
             kept_fd = -1
             if self._kept.is_dir():
                 kept_fd = opened.enter_context(closing(os.open(self._kept, DIRECTORY)))
-            entries = enumerate(map(_parsed, self._file), 1)
-            for number, entry in [*self._linked(kept_fd), *entries]:
+            entries = enumerate(map(_parsed, self._file), 1)  # read one by one: they may be long together
+            for number, entry in itertools.chain(self._linked(kept_fd), entries):
                 with contextlib.closing(self._told(home_fd, kept_fd, entry, number)) as told:
                     for state in told:
                         if (name := names.of(home_fd, state.path)) is not None:

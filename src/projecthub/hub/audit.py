@@ -22,7 +22,15 @@ import structlog
 from projecthub.errors import HubError, InvalidArgument, LimitError, StoreUnavailable
 from projecthub.hub.audit_denials import Denials
 from projecthub.hub.audit_pages import filter_of, page_of
-from projecthub.hub.audited_calls import MAX_MESSAGE, AuditedCall, add_made, message_of, rows_of, storable
+from projecthub.hub.audited_calls import (
+    MAX_MESSAGE,
+    MAX_REFUSED,
+    AuditedCall,
+    add_made,
+    message_of,
+    rows_of,
+    storable,
+)
 from projecthub.hub.permissions import admins_only
 from projecthub.wire.audit import DENIALS, LEFT_OUTCOME, UNKNOWN_OUTCOME
 from projecthub.wire.units import to_ms
@@ -132,7 +140,7 @@ class Audit:
     async def through(
         self, call: AuditedCall, work: Callable[[], Awaitable[Any]], made: Callable[[Any], Mapping[str, Any]] | None
     ) -> Any:
-        """Do the work of a call; it is put down before, and its outcome after.
+        """Do the work of a call; it is put down before, unless it was, and its outcome after.
 
         Args:
             call: The call.
@@ -141,7 +149,8 @@ class Audit:
         """
         outcome, message = LEFT_OUTCOME, None
         try:
-            await self.begin(call)
+            if not call.has_begun:
+                await self.begin(call)
             result = await work()
             outcome = "ok"
             if made is not None:
@@ -230,7 +239,7 @@ class Audit:
         rows = rows_of(
             call.stored(), {"at": now, "began_at": began_at, "outcome": outcome, "message": shown, "times": 1}
         )
-        return self._denials.passed(rows) if is_bounded or outcome in _REFUSALS else rows
+        return self._denials.passed(rows[:MAX_REFUSED]) if is_bounded or outcome in _REFUSALS else rows
 
     # -- writing -------------------------------------------------------------------------------------
 

@@ -21,8 +21,10 @@ MAX_MESSAGE: Final = 300
 """Characters of a refusal that are kept."""
 MAX_ADDRESS: Final = 64
 """Characters of an address that are kept: a proxy may tell anything."""
-MAX_PROJECTS: Final = 100
+MAX_PROJECTS: Final = 1000
 """Projects of one call that get a row each."""
+MAX_REFUSED: Final = 100
+"""As `MAX_PROJECTS`, of a call that has changed nothing."""
 _PROJECTS: Final = ("project_id", "src_project_id", "target_project_id")
 _DENIED_QUERY: Final = re.compile(r"must be an? |not allowed$|not allowed for |(read|write) access")
 """What user queries say, with one code for all their refusals, to those who may not."""
@@ -43,6 +45,7 @@ class AuditedCall:
         has_begun: Whether it is one that may have changed something.
         is_open: Whether it stands there.
         has_ended: Whether its outcome was told.
+        goes_on: Whether it may go on after it was answered: whoever does its work tells its outcome.
     """
 
     method: str
@@ -55,6 +58,7 @@ class AuditedCall:
     is_open: bool = False
     has_ended: bool = False
     has_begun: bool = False
+    goes_on: bool = False
 
     def stored(self) -> dict[str, Any]:
         """What is put down while it is under way."""

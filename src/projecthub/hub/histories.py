@@ -24,11 +24,12 @@ import structlog
 
 from projecthub.errors import Conflict, HubError, InvalidArgument
 from projecthub.files import keeping
+from projecthub.files.backlog import Backlog
 from projecthub.files.keeping import Journal, Keeper, State
 from projecthub.files.paths import shown
 from projecthub.files.threads import in_thread
 from projecthub.hub.file_ids import file_id
-from projecthub.hub.versions import Place, Seen, extended, is_too_long, news, shortened, steps_of
+from projecthub.hub.versions import SNAPSHOT_EVERY, Place, Seen, extended, is_too_long, news, shortened, steps_of
 from projecthub.wire import patches
 from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.units import from_ms, to_ms
@@ -54,6 +55,7 @@ _QUIET_S: Final = 1.0
 _LOOK_EVERY_S: Final = 0.25
 _MAX_LOOKS: Final = 120
 _JOB_WITHIN_S: Final = 30 * 86_400.0
+_MAX_ENDED_JOBS: Final = 10_000
 _HOMES_A_SWEEP: Final = 200
 _TRIES: Final = 4
 _THREADS: Final = 2
@@ -71,13 +73,14 @@ class Histories:
         self._homes = homes
         self._clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="history")
+        self._backlog = Backlog()
         self._turns: WeakValueDictionary[ProjectId, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[ProjectId, None] = {}
         self._wake = asyncio.Event()
         self._hurried: Counter[ProjectId] = Counter()
         self._under_way = 0
         self._ended_at = 0.0
-        self._ended_jobs: set[str] = set()
+        self._ended_jobs: dict[str, None] = {}
         self._task: asyncio.Task[None] | None = None
         self._swept = ""
 
@@ -120,23 +123,27 @@ class Histories:
     def keeper(self, project_id: ProjectId, account_id: AccountId | None, event: str, *, job_id: str = "") -> Keeper:
         """As `recording`, for whoever closes it, and calls `poke`, himself."""
         path = self._homes.path(project_id)
-        return Keeper(path, event, account_id, lambda: to_ms(self._clock.now()), job_id)
+        return Keeper(path, event, account_id, lambda: to_ms(self._clock.now()), job_id, backlog=self._backlog)
 
     def poke(self, project_id: ProjectId) -> None:
         """There may be something to write down."""
         self._waiting[project_id] = None
         self._wake.set()
 
-    def job_ended(self, project_id: ProjectId, job_id: str) -> None:
-        """A job has ended that changed files."""
-        if keeping.pending(self._homes.path(project_id)):
-            self._ended_jobs.add(job_id)
+    async def job_ended(self, project_id: ProjectId, job_id: str) -> None:
+        """A job has ended, which may have changed files."""
+        home = self._homes.path(project_id)
+        if await self._in_thread(lambda: keeping.pending(home)):
+            self._ended_jobs[job_id] = None
+            if len(self._ended_jobs) > _MAX_ENDED_JOBS:  # most have no journal
+                del self._ended_jobs[next(iter(self._ended_jobs))]
             self.poke(project_id)
 
     async def sweep(self) -> None:
         """Have written down what killed hubs have left, in the next few hundred homes."""
 
         def work() -> list[ProjectId]:
+            self._backlog.forget_gone()
             ids = self._homes.ids_after(self._swept, _HOMES_A_SWEEP)
             self._swept = ids[-1] if len(ids) == _HOMES_A_SWEEP else ""
             return [project_id for project_id in ids if keeping.pending(self._homes.path(project_id))]
@@ -178,7 +185,7 @@ class Histories:
                     with batch:
                         ended = [journal.name for journal in batch.ended if not journal.job_id]
                         await self._add(project_id, batch.by_path(), ended)
-                        await self._in_thread(lambda batch=batch: self._finish(batch.ended))  # type: ignore[misc]
+                        await self._in_thread(lambda batch=batch: self._finish(home, batch.ended))  # type: ignore[misc]
                     if gently and not self._hurried[project_id]:
                         await asyncio.sleep(time.monotonic() - began)
             finally:
@@ -199,9 +206,7 @@ class Histories:
         await self.write_down(project_id)
         id = file_id(project_id, await self._in_thread(lambda: keeping.name_of(home, path)))
         async with self._store.read() as tx:
-            return [
-                to_ms(version.at) for version in await tx.histories.versions(id) if version.account_id == account_id
-            ]
+            return [to_ms(at) for at in await tx.histories.times(id, account_id)]
 
     async def checkpoint(self, project_id: ProjectId, home: Home, path: str, account_id: AccountId) -> Checkpoint:
         """Take a file into its history as it is now; nothing changes if that is the newest version.
@@ -243,13 +248,14 @@ class Histories:
             except Exception:
                 _log.exception("history.failed", project_id=project_id)
 
-    def _finish(self, journals: Sequence[Journal]) -> None:
+    def _finish(self, home: Home, journals: Sequence[Journal]) -> None:
         """Journals were written down: they go, but for those whose jobs go on."""
         for journal in journals:
             is_over = journal.job_id in self._ended_jobs or keeping.age_s(journal.name) > _JOB_WITHIN_S
             if not journal.job_id or is_over:
-                self._ended_jobs.discard(journal.job_id)
+                self._ended_jobs.pop(journal.job_id, None)
                 journal.remove()
+                self._backlog.written_down(home.path, journal.token)
 
     async def _add(
         self, project_id: ProjectId, states: dict[str, list[Seen]], taken: Sequence[str] | None = None
@@ -404,19 +410,28 @@ def _batches(home: Home, names: Sequence[str]) -> Generator[_Batch, None, None]:
         yield batch
 
 
+def _patch_to(version: Version, whole_seq: int, before: str, text: str) -> patches.Patch:
+    """The patch to a version that is kept as a whole; ``whole_seq`` is the number of the one before that is.
+
+    One that is kept so since its patch was no smaller is not compared again: that can take a tenth of a second.
+    """
+    is_due = version.seq - whole_seq >= SNAPSHOT_EVERY
+    return patches.make_patch(before, text) if is_due else patches.replacing(before, text)
+
+
 def _told(history: History | None, versions: Sequence[Version], first: int, last: int | None) -> bytes:
     """The JSON of `SyncHistory`: of versions that follow one another, those that are asked for."""
     if history is None:
         return b'{"patches":[],"info":{}}'
     users: dict[str, int] = {history.project_id: 0}
     told: list[SyncPatch] = []
-    before, parents = "", list[int]()
+    before, whole_seq, parents = "", 0, list[int]()
     for version, (text, patch) in zip(versions, steps_of(versions), strict=True):
         at = to_ms(version.at)
         if version.seq >= first and (last is None or version.seq <= last):
             user_id = users.setdefault(version.account_id or history.project_id, len(users))
             if patch is None or not told:
-                patch = patches.to_json(patches.make_patch(before if told else "", text))
+                patch = patches.to_json(_patch_to(version, whole_seq, before if told else "", text))
             told.append(
                 {
                     "seq": version.seq,
@@ -432,7 +447,7 @@ def _told(history: History | None, versions: Sequence[Version], first: int, last
                     },
                 }
             )
-        before, parents = text, [at]
+        before, whole_seq, parents = text, version.seq if version.is_snapshot else whole_seq, [at]
     if told:
         told[0]["mesg"]["is_snapshot"] = True
     info: HistoryInfo = {

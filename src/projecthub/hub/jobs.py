@@ -286,7 +286,7 @@ class Jobs:
         elif state != JobState.RUNNING:
             self._doubtful.discard(job_id)
             await self._log.job_ended(project_id, job_id, job)
-            self._histories.job_ended(project_id, job_id)
+            await self._histories.job_ended(project_id, job_id)
 
     def close(self) -> None:
         """End the threads."""

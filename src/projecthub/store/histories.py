@@ -97,6 +97,11 @@ _VERSIONS: Final = (
     )
     .order_by(_version.seq)
 )
+_TIMES: Final = (
+    select(_version.at)
+    .where(_version.history_id == bindparam("of_id"), _version.account_id == bindparam("of_account"))
+    .order_by(_version.seq)
+)
 _OLDEST: Final = (
     select(histories).where(histories.c.project_id == bindparam("of_project")).order_by(histories.c.first_at).limit(1)
 )
@@ -136,6 +141,11 @@ class Histories:
         """The versions of one with numbers from ``first`` to ``last``, in their order."""
         rows = await self._connection.execute(_VERSIONS, {"of_id": id, "from_seq": first, "to_seq": last})
         return [Version(**row._mapping) for row in rows]
+
+    async def times(self, id: str, account_id: str) -> list[datetime]:
+        """When an account has made versions of one, oldest first."""
+        rows = await self._connection.execute(_TIMES, {"of_id": id, "of_account": account_id})
+        return list(rows.scalars())
 
     async def add(
         self,

@@ -79,7 +79,7 @@ class Method:
         needs: What the caller must be able to do, by role and by key.
         source: Where it is specified.
         form: How the arguments stand on the wire.
-        makes_sessions: Whether it begins or ends sessions, which no ability stands for.
+        notes: Whether it changes what no ability stands for: sessions, or who has used what.
     """
 
     name: str
@@ -90,12 +90,12 @@ class Method:
     needs: Ability
     source: str
     form: Form = Form.OBJECT
-    makes_sessions: bool = False
+    notes: bool = False
 
     @property
     def is_mutating(self) -> bool:
         """Whether its calls may change something. Those of `db.userQuery` do if their arguments say so."""
-        return self.needs is not Ability.READ or self.makes_sessions
+        return self.needs is not Ability.READ or self.notes
 
 
 def _file(name: str, arguments: type, reply: Any, needs: Ability, form: Form = Form.OBJECT) -> Method:
@@ -199,9 +199,9 @@ _ROWS: Final = (
     _hub("accounts.setPassword", shapes.SetPassword, shapes.PasswordSet, Caller.ACCOUNT, MANAGE,
          "docs/wire-extensions.md"),
     Method("accounts.signIn", Endpoint.HUB, shapes.SignIn, shapes.SignedIn, Caller.ANYONE, READ,
-           "docs/wire-extensions.md", makes_sessions=True),
+           "docs/wire-extensions.md", notes=True),
     Method("accounts.signOut", Endpoint.HUB, shapes.SignOut, shapes.SignedOut, Caller.ACCOUNT, READ,
-           "docs/wire-extensions.md", makes_sessions=True),
+           "docs/wire-extensions.md", notes=True),
     _hub("keys.create", shapes.CreateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
     _hub("keys.list", shapes.ListKeys, list[shapes.ApiKey], Caller.ACCOUNT, READ, "docs/wire-extensions.md"),
     _hub("keys.update", shapes.UpdateKey, shapes.ApiKey, Caller.ACCOUNT, MANAGE, "docs/wire-extensions.md"),
@@ -213,7 +213,7 @@ _ROWS: Final = (
     _hub("sync.history", histories.GetHistory, histories.SyncHistory, Caller.MEMBER, READ, "Wire contract 5.3"),
     _hub("sync.checkpoint", histories.MakeCheckpoint, histories.Checkpoint, Caller.MEMBER, WRITE,
          "docs/wire-extensions.md"),
-    _hub("db.touch", histories.Touch, None, Caller.MEMBER, READ, "Wire contract 5.3"),
+    Method("db.touch", Endpoint.HUB, histories.Touch, None, Caller.MEMBER, READ, "Wire contract 5.3", notes=True),
     _hub("db.fileUseTimes", histories.FileUseTimes, histories.UseTimes, Caller.MEMBER, READ, "Wire contract 5.3"),
     _hub("purchases.getBalance", shapes.NoArguments, int, Caller.ACCOUNT, READ, "Wire contract 5.3"),
     _hub("purchases.getMinBalance", shapes.NoArguments, int, Caller.ACCOUNT, READ, "Wire contract 5.3"),

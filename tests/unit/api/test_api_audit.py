@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from fastapi.dependencies.models import Dependant
@@ -13,7 +14,7 @@ from fastapi.routing import APIRoute
 
 from projecthub.api.audit_targets import _OTHERS, MAX_LISTED, MAX_VALUE, NAMED, UNNAMED, bounded, made_by, target_of
 from projecthub.api.auditing import SAFE, is_change
-from projecthub.api.native import archives, files, jobs, jupyter, trash, uploads
+from projecthub.api.native import archives, files, jobs, jupyter, snapshots, trash, uploads
 from projecthub.wire import messages, organizations, shapes
 from projecthub.wire.methods import METHODS, Ability, Caller, Endpoint, Method
 
@@ -21,12 +22,13 @@ HUB = METHODS[Endpoint.HUB]
 ROWS = [row for rows in METHODS.values() for row in rows.values()]
 ROUTES = [
     route
-    for noun in (jobs, jupyter, files, archives, trash, uploads)
+    for noun in (jobs, jupyter, files, archives, snapshots, trash, uploads)
     for route in noun.make_router().routes
     if isinstance(route, APIRoute)
 ]
 SECRETS = {"password", "current_password", "token", "token_id", "content", "command", "args", "body", "subject", "env"}
 ONE = "a11a0000-0000-4000-8000-000000000001"
+TWO = "a11a0000-0000-4000-8000-000000000002"
 
 
 def test_it_is_decided_for_every_field_whether_it_is_kept() -> None:
@@ -45,8 +47,8 @@ def test_it_is_decided_for_every_field_whether_it_is_kept() -> None:
 def test_what_changes_something_is_told_by_the_table(row: Method) -> None:
     if row.name == "db.userQuery":
         return
-    makes_sessions = row.name in ("accounts.signIn", "accounts.signOut")
-    assert is_change(row, None) is (row.needs is not Ability.READ or makes_sessions)
+    notes = row.name in ("accounts.signIn", "accounts.signOut", "db.touch")
+    assert is_change(row, None) is (row.needs is not Ability.READ or notes)
     if row.caller is Caller.ANYONE:
         assert row.is_mutating
 
@@ -96,6 +98,11 @@ def test_routes_were_found() -> None:
     [
         ("projects.start", shapes.ProjectOnly(project_id=ONE), {"project_id": ONE}),
         ("keys.revoke", shapes.RevokeKey(id=5), {"id": 5}),
+        (
+            "accounts.update",
+            shapes.UpdateAccount(account_id="a@x", first_name="hidden", admin=False, disabled=False),
+            {"account_id": "a@x", "admin": False, "disabled": False},
+        ),
         ("accounts.setPassword", shapes.SetPassword(account_id="a@x", password="hidden"), {"account_id": "a@x"}),
         ("accounts.signIn", shapes.SignIn(email_address="a@x", password="hidden"), {"email_address": "a@x"}),
         ("messages.send", messages.SendMessage(to_ids=["a@x"], subject="hidden", body="hidden"), {"to_ids": ["a@x"]}),
@@ -128,11 +135,20 @@ def test_whatever_is_named_is_small_and_can_be_stored() -> None:
         "other": {"deep": []}, "more": None,
     }  # fmt: skip
     kept = bounded(odd)
-    assert set(kept) <= {"path", "id", "more"}
-    assert len(str(kept)) < 1000
+    assert set(kept) <= {"path", "paths", "id", "more"}
+    assert len(str(kept)) < 5000
     assert str(kept).encode()
     many = bounded({"ids": ["z"] * 5000, "name": "n" * (MAX_VALUE + 1)})
     assert (len(many["ids"]), len(many["name"])) == (MAX_LISTED, MAX_VALUE)
+
+
+def test_nobody_hides_what_a_call_names_behind_much_else() -> None:
+    projects, people = ([str(uuid4()) for _ in range(1000)] for _ in range(2))
+    added = shapes.AddCollaborator(project_id=projects, account_id=people)
+    assert target_of(HUB["projects.addCollaborator"], added) == {"project_id": projects, "account_id": people}
+    kept = bounded({"paths": [f"{number}" + "p" * 300 for number in range(50)], "dest": "d", "project_id": ONE})
+    assert 10 < len(kept.pop("paths")) < 20
+    assert kept == {"dest": "d", "project_id": ONE, "more": True}
 
 
 @pytest.mark.parametrize("query", [None, 5, [], [[]], {"a": 1, "b": 2}, {"projects": [[]]}, {"projects": {"id": {}}}])
@@ -148,3 +164,15 @@ def test_what_is_made_is_named() -> None:
     assert told is not None
     assert told(ONE) == {"project_id": ONE}
     assert made_by(HUB["projects.start"]) is None
+    told = made_by(HUB["projects.clone"])
+    assert told is not None
+    assert told(ONE) == {"target_project_id": ONE}
+    told = made_by(HUB["copies.undo"])
+    assert told is not None
+    row = {"number": 1, "source_project_id": ONE, "target_project_id": TWO, "source_path": "hidden"}
+    assert told({"id": TWO, "targets": [row, row]}) == {"project_id": [ONE, TWO]}
+    assert told({"id": TWO}) == {}
+    told = made_by(HUB["accounts.delete"])
+    assert told is not None
+    assert told({"account_id": ONE, "projects_deleted": [ONE], "projects_handed_over": []}) == {"project_id": [ONE]}
+    assert told({"account_id": ONE, "projects_deleted": [], "projects_handed_over": []}) == {}

@@ -23,7 +23,7 @@ from projecthub.errors import (
 )
 from projecthub.hub.audit import Audit
 from projecthub.hub.audit_denials import OF_ACCOUNT, OF_STRANGERS
-from projecthub.hub.audited_calls import MAX_MESSAGE, MAX_PROJECTS, AuditedCall, is_denial, storable
+from projecthub.hub.audited_calls import MAX_MESSAGE, MAX_PROJECTS, MAX_REFUSED, AuditedCall, is_denial, storable
 from projecthub.hub.principals import Principal
 from projecthub.wire.audit import ListAudit
 
@@ -188,7 +188,8 @@ async def test_a_call_stands_with_each_project_that_it_names(
     ]
     many = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(MAX_PROJECTS + 20)]
     audit.end(a_call(house, ada, "m", project_id=many), "ok")
-    assert len(await entries(audit, admin, method="m")) == MAX_PROJECTS
+    assert len(await entries(audit, admin, method="m", limit=1000)) == MAX_PROJECTS
+    assert len(await entries(audit, admin, project_id=many[MAX_PROJECTS - 1])) == 1
 
 
 async def test_a_store_that_cannot_be_written_stops_nobody(
@@ -368,6 +369,14 @@ async def test_nor_does_an_account(house: House, audit: Audit, admin: Principal,
     assert len(told) == OF_ACCOUNT.burst + 2
     assert sum(entry["times"] for entry in told) == 2000
     assert {entry["account_id"] for entry in told} == {ada.account_id}
+
+
+async def test_nor_do_denials_that_name_many_projects(
+    house: House, audit: Audit, admin: Principal, ada: Principal
+) -> None:
+    many = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(1000)]
+    audit.refused(a_call(house, ada, project_id=many), PermissionDenied())
+    assert len(await entries(audit, admin, limit=1000)) == MAX_REFUSED
 
 
 async def test_what_was_counted_is_written_at_the_end(house: House, admin: Principal, ada: Principal) -> None:

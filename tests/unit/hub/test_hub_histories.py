@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import itertools
 import json
 import os
+import random
 import tarfile
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound, PermissionDenied
-from projecthub.files import keeping
+from projecthub.files import backlog, keeping
 from projecthub.files.uploads import UploadPlan
 from projecthub.hub import histories as hub_histories
 from projecthub.hub import versions
@@ -29,7 +32,7 @@ from projecthub.hub.shares import share_id
 from projecthub.hub.trash import Trash
 from projecthub.hub.uploads import Uploads
 from projecthub.store.records import Project
-from projecthub.wire import shapes
+from projecthub.wire import patches, shapes
 from projecthub.wire.histories import FileUseTimes, GetHistory, MakeCheckpoint, Touch
 from projecthub.wire.patches import apply_patch
 
@@ -144,6 +147,16 @@ async def test_a_part_of_a_history_begins_with_a_whole_text(desk: Desk) -> None:
     assert apply_patch("", json.loads(reply["patches"][0]["mesg"]["patch"])) == "2\nx\n"
     assert (reply["info"]["first_seq"], reply["info"]["last_seq"]) == (1, 6)
     assert (await desk.told("a", start_seq=9))["patches"] == []
+
+
+async def test_texts_that_have_nothing_to_do_with_each_other_are_not_compared_to_be_told(desk: Desk) -> None:
+    """Whoever makes many of them has the hub work for it once, and not for each who reads the history."""
+    lines = [f"{number}\n" for number in range(60)]
+    texts = ["".join(random.Random(seed).sample(lines, len(lines))) for seed in range(6)]
+    for text in texts:
+        await desk.write("a", text)
+    told = [json.loads(entry["mesg"]["patch"]) for entry in (await desk.told("a"))["patches"]]
+    assert told == [patches.replacing(before, text) for before, text in itertools.pairwise(["", *texts])]
 
 
 async def test_what_was_never_seen_has_none(desk: Desk) -> None:
@@ -464,6 +477,70 @@ async def test_on_a_full_disk_files_are_written_all_the_same(desk: Desk, monkeyp
     assert (desk.home / "a").read_text() == "2"
     await desk.write("a", "3")
     assert await desk.texts("a") == ["1", "2", "3"]
+
+
+def kept_bytes(desk: Desk) -> int:
+    """What lies beside a home."""
+    return sum(path.stat().st_size for path in desk.home.with_name("changes").rglob("*") if path.is_file())
+
+
+async def test_who_changes_files_quicker_than_they_are_written_down_fills_no_disk(
+    desk: Desk, teacher: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "MAX_BYTES", 200_000)
+    for number in range(30):
+        await desk.write("a", f"{number}" * 20_000)
+    for number in range(40):
+        teacher.inside(f"hw/{number}", "t" * 10_000)
+        desk.inside(f"hw/{number}", "s" * 10_000)
+    await desk.copy_from(teacher, "hw", "hw", overwrite_newer=True)
+    assert kept_bytes(desk) < 250_000
+    assert (desk.home / "a").read_text() == "29" * 20_000
+    assert (desk.home / "hw/39").read_text() == "t" * 10_000
+    assert 0 < len(await desk.texts("a")) < 30
+    await desk.write("a", "there is room again")
+    assert (await desk.texts("a"))[-1] == "there is room again"
+
+
+async def test_what_could_not_be_kept_takes_no_room(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "MAX_BYTES", 50_000)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as on_a_full_disk:
+        on_a_full_disk.setattr(keeping.Keeper, "_open", full)
+        for number in range(10):
+            await desk.write("a", f"{number}" * 10_000)
+    await desk.write("a", "kept")
+    assert (await desk.texts("a"))[-1] == "kept"
+
+
+async def test_jobs_that_have_ended_are_not_remembered_for_ever(
+    house: House, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_histories, "_MAX_ENDED_JOBS", 10)
+    await desk.write("a", "kept, and not written down yet")
+    for number in range(30):
+        await house.histories.job_ended(desk.id, f"{number}")
+    assert list(house.histories._ended_jobs) == [f"{number}" for number in range(20, 30)]
+
+
+async def test_a_long_journal_is_not_read_at_once(house: House, desk: Desk) -> None:
+    async with house.workplaces.histories.recording(desk.id, None, "changed") as keeper:
+        for number in range(200):
+            desk.inside(f"{number}", f"{number} " * 5_000)
+            with open(desk.home / f"{number}") as file:
+                keeper.written(file.fileno(), f"{number}")
+    home = house.homes.found(desk.id)
+    (name,) = keeping.pending(home.path)
+    journal = keeping.Journal(home, name)
+    with contextlib.closing(journal), contextlib.closing(journal.states()) as states:
+        tracemalloc.start()
+        assert next(states).path == "0"
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        tracemalloc.stop()
+        assert len([*states]) == 199
 
 
 async def test_a_store_that_cannot_be_written_to_loses_nothing(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from house import House
+from starlette.requests import Request
 
+from projecthub.api.native import callers, files
 from projecthub.api.native.callers import Member
 from projecthub.api.services import Services
-from projecthub.errors import ServerLost
+from projecthub.errors import PermissionDenied, ServerLost
+from projecthub.hub.files import Files
 from projecthub.hub.jupyter_sessions import JupyterSessions
 from projecthub.hub.principals import Principal
 from projecthub.wire import shapes
@@ -48,6 +53,41 @@ async def test_a_reader_ends_with_his_right(
             request = shapes.RemoveCollaborator(project_id=project_id, account_id=bob.account_id)
             await house.collaborators.remove(ann, request)
     assert not await member.is_still_one()
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+async def test_who_is_removed_while_he_uploads_writes_nothing(
+    house: House, ann: Principal, bob: Principal, monkeypatch: pytest.MonkeyPatch, is_removed: bool
+) -> None:
+    """However long he has kept his request open."""
+    monkeypatch.setattr(callers, "CHECKED_EVERY_S", 0.05)
+    project_id = await house.project(ann, bob)
+    _, secret = await house.key(bob)
+    project = await house.row(project_id)
+    await house.workplaces.home(ann, project)
+    parts = [(b"begun, ", True), (b"and done", False)]
+
+    async def receive() -> dict[str, object]:
+        part, is_more = parts.pop(0)
+        if not is_more:
+            await asyncio.sleep(0.1)
+            if is_removed:
+                request = shapes.RemoveCollaborator(project_id=project_id, account_id=bob.account_id)
+                await house.collaborators.remove(ann, request)
+        return {"type": "http.request", "body": part, "more_body": is_more}
+
+    scope = {"type": "http", "method": "PUT", "path": "/", "query_string": b"path=a", "headers": []}
+    asked = Request(scope, receive)
+    services: Any = SimpleNamespace(keys=house.keys, calls=house.calls, files=Files(house.workplaces))
+    member = callers.Member(bob, project, services, Ability.WRITE, secret, asked)
+    path = house.homes.path(project_id) / "a"
+    if is_removed:
+        with pytest.raises(PermissionDenied):
+            await files._put(asked, member, "a")
+        assert not path.exists()
+    else:
+        await files._put(asked, member, "a")
+        assert path.read_text() == "begun, and done"
 
 
 @pytest.mark.parametrize(

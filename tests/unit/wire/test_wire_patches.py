@@ -13,7 +13,7 @@ from diff_match_patch.diff_match_patch import patch_obj
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projecthub.wire.patches import apply_patch, make_patch, to_json
+from projecthub.wire.patches import apply_patch, make_patch, replacing, to_json
 
 PIECES = ("a", "b", "\n", "\r\n", "\r", "ä", "€", "😀", "\0", "\u2028", " ", "line\n", "x" * 40)
 TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=60).map("".join), st.text(max_size=80))
@@ -40,6 +40,14 @@ def test_a_patch_makes_one_text_of_the_other(before: str, after: str) -> None:
         assert start1 == start2
         assert length1 == sum(len(text) for operation, text in diffs if operation != 1)
         assert length2 == sum(len(text) for operation, text in diffs if operation != -1)
+
+
+@given(TEXTS, TEXTS)
+def test_one_change_does_too(before: str, after: str) -> None:
+    patch = replacing(before, after)
+    assert len(patch) == (before != after)
+    assert apply_patch(before, patch) == after
+    assert by_the_library(before, patch) == after
 
 
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 200), st.integers(0, 5), st.sampled_from(PIECES)), max_size=5))

@@ -92,7 +92,7 @@ async def _put(request: Request, member: Writer, form: AForm, path: ADirectory) 
         member.project,
         path,
         form,
-        request.stream(),
+        member.body(),
         length=int(length) if length.isdigit() else None,
     )
     body = UnpackedArchive(path=shown(path), files=done.files, bytes=done.bytes)

@@ -1,7 +1,7 @@
 """Who asks, for the routes of a project: dependencies that every route takes one of."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar
 
@@ -15,6 +15,7 @@ from projecthub.api.requests import address_of, read_key
 from projecthub.api.services import Services
 from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
 from projecthub.files.threads import until_ended
+from projecthub.hub.audited_calls import AuditedCall
 from projecthub.hub.permissions import within_scopes
 from projecthub.hub.principals import Principal
 from projecthub.store.records import Project
@@ -97,6 +98,22 @@ class Member:
             raise
         return await unless_left(work, self.request.receive)
 
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """What the request holds, as it comes, as long as the key and the access hold.
+
+        Raises:
+            PermissionDenied: They hold no more.
+            ClientDisconnect: They went away.
+        """
+        assert self.request is not None
+        now = asyncio.get_running_loop().time
+        checked_at = now()
+        async for part in self.request.stream():  # after all of it comes an empty part
+            if now() - checked_at >= CHECKED_EVERY_S:
+                await self.check()
+                checked_at = now()
+            yield part
+
     async def check(self) -> None:
         """Let nobody go on whose key or access has ended.
 
@@ -143,10 +160,27 @@ class Asker:
     Attributes:
         caller: Who.
         services: The hub's services.
+        call: The request, as it is to stand in the audit log.
     """
 
     caller: Principal
     services: Services
+    call: AuditedCall
+
+    async def making(self, work: Awaitable[_T], made: Callable[[_T], Mapping[str, Any]]) -> _T:
+        """Do some work that goes on after the request was answered; the audit log tells what came of it.
+
+        Args:
+            work: It.
+            made: Tells what its result names.
+        """
+        self.call.goes_on = True
+
+        async def done() -> _T:
+            return await work
+
+        result: _T = await self.services.audit.through(self.call, done, made)
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +209,7 @@ async def _maker(request: Request) -> Asker:
     services: Services = request.app.state.services
     request.state.audited.target |= await named_by(request)
     await services.audit.begin(request.state.audited)
-    return Asker(caller, services)
+    return Asker(caller, services, request.state.audited)
 
 
 async def _visitor(request: Request) -> Visitor:

@@ -84,4 +84,5 @@ async def _import(
     done = await maker.services.exports.import_(
         maker.caller, request.stream(), title=title, length=int(length) if length.isdigit() else None
     )
+    maker.call.target["project_id"] = done["project_id"]
     return JSONResponse(done, 201)

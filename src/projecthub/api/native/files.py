@@ -196,7 +196,7 @@ async def _put(
             member.caller,
             member.project,
             path,
-            request.stream(),
+            member.body(),
             length=int(length) if length.isdigit() else None,
             dress=Dress(mode, None if mtime is None else int(mtime * 1e9)),
             condition=condition,

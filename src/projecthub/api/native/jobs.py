@@ -1,6 +1,5 @@
 """Jobs over HTTP: start, look, read and follow the output, write to it, signal, remove."""
 
-import asyncio
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -12,7 +11,7 @@ from pydantic_core import to_json
 
 from projecthub.api.departures import unless_left
 from projecthub.api.native import job_streams
-from projecthub.api.native.callers import CHECKED_EVERY_S, AwakeRunner, Reader, Runner
+from projecthub.api.native.callers import AwakeRunner, Reader, Runner
 from projecthub.api.native.routes import make_router as make_router_of
 from projecthub.errors import InvalidArgument
 from projecthub.wire.jobs import Job, JobState, Stream
@@ -226,13 +225,9 @@ async def _stdin(
     """
     jobs, project_id = member.services.jobs, member.project_id
     await jobs.get(project_id, job_id)
-    pending, now = bytearray(), asyncio.get_running_loop().time
-    checked_at = now()
-    async for part in request.stream():
+    pending = bytearray()
+    async for part in member.body():
         pending += part
-        if now() - checked_at >= CHECKED_EVERY_S:
-            await member.check()
-            checked_at = now()
         while len(pending) >= _STDIN_BYTES:
             await member.while_still_one(jobs.write(project_id, job_id, bytes(pending[:_STDIN_BYTES])))
             del pending[:_STDIN_BYTES]

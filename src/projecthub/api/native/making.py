@@ -76,13 +76,15 @@ def make_router() -> APIRouter:
 async def _create(maker: AMaker, wanted: WantedProject, key: AKey = None) -> Response:
     course = Course(None)
     create, request = maker.services.creation.create, CreateProject(**wanted.model_dump())
-    return await _answer(create(maker.caller, request, idempotency_key=key, course=course), course)
+    work = create(maker.caller, request, idempotency_key=key, course=course)
+    return await _answer(maker.making(work, lambda project_id: {"project_id": project_id}), course)
 
 
 async def _clone(maker: AMaker, project_id: AProject, wanted: WantedClone, key: AKey = None) -> Response:
     course = Course(None)
     clone, request = maker.services.clones.clone, CloneProject(project_id=project_id, **wanted.model_dump())
-    return await _answer(clone(maker.caller, request, idempotency_key=key, course=course), course)
+    work = clone(maker.caller, request, idempotency_key=key, course=course)
+    return await _answer(maker.making(work, lambda cloned: {"target_project_id": cloned}), course)
 
 
 class _LinesResponse(StreamingResponse):

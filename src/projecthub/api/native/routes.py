@@ -69,7 +69,7 @@ class NativeRoute(APIRoute):
                     call.target |= await named_by(request)
                     await note_refusal(services, request, call, known, is_change=request.method not in SAFE)
             finally:
-                if call.has_begun:
+                if call.has_begun and not call.goes_on:
                     services.audit.end(call, noted, message)
             tell(label, outcome, time.perf_counter() - begin, getattr(request.state, "account_id", None))
             return response

@@ -142,7 +142,7 @@ async def _add(
             member.project,
             upload_id,
             upload_offset,
-            request.stream(),
+            member.body(),
             sha256=None if sha256 is None else sha256.hex(),
         )
     except Conflict as error:
