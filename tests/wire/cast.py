@@ -108,8 +108,8 @@ class Cast:
 _FOLLOWING = ("audit_", "histor", "sqlite_")
 """Beginnings of the names of tables that tell of calls, denied ones too, or later of files; and of SQLite's own."""
 _SEEN = {"last_active_at", "active_at"}
-_LATER = '"commands":'
-"""What stands in entries of logs that tell of many commands at once, some time after them."""
+_LATER = ('"commands":', '"cells":')
+"""What stands in entries of logs that tell of many commands or cells at once, some time after them."""
 
 
 def _mtime_ns(path: Path) -> int | None:
@@ -123,7 +123,7 @@ def _rows(store: sqlite3.Connection, table: str) -> set[str]:
     found = store.execute(f'SELECT * FROM "{table}"')
     kept = [at for at, (name, *_) in enumerate(found.description) if name not in _SEEN]
     texts = (str([row[at] for at in kept]) for row in found)
-    return {text for text in texts if _LATER not in text}
+    return {text for text in texts if not any(word in text for word in _LATER)}
 
 
 def differences(before: dict[str, set[str]], after: dict[str, set[str]]) -> list[tuple[str, str]]:

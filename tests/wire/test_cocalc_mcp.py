@@ -183,7 +183,7 @@ async def test_mcp_jupyter(mcp_server: Callable[..., ModuleType], mary: Person, 
 async def test_mcp_of_somebody_who_is_on_no_such_project(
     mcp_server: Callable[..., ModuleType], hub_process: HubProcess, project_id: str
 ) -> None:
-    server = mcp_server(Person(hub_process, "mallory").key, project_id)
+    server = mcp_server(Person(hub_process, "mcp-stranger").key, project_id)
     for name, arguments in (
         ("exec", {"command": "true"}),
         ("jupyter_execute", {"input": "1"}),

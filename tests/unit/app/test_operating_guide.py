@@ -35,7 +35,9 @@ def test_the_figures_of_the_guide_are_there() -> None:
 
 
 def _names(commands: typer.Typer) -> set[str]:
-    return {each.name or each.callback.__name__ for each in commands.registered_commands if each.callback}
+    return {
+        each.name or each.callback.__name__.replace("_", "-") for each in commands.registered_commands if each.callback
+    }
 
 
 def test_commands_of_guide_and_unit_file_exist() -> None:

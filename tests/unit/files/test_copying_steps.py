@@ -33,6 +33,7 @@ from projecthub.files.copying import (
     walk,
 )
 from projecthub.files.copying.telling import tell_committed
+from projecthub.files.backlog import Backlog
 from projecthub.files.keeping import Journal, Keeper, pending
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Course, Policy
 
@@ -298,7 +299,7 @@ def test_histories_are_told_of_what_was_copied_and_not_of_what_lies_beside_it(
     application.commit()
     write(homes.other / "way/another", "theirs")
     write(homes.other / "way/on/another", "theirs")
-    with contextlib.closing(Keeper(homes.other, "copied", None, lambda: 0)) as keeper:
+    with contextlib.closing(Keeper(homes.other, "copied", None, lambda: 0, backlog=Backlog())) as keeper:
         tell_committed(steps.record, keeper)
     [name] = pending(homes.other)
     with contextlib.closing(Journal(Home(homes.other, None, ()), name)) as journal:
