@@ -17,6 +17,7 @@ from two_homes import TwoHomes, as_plain_user, make_deep, tree, write, write_at
 
 from engine import Steps, fingerprint
 from projecthub.errors import Conflict, LimitError, NotFound, PermissionDenied
+from projecthub.files.backlog import Backlog
 from projecthub.files.changes import Home
 from projecthub.files.copying import (
     Action,
@@ -33,7 +34,6 @@ from projecthub.files.copying import (
     walk,
 )
 from projecthub.files.copying.telling import tell_committed
-from projecthub.files.backlog import Backlog
 from projecthub.files.keeping import Journal, Keeper, pending
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Course, Policy
 

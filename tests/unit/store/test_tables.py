@@ -13,7 +13,12 @@ from projecthub.store.tables import Moment, dump_json, metadata
 
 DIALECT = sqlite.dialect()
 # Rows of accounts and messages are never deleted from their tables, so nobody asks who refers to them.
-NEVER_LOOKED_UP = {("project_log", "account_id"), ("messages", "from_id"), ("message_copies", "message_id")}
+NEVER_LOOKED_UP = {
+    ("project_log", "account_id"),
+    ("messages", "from_id"),
+    ("message_copies", "message_id"),
+    ("snapshots", "account_id"),
+}
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
