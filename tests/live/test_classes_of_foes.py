@@ -147,6 +147,21 @@ def test_a_collection_that_was_not_noted_is_late_all_the_same(make_course: Calla
     assert "planned" not in states
 
 
+def test_who_cannot_get_an_item_is_told_of_until_it_can_be_had(make_course: Callable[..., Course]) -> None:
+    course = make_course()
+    foe = home_of(course, "s0")
+    (foe / "hw1").rename(foe / "mine")
+    (foe / "hw1").write_text("in the way")
+    for report in (course.hub.classes.apply(course.id), course.hub.classes.diff(course.id)):
+        assert not report.is_idle
+        assert [student for student, _ in report.handouts[0].troubles] == ["s0"]
+        assert not report.failures
+    assert (foe / "hw1").read_text() == "in the way"
+    (foe / "hw1").unlink()
+    assert not course.hub.classes.apply(course.id).handouts[0].troubles
+    assert course.hub.classes.apply(course.id).is_idle
+
+
 def test_an_item_is_a_directory(make_course: Callable[..., Course]) -> None:
     course = make_course()
     course.files.write_text("task.md", "Prove it.\n")

@@ -111,7 +111,7 @@ def apply(
     with session.hub() as hub, _telling() as tell:
         report = hub.classes.apply(ProjectFinder(hub).find(project), file, items, on_progress=tell)
     _print_report(session, report, done=True)
-    _exit_if(bool(report.failures) or any(_troubles(report)))
+    _exit_if(bool(report.failures) or any(handout.troubles for handout in report.handouts))
 
 
 @classes.command()
@@ -183,16 +183,6 @@ def _telling() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def _troubles(report: ClassReport) -> Iterator[tuple[str, str, str]]:
-    """Item, student and error, where something could not be handed out."""
-    for handout in report.handouts:
-        if handout.error is not None:
-            yield handout.item, "", handout.error
-        for student, target in zip(handout.students, (handout.operation or {}).get("targets", ()), strict=False):
-            if target.get("error"):
-                yield handout.item, student, target["error"]
-
-
 def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
     if session.as_json:
         output.print_json(report.as_json())
@@ -211,8 +201,9 @@ def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
         output.print_table(heads, rows)
     for failure in report.failures:
         output.print_error(f"{failure.student}: {failure.what}: {failure.error}")
-    for item, student, error in _troubles(report):
-        output.print_error(f"{item}{f', {student}' if student else ''}: {error}")
+    for handout in report.handouts:
+        for student, error in handout.troubles:
+            output.print_error(f"{handout.item}{f', {student}' if student else ''}: {error}")
     for note in report.notes:
         output.print_note(note)
     if report.departed:

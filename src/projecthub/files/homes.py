@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from projecthub.files import keeping
 from projecthub.files.contents import are_cloned
 from projecthub.files.copying.pairs import Pair, is_settled, settle
 from projecthub.files.copying.plan_files import PlanSummary
+from projecthub.files.copying.telling import tell_committed
 from projecthub.files.copying.walking import End
 from projecthub.files.disk import DiskUse, MeasuredHome, MeasuredHomes
 from projecthub.files.failures import unwritable
@@ -208,13 +210,14 @@ class Homes:
             await measured.gauge.read_recent()
         measured.space.pending_bytes = pending_bytes(target.home)
         pair = Pair(source, target, options=options, uid=uid, course=course)
+        tell = None if keeper is None else partial(tell_committed, keeper=keeper)
         try:
             planned = await in_thread(self._copies, pair.plan, cancel=course.cancel)
             course.expected_bytes = planned.added
             allowance = await self._allow(measured, planned, quota_bytes, target.home.parent)
             course.take, course.begin_again = allowance.take, allowance.begin_again
             try:
-                summary = await in_thread(self._copies, lambda: pair.apply(planned), cancel=course.cancel)
+                summary = await in_thread(self._copies, lambda: pair.apply(planned, tell=tell), cancel=course.cancel)
             finally:
                 allowance.close()
         finally:

@@ -283,6 +283,20 @@ async def test_what_the_hub_keeps_in_a_home_is_no_part_of_a_copy(
     assert "one" in tree.values()
 
 
+@pytest.mark.parametrize("suffix", ["*.plan", "*.manifest", "*"])
+async def test_a_plan_whose_lists_no_backup_held(of: Class, suffix: str) -> None:
+    plan = await of.plan()
+    lists = [*(of.house.homes.operations / plan["id"]).glob(suffix)]
+    assert lists
+    for path in lists:
+        path.unlink()
+    refused = await of.apply(plan)
+    assert states(refused) == ["refused"] * 3
+    assert "what was planned is gone" in refused["targets"][0]["error"]
+    again = await of.house.copies.retry(of.teacher, wire.RetryCopies(id=plan["id"]))
+    assert states(again) == ["done"] * 3
+
+
 async def test_what_was_copied_to_is_replaced_by_another(of: Class) -> None:
     await of.hand_out(targets=of.students[:1])
     of.write(of.course, "hw/c.txt", "three")

@@ -19,6 +19,7 @@ import pytest
 from house import House
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_hub_shares import shared
 
 from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound, PermissionDenied
 from projecthub.files import backlog, keeping
@@ -35,6 +36,7 @@ from projecthub.store.records import Project
 from projecthub.wire import patches, shapes
 from projecthub.wire.histories import FileUseTimes, GetHistory, MakeCheckpoint, Touch
 from projecthub.wire.patches import apply_patch
+from projecthub.wire.sharing import CopyShare
 
 pytestmark = pytest.mark.anyio
 
@@ -229,6 +231,18 @@ async def test_a_copy_over_a_file_shows_what_was_there(desk: Desk, teacher: Desk
     assert await desk.states("hw/d.py") == [("found", "mine, too", None)]
     assert not (desk.home / "hw/own").exists()
     assert await teacher.texts("task/a.py") == ["task", "task 2"]
+
+
+async def test_a_copy_of_a_share_shows_what_was_there(desk: Desk, teacher: Desk) -> None:
+    await teacher.write("task/a.py", "task")
+    id = await shared(desk.house, teacher.owner, teacher.id, "task", unlisted=False)
+    desk.inside("task/a.py", "my work")
+    desk.inside("task/b.py", "mine, too")
+    request = CopyShare(id=id, target_project_id=desk.id, overwrite_newer=True, delete_missing=True)
+    await desk.house.shares.copy(desk.owner, request)
+    by = desk.owner.account_id
+    assert await desk.states("task/a.py") == [("found", "my work", None), ("copied", "task", by)]
+    assert await desk.states("task/b.py") == [("found", "mine, too", None)]
 
 
 async def test_what_was_changed_at_once_is_nobodys_copy(desk: Desk, teacher: Desk) -> None:

@@ -43,8 +43,17 @@ class Handout:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everybody has it as it is."""
+        """Whether nothing can be copied: everybody has it as it is, or cannot get it."""
         return self.error is None and not (self.operation and self.operation["totals"]["files"])
+
+    @property
+    def troubles(self) -> list[tuple[str, str]]:
+        """Ids of students who do not get it, each with why; the id is empty if nobody does."""
+        if self.error is not None:
+            return [("", self.error)]
+        targets = (self.operation or {}).get("targets", ())
+        told = zip(self.students, targets, strict=False)
+        return [(student, target["error"]) for student, target in told if target.get("error")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +80,10 @@ class ClassReport:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is to do."""
-        return not self.changes and not self.failures and all(handout.is_idle for handout in self.handouts)
+        """Whether nothing is to do, and nothing is in the way."""
+        if self.changes or self.failures:
+            return False
+        return all(handout.is_idle and not handout.troubles for handout in self.handouts)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""

@@ -72,13 +72,20 @@ class Pair:
             self._source, work / "manifest", self._target, work / "plan", options=self._options, course=self._course
         )
 
-    def apply(self, planned: PlanSummary, *, mark: Callable[[], None] | None = None) -> CopySummary:
+    def apply(
+        self,
+        planned: PlanSummary,
+        *,
+        mark: Callable[[], None] | None = None,
+        tell: Callable[[Path], None] | None = None,
+    ) -> CopySummary:
         """Copy what was planned.
 
         Args:
             planned: What `plan` told.
             mark: Called when all is made ready and on the disk, and nothing of it in its place; what it raises is the
                 end of the copy. From then on nothing holds the copy up.
+            tell: Called with the record when all is in its place, and what was displaced is still there.
 
         Raises:
             HubError: As `Homes.copy <projecthub.files.Homes.copy>` says; the target is as it was.
@@ -103,6 +110,9 @@ class Pair:
             except Conflict:  # the place is gone: nothing was changed
                 application.discard()
                 raise
+            if tell is not None:
+                with contextlib.suppress(OSError):
+                    tell(application.record)
             with contextlib.suppress(HubError):  # it is done; what is left goes with the next copy
                 application.discard()
             return summary

@@ -147,6 +147,10 @@ class Applier:
         one.error = accesses.refusal(target)
         if one.error is not None or one.plan.is_idle:
             return
+        assert target.manifest is not None
+        if not (ground.plan(target).exists() and ground.manifest(target.manifest).exists()):
+            one.error = NotFound("what was planned is gone: the hub was restored from a backup; plan again")
+            return
         project = accesses.by_id[target.target_project_id].project
         try:
             one.allowance = await ground.homes.admit(project, one.plan.added, one.plan.freed, others=others)
@@ -155,7 +159,6 @@ class Applier:
             return
         course = work.course(target.number) if course is None else course
         course.take = one.allowance.take
-        assert target.manifest is not None
         one.application = Application(
             ground.record(target),
             ground.source(target),
