@@ -245,6 +245,6 @@ def _shown(options: Mapping[str, Any]) -> str:
 
 
 def shown(words: Sequence[object]) -> str:
-    """Words as one text of bounded length."""
+    """Words as one text of bounded length, which every store takes."""
     text = " ".join(str(word)[:MAX_SHOWN] for word in words)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return storable(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...", MAX_SHOWN + 3)

@@ -82,6 +82,14 @@ async def test_a_project_that_tells_another_id_is_not_believed(
     assert [event["execution_id"] for event in await events(house, project_id)] == [id]
 
 
+async def test_code_that_no_store_takes_is_noted_as_text(house: House, ann: Principal, kernels: Kernels) -> None:
+    project_id = await running(house, ann)
+    await execute(house, ann, project_id, "1\0")
+    await look(house)
+    await look(house)
+    assert [event["code"] for event in await events(house, project_id)] == ["1\\0"]
+
+
 async def test_short_executions_are_counted_together(house: House, ann: Principal, kernels: Kernels) -> None:
     project_id = await running(house, ann)
     ids = [await execute(house, ann, project_id) for _ in range(3)]
