@@ -230,6 +230,14 @@ def test_an_account_that_is_deleted_names_what_became_of_its_projects(log: Log) 
     assert (entry["outcome"], entry["target"]["account_id"]) == ("ok", gone)
 
 
+def test_who_asks_as_somebody_else_is_told_of(log: Log) -> None:
+    opts = {"query": {"accounts": {"email_address": None}}, "options": [{"account_id": str(uuid.uuid4())}]}
+    request_id, reply = log.call(Endpoint.HUB, "db.userQuery", log.stranger, [opts])
+    assert "user must be admin to sudo" in reply["error"]
+    (entry,) = log.of(request_id)
+    assert (entry["outcome"], entry["target"]["as_account_id"]) == ("query_refused", opts["options"][0]["account_id"])
+
+
 def test_only_site_admins_read_it(log: Log) -> None:
     _, reply = log.call(Endpoint.HUB, "audit.list", log.key, [{}])
     assert reply == {"error": "Error: only admins may read the audit log"}

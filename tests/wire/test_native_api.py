@@ -77,6 +77,17 @@ def test_what_is_not_there_is_a_problem(hub_process: HubProcess) -> None:
     assert reply.headers["x-projecthub-error"] == "not_found"
 
 
+def test_a_title_that_no_database_takes_is_refused(hub_process: HubProcess) -> None:
+    _, key = hub_process.person("titles")
+    headers = {"Authorization": f"Bearer {key}"}
+    url = f"{hub_process.url}/api/v1/projects"
+    for path, body in (("", {"title": "a\0b"}), ("", {"description": "\0"}), ("/import?title=a%00b", {})):
+        reply = httpx2.post(f"{url}{path}", json=body, headers=headers)
+        assert (reply.status_code, reply.headers["x-projecthub-error"]) == (422, "invalid_argument"), reply.text
+    with hub_process.hub(key) as hub:
+        assert hub.projects.get() == []
+
+
 def test_other_methods_are_told_so(hub_process: HubProcess) -> None:
     reply = httpx2.post(f"{hub_process.url}/api/v1/openapi.json")
     assert (reply.status_code, reply.json()["code"]) == (405, "invalid_argument")

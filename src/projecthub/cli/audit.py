@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -70,11 +71,8 @@ def audit(
             "until": until,
         }
         if follow:
-            coming = _coming(hub, filters)
-            if as_csv or as_jsonl:
-                _print(coming, as_csv=as_csv, as_jsonl=as_jsonl)
-            else:
-                _print_lines(coming)
+            show = partial(_print, as_csv=as_csv, as_jsonl=as_jsonl) if as_csv or as_jsonl else _print_lines
+            show(_coming(hub, filters))
             return
         is_export = session.as_json or as_csv or as_jsonl
         entries = hub.audit.entries(
@@ -85,9 +83,13 @@ def audit(
         if is_export:
             _print(entries, as_csv=as_csv, as_jsonl=as_jsonl)
         else:
-            with output.working("Asking for the audit log"):
-                rows = [_row(entry) for entry in entries]
-            output.print_table(("TIME", "ACCOUNT", "METHOD", "PROJECT", "OUTCOME", "DETAILS"), rows)
+            _print_table(entries)
+
+
+def _print_table(entries: Iterable[Any]) -> None:
+    with output.working("Asking for the audit log"):
+        rows = [_row(entry) for entry in entries]
+    output.print_table(("TIME", "ACCOUNT", "METHOD", "PROJECT", "OUTCOME", "DETAILS"), rows)
 
 
 def _coming(hub: Hub, filters: dict[str, Any]) -> Iterator[Any]:

@@ -10,8 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-MAX_BYTES: Final = 256_000_000
-"""What is kept beside one home, at most. Its histories hold an eighth of that, compressed."""
+MAX_BYTES: Final = 128_000_000
+"""What is kept beside one home, at most. Its histories hold a quarter of that, compressed."""
 FILE_BYTES: Final = 4096
 """What a file takes besides what it holds."""
 

@@ -26,7 +26,9 @@ MAX_PROJECTS: Final = 1000
 MAX_REFUSED: Final = 100
 """As `MAX_PROJECTS`, of a call that has changed nothing."""
 _PROJECTS: Final = ("project_id", "src_project_id", "target_project_id")
-_DENIED_QUERY: Final = re.compile(r"must be an? |not allowed$|not allowed for |(read|write) access")
+_DENIED_QUERY: Final = re.compile(
+    r"must be (an?|admin) |not allowed$|not allowed for |(read|write) access|Error: Only |tried to change user "
+)
 """What user queries say, with one code for all their refusals, to those who may not."""
 
 

@@ -74,14 +74,15 @@ class CellLog:
         self._asking = asyncio.Semaphore(_ASKED_AT_ONCE)
 
     def began(
-        self, project_id: ProjectId, account_id: AccountId, session: str, code: str, told: Mapping[str, Any]
+        self, project_id: ProjectId, account_id: AccountId, session: str, id: str, code: str, told: Mapping[str, Any]
     ) -> None:
         """Note that code was given to a session; ``told`` is the execution, as the project tells of it.
 
-        One that has ended already was given before, and is noted already.
+        One that has ended already was given before, and is noted already. Its ``id`` is what the hub has given it:
+        what the project tells may be anything.
         """
-        id, cells = told.get("id"), self._open[project_id]
-        if not isinstance(id, str) or id in cells or _end_state(told) is not None:
+        cells = self._open[project_id]
+        if id in cells or _end_state(told) is not None:
             return
         if len(cells) >= MAX_OPEN:
             self._commands.cell_ran(project_id, account_id, shown([code]), session, None, 0, 0.0)

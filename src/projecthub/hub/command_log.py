@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from projecthub.errors import ExecFailed, HubError, InvalidArgument, LimitError, StoreUnavailable
+from projecthub.hub.audited_calls import storable
 from projecthub.wire.ids import is_uuid
 
 if TYPE_CHECKING:
@@ -159,8 +160,12 @@ class CommandLog:
         written_bytes: int,
         seconds: float,
     ) -> None:
+        # What a project tells may be what no store takes, and one transaction notes the commands of all projects.
+        kept = {
+            name: storable(value, MAX_SHOWN + 3) if isinstance(value, str) else value for name, value in what.items()
+        }
         whose = project_id, account_id, kind
-        self._gathered.setdefault(whose, _Gathered()).add(what, written_bytes, seconds)
+        self._gathered.setdefault(whose, _Gathered()).add(kept, written_bytes, seconds)
 
     async def flush(self) -> None:
         """Write what was gathered; what cannot be written now is kept for the next time."""
@@ -208,7 +213,7 @@ class CommandLog:
             event |= {
                 "state": job["state"],
                 "exit_code": _code_or_none(job["exit_code"]),
-                "signal": None if job["signal"] is None else job["signal"][:MAX_SIGNAL],
+                "signal": None if job["signal"] is None else storable(job["signal"][:MAX_SIGNAL], MAX_SIGNAL),
                 "bytes": job["output_bytes"],
                 "ended_at": job["ended_at"],
             }
@@ -240,6 +245,6 @@ def _shown(options: Mapping[str, Any]) -> str:
 
 
 def shown(words: Sequence[object]) -> str:
-    """Words as one text of bounded length."""
+    """Words as one text of bounded length, which every store takes."""
     text = " ".join(str(word)[:MAX_SHOWN] for word in words)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return storable(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...", MAX_SHOWN + 3)

@@ -75,7 +75,7 @@ class JupyterSessions:
             HubError: What the project server refuses.
         """
         told = await self.ask(project_id, "execute", name, id=id, code=code)
-        self._log.began(project_id, caller.account_id, name, code, told)
+        self._log.began(project_id, caller.account_id, name, id, code, told)
         return told
 
     async def executions(self, project_id: ProjectId, name: str) -> list[Told]:

@@ -403,4 +403,22 @@ def test_which_errors_are_denials() -> None:
     assert is_denial(QueryRefused("FATAL: changing projects.state not allowed"))
     assert is_denial(QueryRefused("FATAL: you do not have read access to this project -- account_id=x"))
     assert not is_denial(QueryRefused("FATAL: must specify projects.project_id"))
+
+
+async def test_queries_that_somebody_may_not_make_are_denials(house: House, ada: Principal, bob: Principal) -> None:
+    project_id, stranger = await house.project(ada, bob), await house.person("Sam")
+    for caller, query, options in (
+        (bob, {"accounts": {"email_address": None}}, [{"account_id": ada.account_id}]),
+        (bob, {"site_licenses": [{"id": None}]}, []),
+        (stranger, {"project_log": [{"project_id": project_id, "event": None}]}, []),
+        (bob, {"projects": {"project_id": project_id, "manage_users_owner_only": True}}, []),
+        (bob, {"projects": {"project_id": project_id, "users": {ada.account_id: {"upgrades": {"cores": 1}}}}}, []),
+        (bob, {"projects": {"project_id": project_id, "state": {}}}, []),
+    ):
+        with pytest.raises(QueryRefused) as refused:
+            await house.ask(caller, query, *options)
+        assert is_denial(refused.value), refused.value.message
+
+
+def test_other_errors_are_none() -> None:
     assert not is_denial(InvalidArgument("x"))

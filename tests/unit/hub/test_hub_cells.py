@@ -11,6 +11,7 @@ from house import House
 from projecthub.errors import LimitError, ServerLost
 from projecthub.hub import cell_log
 from projecthub.hub.jupyter import Jupyter
+from projecthub.hub.jupyter_sessions import JupyterSessions
 from projecthub.hub.principals import Principal
 from projecthub.wire.ids import ProjectId
 
@@ -43,8 +44,8 @@ def kernels(house: House) -> Kernels:
 async def execute(house: House, ann: Principal, project_id: ProjectId, code: str = "1+1") -> str:
     id = str(uuid.uuid4())
     told = {"id": id, "state": "waiting"}
-    house.cells.began(project_id, ann.account_id, "a", code, told)
-    house.cells.began(project_id, ann.account_id, "a", code, told)  # sent twice, it is one
+    house.cells.began(project_id, ann.account_id, "a", id, code, told)
+    house.cells.began(project_id, ann.account_id, "a", id, code, told)  # sent twice, it is one
     return id
 
 
@@ -61,6 +62,32 @@ async def events(house: House, project_id: ProjectId) -> list[dict[str, Any]]:
 async def look(house: House) -> None:
     await house.cells.look()
     await house.commands.flush()
+
+
+@pytest.mark.parametrize("forged", ["\0", "\ud800", "x" * 10_000, "a/b", None, 5])
+async def test_a_project_that_tells_another_id_is_not_believed(
+    house: House, ann: Principal, kernels: Kernels, monkeypatch: pytest.MonkeyPatch, forged: object
+) -> None:
+    project_id = await running(house, ann)
+
+    async def tell(*_: object) -> object:
+        return {"id": forged, "state": "waiting"}
+
+    id = str(uuid.uuid4())
+    with monkeypatch.context() as instead:
+        instead.setattr(house.calls, "call", tell)
+        await JupyterSessions(house.calls, house.cells).execute(ann, project_id, "a", id=id, code="1")
+    await look(house)
+    await look(house)
+    assert [event["execution_id"] for event in await events(house, project_id)] == [id]
+
+
+async def test_code_that_no_store_takes_is_noted_as_text(house: House, ann: Principal, kernels: Kernels) -> None:
+    project_id = await running(house, ann)
+    await execute(house, ann, project_id, "1\0")
+    await look(house)
+    await look(house)
+    assert [event["code"] for event in await events(house, project_id)] == ["1\\0"]
 
 
 async def test_short_executions_are_counted_together(house: House, ann: Principal, kernels: Kernels) -> None:

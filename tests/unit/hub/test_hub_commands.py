@@ -49,6 +49,20 @@ async def test_what_never_began_is_not_noted(house: House) -> None:
     assert await events(house, project_id, "commands_run") == []
 
 
+async def test_what_no_store_takes_keeps_no_other_projects_commands_from_being_noted(house: House) -> None:
+    ada = await house.person("Ada")
+    hostile, other = await house.project(ada), await house.project(ada)
+    for bad in ("\0", "\ud800"):
+        with house.commands.cell(hostile, ada.account_id, "1") as note:
+            note.result = {"outcome": f"Error{bad}", "bytes": 5}
+    with house.commands.command(other, ada.account_id, {"command": "make"}) as note:
+        note.result = DONE
+    await house.commands.flush()
+    ((_, event),) = await events(house, hostile, "cells_run")
+    assert [run["outcome"] for run in event["cells"]] == ["Error\\0", "Error\\ud800"]
+    assert len(await events(house, other, "commands_run")) == 1
+
+
 async def test_a_caller_that_leaves_and_a_lost_server_are_noted(house: House) -> None:
     ada = await house.person("Ada")
     project_id = await house.project(ada)

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from projecthub.api.native.callers import AMaker, Reader
+from projecthub.api.native.making import NO_NUL
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.files.paths import shown
 from projecthub.hub.archives import OpenDirectory
@@ -78,7 +79,9 @@ async def _export(member: Reader) -> Response:
 async def _import(
     request: Request,
     maker: AMaker,
-    title: Annotated[str | None, Query(description="What the project is called; default: as it was.")] = None,
+    title: Annotated[
+        str | None, Query(description="What the project is called; default: as it was.", pattern=NO_NUL)
+    ] = None,
 ) -> Response:
     length = request.headers.get("content-length", "")
     done = await maker.services.exports.import_(

@@ -31,6 +31,7 @@ _TICK_S: Final = 0.25
 _LINES: Final = {200: {"description": "Lines of JSON, the last of which names the project.", "content": {_TYPE: {}}}}
 
 AKey = Annotated[str | None, Header(alias="idempotency-key", description="Names this very call: see `createProject`.")]
+NO_NUL: Final = r"^[^\x00]*$"  # no database takes it
 AProject = Annotated[str, Path(description="The id of the project that is cloned, a uuid.")]
 
 _log = structlog.get_logger()
@@ -41,8 +42,8 @@ class WantedProject(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    title: str | None = Field(None, description="What people call it.")
-    description: str | None = Field(None, description="What it is for.")
+    title: str | None = Field(None, description="What people call it.", pattern=NO_NUL)
+    description: str | None = Field(None, description="What it is for.", pattern=NO_NUL)
     license: str | None = Field(None, description="A license's id, or several parted by commas.")
     public_path_id: str | None = Field(None, description="Id of a share, with whose files it begins.")
     template_id: str | None = Field(None, description="Id of a template, as which it begins.")
@@ -58,7 +59,7 @@ class WantedClone(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    title: str | None = Field(None, description="What it is called; default: the same, with (copy).")
+    title: str | None = Field(None, description="What it is called; default: the same, with (copy).", pattern=NO_NUL)
     exclude: list[str] | None = Field(None, description="Patterns of names to leave out.")
     with_collaborators: bool = Field(False, description="Whether the project's people are on it, too.")
     start: bool = Field(False, description="Whether it is started.")
