@@ -21,7 +21,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.hubs import HubProcess
@@ -43,8 +42,6 @@ from projecthub.files.plans import CopyOptions, Course
 TARGETS = 250
 TOGETHER = 50
 """Homes of a turn."""
-SIDE_BY_SIDE = 2
-"""Sources that are copied from at a time, as the hub does it."""
 OPTIONS = CopyOptions()
 UID = 12345 if os.geteuid() == 0 else None
 IMAGE_BYTES = 8 * 1024**3
@@ -260,7 +257,7 @@ def time_copies(place: Place, stage: Callable[[], list[Application]]) -> tuple[f
 
 
 def collect(table: Table, place: Place, label: str, goal: str) -> None:
-    """10 MB in 200 files from each of many homes into one, two at a time; beside them ``cp``, one after the other."""
+    """10 MB in 200 files from each of many homes into one, one after the other, as ``cp`` does it."""
     homes = [place.home(f"s{number}") for number in range(TARGETS)]
     for home in homes:
         make_course(home / "src")
@@ -273,8 +270,7 @@ def collect(table: Table, place: Place, label: str, goal: str) -> None:
         return staged(place, End(home, "src"), End(other, f"ours/{name}"), name)
 
     def ours(turn: int) -> None:
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
-            times.ours.append(time_copies(place, lambda: [*threads.map(copy, of_turn(homes, turn))]))
+        times.ours.append(time_copies(place, lambda: [copy(home) for home in of_turn(homes, turn)]))
 
     def theirs(turn: int) -> None:
         def copy() -> None:

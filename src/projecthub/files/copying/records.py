@@ -18,6 +18,8 @@ from typing import Any, Final
 from projecthub.errors import NotFound
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY
+from projecthub.files.places import closing
+from projecthub.files.spreading import mark
 from projecthub.files.staging import StagingRun
 
 COPIES: Final = "copies"
@@ -109,8 +111,11 @@ def begin(record: Path, head: dict[str, Any], plan: Path) -> None:
     discard(record)
     record.parent.mkdir(mode=0o700, exist_ok=True)
     record.mkdir(mode=0o700)
-    for name in (NEW, OLD, KEPT):
+    for name in (OLD, KEPT):
         (record / name).mkdir(mode=0o700)
+    _spread(record)
+    (record / NEW).mkdir(mode=0o700)
+    _spread(record / NEW)
     write_json(record / HEAD, {"version": VERSION, **head}, synced=False)
     try:
         os.link(plan, record / PLAN)
@@ -118,6 +123,12 @@ def begin(record: Path, head: dict[str, Any], plan: Path) -> None:
         if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
             raise
         shutil.copyfile(plan, record / PLAN)
+
+
+def _spread(directory: Path) -> None:
+    """Have what is made in it lie apart from where many files may just have been deleted; see `spreading`."""
+    with closing(os.open(directory, DIRECTORY | os.O_NOFOLLOW)) as fd:
+        mark(fd)
 
 
 def write_json(path: Path, value: Any, *, synced: bool = True) -> None:
