@@ -246,10 +246,10 @@ class Stage:
         whole = before + example.text
         for name in set(_ADDRESS.findall(whole)):
             if example.name not in _MAKES_THE_ACCOUNT or f"{name}@" not in example.text:
-                self.admin.accounts.create(f"{name}-{number}@example.org", first_name=name.capitalize())
+                self.admin.accounts.create(f"{name}@{number}.example.org", first_name=name.capitalize())
         if _ORGANIZATION in whole and example.name not in _MAKES_THE_ORGANIZATION:
             self.admin.org.create(f"physics-{number}")
-        address = f"admin-{number}@example.org"
+        address = f"admin@{number}.example.org"
         self.admin.accounts.create(address, admin=True)
         key = self.admin.keys.create(address)["secret"]
         patch.setenv("PROJECTHUB_API_KEY", key)
@@ -261,7 +261,7 @@ class Stage:
 
 def _fresh(text: str, number: int) -> str:
     """The text with e-mail addresses and an organization of its own: they hold for the whole hub."""
-    return _ADDRESS.sub(rf"\1-{number}@example.org", text).replace(_ORGANIZATION, f'"physics-{number}"')
+    return _ADDRESS.sub(rf"\1@{number}.example.org", text).replace(_ORGANIZATION, f'"physics-{number}"')
 
 
 class Lines:

@@ -404,7 +404,8 @@ def test_a_server_that_is_killed_ends_its_sessions_and_says_so(
         return [*lost, *(cell for cell in short if cell["code"].startswith("print('begun', flush=True)"))]
 
     until(ends)
-    assert (ends()[0].get("state") or ends()[0]["outcome"]) == "lost"
+    # Its answer breaks off, and the server is lost: whichever is seen first is told.
+    assert (ends()[0].get("state") or ends()[0]["outcome"]) in ("lost", "error")
 
 
 def test_a_kernel_that_speaks_nonsense_is_heard_on(process: HubProcess, project: Project, project_id: str) -> None:

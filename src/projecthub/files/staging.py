@@ -18,6 +18,9 @@ from pathlib import Path
 from projecthub.files.paths import DIRECTORY, same, set_mode
 
 _MAX_REFILLS = 100
+_ANOTHER = frozenset({errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENOTDIR})
+"""What is answered where a process that still works in a directory has put another thing into the place of one. The
+directory is not empty then, and is looked through again."""
 
 
 class StagingRun:
@@ -108,7 +111,11 @@ class StagingRun:
         count = refills = 0
         while doomed:
             name = doomed.pop()
-            fd = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+            try:
+                fd = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+            except NotADirectoryError:  # it was another thing when it was taken
+                os.unlink(name, dir_fd=self.fd)
+                continue
             try:
                 count += self._empty(fd, doomed)
             finally:
@@ -127,11 +134,15 @@ class StagingRun:
         count = 0
         with os.scandir(fd) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    doomed.append(self._take(fd, entry.name))
-                else:
-                    os.unlink(entry.name, dir_fd=fd)
-                    count += 1
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        doomed.append(self._take(fd, entry.name))
+                    else:
+                        os.unlink(entry.name, dir_fd=fd)
+                        count += 1
+                except OSError as error:
+                    if error.errno not in _ANOTHER:
+                        raise
         return count
 
 
