@@ -85,7 +85,7 @@ def test_a_notebook_that_exhausts_memory_keeps_what_it_had(process: HubProcess, 
     assert job.wait()["exit_code"] == 1
     done = json.loads(project.files.read_bytes("n.ipynb"))["cells"]
     assert done[0]["outputs"][0]["text"] in ("first\n", ["first\n"])
-    assert [each for each in done[1]["outputs"] if each.get("ename") in ENDS]
+    assert [each for each in done[1]["outputs"] if each.get("ename") in ENDS], done
     assert done[2]["outputs"] == []
 
 
