@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -108,7 +106,7 @@ def apply(
 ) -> None:
     """Make missing projects, add missing people, hand out what is missing or new. May be repeated."""
     session = Session.of(context, as_json)
-    with session.hub() as hub, _telling() as tell:
+    with session.hub() as hub, output.advancing("Working") as tell:
         report = hub.classes.apply(ProjectFinder(hub).find(project), file, items, on_progress=tell)
     _print_report(session, report, done=True)
     _exit_if(bool(report.failures) or any(handout.troubles for handout in report.handouts))
@@ -126,7 +124,7 @@ def collect(
 ) -> None:
     """Collect the work of those whose time is over, once from each. To be called every few minutes, or by hand."""
     session = Session.of(context, as_json)
-    with session.hub() as hub, _telling() as tell:
+    with session.hub() as hub, output.advancing("Working") as tell:
         course = ProjectFinder(hub).find(project)
         reports = hub.classes.collect(course, file, items, early=early, again=again, on_progress=tell)
     _print_work(session, reports, "collected")
@@ -142,7 +140,7 @@ def return_graded(
 ) -> None:
     """Give graded work back, as far as it is graded. May be repeated."""
     session = Session.of(context, as_json)
-    with session.hub() as hub, _telling() as tell:
+    with session.hub() as hub, output.advancing("Working") as tell:
         reports = hub.classes.return_graded(ProjectFinder(hub).find(project), file, items, on_progress=tell)
     _print_work(session, reports, "returned")
 
@@ -174,13 +172,6 @@ def status(
             for student in students
         ],
     )
-
-
-@contextmanager
-def _telling() -> Iterator[Callable[[str, int, int], None]]:
-    """Show, on a terminal, how far something has come."""
-    with output.advancing("Working") as show:
-        yield show
 
 
 def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:

@@ -92,11 +92,11 @@ class Pair:
             CopyCancelledError: The course was cancelled; the same holds.
         """
         if planned.is_idle:
-            return self._idle(planned)
+            return planned.idle_summary(time.monotonic() - self._began)
         with _turn(self._target.home, self._course):
             application = self._stage()
             if application is None:
-                return self._idle(self._compare())
+                return self._compare().idle_summary(time.monotonic() - self._began)
             try:
                 application.sync()
                 if mark is not None:
@@ -142,19 +142,6 @@ class Pair:
                 if planned.blocked or not tries_left:
                     raise
         return None
-
-    def _idle(self, planned: PlanSummary) -> CopySummary:
-        return CopySummary(
-            files=0,
-            bytes=0,
-            skipped=planned.skipped,
-            unchanged=planned.unchanged,
-            kept_newer=planned.kept_newer,
-            kept_newer_paths=tuple(planned.kept_newer_paths),
-            deleted=0,
-            backed_up=0,
-            seconds=time.monotonic() - self._began,
-        )
 
     def close(self) -> None:
         """Let go of all that is left."""

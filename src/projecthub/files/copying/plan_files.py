@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from projecthub.files.copying.policies import Action, Status
 from projecthub.files.paths import join
+from projecthub.files.plans import CopySummary
 
 THERE = "there"
 """A directory that source and target have."""
@@ -119,6 +120,20 @@ class PlanSummary:
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
         return not self.steps and not self.blocked
+
+    def idle_summary(self, seconds: float = 0.0) -> CopySummary:
+        """What a copy has done that had nothing to do, in so many seconds."""
+        return CopySummary(
+            files=0,
+            bytes=0,
+            skipped=self.skipped,
+            unchanged=self.unchanged,
+            kept_newer=self.kept_newer,
+            kept_newer_paths=tuple(self.kept_newer_paths),
+            deleted=0,
+            backed_up=0,
+            seconds=seconds,
+        )
 
     def keep(self, path: str) -> None:
         """Count a file that stays as it is, and name it if there is room."""

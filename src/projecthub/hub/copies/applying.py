@@ -210,7 +210,7 @@ class Applier:
 
         for one in batch:
             if one.error is None and one.application is None:
-                one.summary = idle_summary(one.plan)
+                one.summary = one.plan.idle_summary()
         failures = await (homes.at_once(commit) if at_once else homes.in_turn(commit))
         if failures:
             raise failures[0]
@@ -388,21 +388,6 @@ def summary_json(summary: CopySummary) -> dict[str, Any]:
 def told_summary(summary: CopySummary) -> shapes.CopySummary:
     """What a copy has done, as the wire tells it."""
     return {**summary_json(summary), "seconds": round(summary.seconds, 6)}  # type: ignore[typeddict-item]
-
-
-def idle_summary(plan: PlanSummary) -> CopySummary:
-    """What a copy has done that had nothing to do."""
-    return CopySummary(
-        files=0,
-        bytes=0,
-        skipped=plan.skipped,
-        unchanged=plan.unchanged,
-        kept_newer=plan.kept_newer,
-        kept_newer_paths=tuple(plan.kept_newer_paths),
-        deleted=0,
-        backed_up=0,
-        seconds=0.0,
-    )
 
 
 def tell_figures(one: Applied, seconds: float) -> None:

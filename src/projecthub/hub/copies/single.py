@@ -26,7 +26,6 @@ from projecthub.hub.copies.applying import (
     ended,
     event_of,
     failure_of,
-    idle_summary,
     summary_json,
 )
 from projecthub.hub.copies.ground import NO_SOURCE, NO_TARGET, Accesses
@@ -219,7 +218,7 @@ class SingleCopies:
 
     async def _carried_out(self, pair: _Pair, one: Applied) -> shapes.CopySummary:
         if one.application is None:
-            summary = idle_summary(one.plan)
+            summary = one.plan.idle_summary()
             self._ground.remove(pair.operation.id)
             await self._note(pair, {**event_of(pair.target), "files": 0, "bytes": 0})
             return {**summary_json(summary), "seconds": 0.0}  # type: ignore[typeddict-item]
