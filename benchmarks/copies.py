@@ -21,22 +21,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.hubs import HubProcess
 
 from benchmarks.hub import Wire
 from benchmarks.table import Table
+from projecthub.files import copying as here
 from projecthub.files.contents import are_cloned
-from projecthub.files.copying import (
-    Application,
-    End,
-    compare,
-    record_path,
-    stage_many,
-    sync_file_system,
-    walk,
-)
+from projecthub.files.copying import Application, End, compare, record_path, sync_file_system, walk
+from projecthub.files.copying.workers import Workers
 from projecthub.files.plans import CopyOptions, Course
 
 TARGETS = 250
@@ -136,16 +131,17 @@ def in_turns(turns: int, place: Place, ours: Callable[[int], None], theirs: Call
             place.sync()
 
 
-def staged(place: Place, source: End, target: End, record: str = "one") -> Application:
+def staged(place: Place, source: End, target: End, record: str = "one", workers: Workers | None = None) -> Application:
     """One copy, as far as it goes before the sync."""
     manifest, plan = place.work / f"manifest {record}", place.work / f"plan {record}"
     course = Course(None)
-    walk(source, manifest, course=course)
-    compare(source, manifest, target, plan, options=OPTIONS, course=course)
+    by = workers or here
+    by.walk(source, manifest, exclude=(), hashes=False, course=course)
+    by.compare(source, manifest, target, plan, options=OPTIONS, course=course)
     application = Application(
         record_path(target.home, record), source, manifest, target, plan, uid=UID, options=OPTIONS, course=course
     )
-    application.stage()
+    assert by.stage_many([application]) == {}
     return application
 
 
@@ -222,7 +218,8 @@ def fan_out(
             )
             for home in some
         ]
-        assert stage_many(made) == {}
+        shares = [made[begin :: workers.count] for begin in range(workers.count)]
+        assert list(lanes.map(workers.stage_many, shares)) == [{} for _ in shares]
         return made
 
     def ours(turn: int) -> None:
@@ -235,7 +232,8 @@ def fan_out(
 
         times.theirs.append((time_s(copy), time_s(place.sync)))
 
-    in_turns(TARGETS // TOGETHER, place, ours, theirs)
+    with helped() as (workers, lanes):
+        in_turns(TARGETS // TOGETHER, place, ours, theirs)
     times.add(table, label, goal, f"{TARGETS} x {baseline}", sum)
     idle = statistics.median(time_s(lambda: plan(homes)) for _ in range(5))
     assert plan(homes) == 0
@@ -245,6 +243,13 @@ def fan_out(
 
 def of_turn(homes: Sequence[Path], turn: int) -> Sequence[Path]:
     return homes[turn * TOGETHER : (turn + 1) * TOGETHER]
+
+
+@contextlib.contextmanager
+def helped() -> Iterator[tuple[Workers, ThreadPoolExecutor]]:
+    """Processes for one operation, as the hub starts them: that is a part of what it takes."""
+    with contextlib.closing(Workers()) as workers, ThreadPoolExecutor(workers.count) as lanes:
+        yield workers, lanes
 
 
 def time_copies(place: Place, stage: Callable[[], list[Application]]) -> tuple[float, float]:
@@ -267,10 +272,10 @@ def collect(table: Table, place: Place, label: str, goal: str) -> None:
 
     def copy(home: Path) -> Application:
         name = home.parent.name
-        return staged(place, End(home, "src"), End(other, f"ours/{name}"), name)
+        return staged(place, End(home, "src"), End(other, f"ours/{name}"), name, workers)
 
     def ours(turn: int) -> None:
-        times.ours.append(time_copies(place, lambda: [copy(home) for home in of_turn(homes, turn)]))
+        times.ours.append(time_copies(place, lambda: list(lanes.map(copy, of_turn(homes, turn)))))
 
     def theirs(turn: int) -> None:
         def copy() -> None:
@@ -279,7 +284,8 @@ def collect(table: Table, place: Place, label: str, goal: str) -> None:
 
         times.theirs.append((time_s(copy), time_s(place.sync)))
 
-    in_turns(TARGETS // TOGETHER, place, ours, theirs)
+    with helped() as (workers, lanes):
+        in_turns(TARGETS // TOGETHER, place, ours, theirs)
     times.add(table, label, goal, f"{TARGETS} x cp -a", sum)
     place.clear("other", *(f"s{number}" for number in range(TARGETS)))
 

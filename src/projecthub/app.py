@@ -135,6 +135,7 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         quotas = Quotas(quota_defaults(settings), clock)
         bare = isolation is Isolation.NONE
         homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids, quotas.disk_quota_bytes, bare=bare)
+        stack.callback(homes.close)
         data_dir = settings.data_dir
         engine = LocalEngine(
             runtime_dir=data_dir / "run",

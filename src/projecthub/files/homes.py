@@ -19,6 +19,7 @@ from projecthub.files.copying.pairs import Pair, is_settled, settle
 from projecthub.files.copying.plan_files import PlanSummary
 from projecthub.files.copying.telling import tell_committed
 from projecthub.files.copying.walking import End
+from projecthub.files.copying.workers import Workers
 from projecthub.files.disk import DiskUse, MeasuredHome, MeasuredHomes
 from projecthub.files.failures import unwritable
 from projecthub.files.keeping import Keeper
@@ -32,9 +33,10 @@ from projecthub.wire.ids import ProjectId, is_uuid
 
 T = TypeVar("T")
 
-_COPY_THREADS = 8
+_PAIR_THREADS = 5
+"""Copies that somebody waits for have so many threads for themselves."""
 _COPY_TURNS = 3
-"""Of these threads, copies to many and from many take so many together."""
+"""Copies to many and from many take so many threads together, and one more than there are workers."""
 _WALK_THREADS = 2
 _PROJECT_MODE = 0o711
 """Of the directory that holds home and staging: others pass through to what is theirs, and cannot list it."""
@@ -71,6 +73,7 @@ class Homes:
 
     Attributes:
         disk: The file system that they lie on.
+        workers: Processes for large copies.
     """
 
     def __init__(self, root: Path) -> None:
@@ -80,12 +83,18 @@ class Homes:
             root: The directory.
         """
         self._root = root
-        self._copies = ThreadPoolExecutor(_COPY_THREADS, thread_name_prefix="copy")
-        self._turns = asyncio.Semaphore(_COPY_TURNS)
+        self.workers = Workers()
+        turns = max(_COPY_TURNS, self.workers.count + 1)
+        self._copies = ThreadPoolExecutor(_PAIR_THREADS + turns, thread_name_prefix="copy")
+        self._turns = asyncio.Semaphore(turns)
         self._walks = ThreadPoolExecutor(_WALK_THREADS, thread_name_prefix="home")
         self.disk = Disk(root)
         self._measured = MeasuredHomes(self.disk)
         self._unfinished = root / ".unfinished"
+
+    def close(self) -> None:
+        """End what was started for copies."""
+        self.workers.close()
 
     def path(self, project_id: ProjectId) -> Path:
         """Where the home of a project is, or would be.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from projecthub.files import Allowance, CopyOptions, CopySummary, Course, DiskUse, Homes
+    from projecthub.files.copying.workers import Workers
     from projecthub.files.keeping import Keeper
     from projecthub.store.records import Project
     from projecthub.wire.ids import ProjectId
@@ -110,6 +111,15 @@ class ProjectHomes:
     def operations(self) -> Path:
         """Where the lists of copies to many, or from many, lie. See `Homes.operations`."""
         return self._homes.operations
+
+    @property
+    def workers(self) -> Workers:
+        """Processes for large copies."""
+        return self._homes.workers
+
+    def close(self) -> None:
+        """End what was started for copies."""
+        self._homes.close()
 
     async def in_turn(self, work: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
         """Blocking work of a copy to many, or from many. See `Homes.in_turn`."""

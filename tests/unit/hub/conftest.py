@@ -41,6 +41,7 @@ async def house(directory: Path, migrated_store: Path) -> AsyncIterator[House]:
     await house.copies.close()
     await house.lifecycle.close(stop_projects=True)
     house.passwords.close()
+    house.homes.close()
     await store.close()
 
 

@@ -6,11 +6,10 @@ is on the disk, and the store says that it is to get its place.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from projecthub.errors import Conflict, HubError, InternalError, NotFound
-from projecthub.files.copying import Application, PlanSummary, stage_many, sync_file_system
+from projecthub.files.copying import Application, PlanSummary
 from projecthub.files.copying.records import STAGED, size_of
 from projecthub.files.copying.records import state_of as record_state_of
 from projecthub.files.copying.telling import tell_committed
+from projecthub.files.copying.workers import MUCH
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import shown
 from projecthub.files.plans import CopyOptions, CopySummary
@@ -30,6 +30,7 @@ from projecthub.hub.copies.ground import COPIED, is_refusal
 from projecthub.hub.copies.planning import place_of, plan_json, plan_of, refused
 from projecthub.hub.copies.replies import state_of, totals_of
 from projecthub.hub.copies.requests import options_of
+from projecthub.hub.copies.staging import stage
 from projecthub.store.copy_records import TargetState
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 BATCH: Final = 32
 """Targets that are staged together, and marked in one transaction."""
-_SIDE_BY_SIDE: Final = 2
-"""Sources that are staged at a time."""
 UNDO_FOR: Final = timedelta(days=7)
 KEPT_FOR: Final = timedelta(days=30)
 """How long an operation that has ended is remembered."""
@@ -121,7 +120,7 @@ class Applier:
                 for one in batch:
                     await self.admit(work, one, accesses, options, others=added)
                     added += one.plan.added if one.application is not None else 0
-                await self._stage(batch)
+                await stage(ground.homes, batch, is_much=work.goal_files >= MUCH)
                 await self.mark(operation, batch)
                 await self.commit(operation, batch)
                 await self._note(work, batch, shared, time.perf_counter() - began)
@@ -158,7 +157,7 @@ class Applier:
             one.error = error
             return
         course = work.course(target.number) if course is None else course
-        course.take = one.allowance.take
+        course.take, course.begin_again = one.allowance.take, one.allowance.begin_again
         one.application = Application(
             ground.record(target),
             ground.source(target),
@@ -169,21 +168,6 @@ class Applier:
             options=options,
             course=course,
         )
-
-    async def _stage(self, batch: Sequence[Applied]) -> None:
-        """Stage what is admitted, and see that it is on the disk."""
-        groups: dict[str | None, list[Applied]] = defaultdict(list)
-        for one in batch:
-            if one.application is not None:
-                groups[one.target.manifest].append(one)
-        works, homes, cancel = [_staging(group) for group in groups.values()], self._ground.homes, _cancel_all(batch)
-        jobs = [_in_order(works[n::_SIDE_BY_SIDE]) for n in range(min(_SIDE_BY_SIDE, len(works)))]
-        outcomes = await asyncio.gather(*(homes.in_turn(job, cancel=cancel) for job in jobs), return_exceptions=True)
-        if failures := [outcome for outcome in outcomes if isinstance(outcome, BaseException)]:
-            await homes.in_turn(_in_order([one.application.discard for one in batch if one.application is not None]))
-            raise failures[0]
-        if any(one.application is not None for one in batch):
-            await homes.in_turn(lambda: sync_file_system(homes.operations))
 
     async def mark(self, operation: CopyOperation, batch: Sequence[Applied]) -> None:
         """Say of what is staged that it is to get its place."""
@@ -396,41 +380,6 @@ def tell_figures(one: Applied, seconds: float) -> None:
         figures.copied(seconds, one.summary.bytes)
     elif one.error is not None:
         figures.copied(seconds, 0, outcome=one.error.code)
-
-
-def _cancel_all(batch: Sequence[Applied]) -> Callable[[], None]:
-    def cancel() -> None:
-        for one in batch:
-            if one.application is not None:
-                one.application.course.cancel()
-
-    return cancel
-
-
-def _in_order(works: Sequence[Callable[[], None]]) -> Callable[[], None]:
-    def work() -> None:
-        for one in works:
-            one()
-
-    return work
-
-
-def _staging(group: Sequence[Applied]) -> Callable[[], None]:
-    """Stage targets of one source; what fails for one is left with it. Blocks."""
-
-    def work() -> None:
-        by_application = {id(one.application): one for one in group}
-        try:
-            failed = stage_many([one.application for one in group if one.application is not None])
-        except HubError as error:
-            for one in group:
-                one.error, one.application = error, None
-            return
-        for application, failure in failed.items():
-            one = by_application[id(application)]
-            one.error, one.application = failure, None
-
-    return work
 
 
 def _commit(one: Applied, keeper: Keeper | None) -> HubError | None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import CallTimeout, Conflict, HubError, InvalidArgument, NotFound
 from projecthub.files import CopyOptions
-from projecthub.files.copying import Application, PlanSummary, walk
+from projecthub.files.copying import Application, PlanSummary, compare, stage_many, walk
+from projecthub.files.copying.workers import MUCH
 from projecthub.files.paths import LeavesHomeError
 from projecthub.files.plans import Course
 from projecthub.hub import figures
@@ -29,7 +30,7 @@ from projecthub.hub.copies.applying import (
     summary_json,
 )
 from projecthub.hub.copies.ground import NO_SOURCE, NO_TARGET, Accesses
-from projecthub.hub.copies.planning import place_of, plan_json, planned
+from projecthub.hub.copies.planning import place_of, plan_json
 from projecthub.hub.copies.requests import kept_back
 from projecthub.hub.copies.works import Work
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
@@ -175,8 +176,10 @@ class SingleCopies:
             if application is None:
                 return one
 
-            def stage(application: Application = application) -> None:
-                application.stage()
+            def stage(application: Application = application, is_much: bool = plan.files >= MUCH) -> None:
+                failed = self._ground.homes.workers.stage_now([application]) if is_much else stage_many([application])
+                if failed:
+                    raise failed[application]
                 application.sync()
 
             try:
@@ -213,8 +216,8 @@ class SingleCopies:
         assert target.manifest is not None
         plan = ground.plan(target)
         plan.unlink(missing_ok=True)  # a record may still have it under another name
-        ends = ground.source(target), ground.target(target)
-        return planned(ends, ground.manifest(target.manifest), plan, pair.options, None, pair.course)
+        source, manifest, place = ground.source(target), ground.manifest(target.manifest), ground.target(target)
+        return compare(source, manifest, place, plan, options=pair.options, course=pair.course)
 
     async def _carried_out(self, pair: _Pair, one: Applied) -> shapes.CopySummary:
         if one.application is None:

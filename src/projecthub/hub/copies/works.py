@@ -25,6 +25,7 @@ class Work:
         bytes: Their bytes.
         courses: Of targets that are at work, by their numbers.
         is_cancelled: Whether it is to end where it is.
+        has_many_sources: Whether it copies from so many places that processes are worth it.
         ended: Set when it has.
         began: When this began, by `time.monotonic`.
     """
@@ -38,6 +39,7 @@ class Work:
     bytes: int = 0
     courses: dict[int, Course] = field(default_factory=dict)
     is_cancelled: bool = False
+    has_many_sources: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     began: float = field(default_factory=time.monotonic)
 
