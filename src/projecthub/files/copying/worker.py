@@ -183,6 +183,7 @@ def serve(end: socket.socket) -> None:
     """Do jobs until the hub has ended, or wants no more of them."""
     line = Line(end)
     try:
+        line.send({"ready": True})
         while True:
             request = line.receive(None)
             if request is not None and "job" in request:  # and no cancelling of one that had ended

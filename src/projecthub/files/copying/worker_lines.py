@@ -2,14 +2,14 @@
 
 ====================  ============================================================================================
 hub to worker         ``{"job": ...}``, and while it is done ``{"cancel": true}`` and the answers to ``take``
-worker to hub         ``{"progress": [[files, bytes], ...]}``, ``{"take": [number, bytes]}``, and in the end one of
-                      ``result``, ``error``, ``cancelled``, ``mistake``
+worker to hub         ``{"ready": true}`` when it has started; of a job ``{"progress": [[files, bytes], ...]}``,
+                      ``{"take": [number, bytes]}``, and in the end one of ``result``, ``error``, ``cancelled``,
+                      ``mistake``
 ====================  ============================================================================================
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import select
@@ -86,8 +86,3 @@ def error_of(told: dict[str, Any]) -> HubError:
     if told["errno"] is not None:
         error.__cause__ = OSError(told["errno"], os.strerror(told["errno"]))
     return error
-
-
-def is_short_of_processes(error: OSError) -> bool:
-    """Whether no process can be started for now, for want of memory, of processes or of descriptors."""
-    return error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)

@@ -25,7 +25,7 @@ from projecthub.files.copying.comparing import compare
 from projecthub.files.copying.manifests import SourceSummary, fields_of
 from projecthub.files.copying.plan_files import PlanSummary
 from projecthub.files.copying.walking import End, walk
-from projecthub.files.copying.worker_lines import Line, LineClosedError, error_json, error_of, is_short_of_processes
+from projecthub.files.copying.worker_lines import Line, LineClosedError, error_json, error_of
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Course
 
 MUCH: Final = 2_000
@@ -204,17 +204,14 @@ class Workers:
         worker = None
         try:
             worker = _Worker()
-        except OSError as error:
-            if not is_short_of_processes(error):
-                raise
+        except OSError as error:  # for want of memory, processes or descriptors
+            raise _NoWorkerError from error
         finally:
             with self._turns:
                 self._starting -= 1
                 if worker is not None:
                     self._busy.add(worker)
                 self._turns.notify()
-        if worker is None:
-            raise _NoWorkerError
         return worker
 
     def _give_back(self, worker: _Worker, *, is_well: bool) -> None:
@@ -270,6 +267,7 @@ class _Worker:
             ours.close()
             raise
         self._line = Line(ours)
+        self._is_ready = False
 
     def is_there(self) -> bool:
         """Whether it was not killed while it had nothing to do."""
@@ -286,13 +284,21 @@ class _Worker:
         """Have it do a job.
 
         Raises:
-            LineClosedError: It has ended.
+            LineClosedError: It was killed.
+            _NoWorkerError: It has not even come up.
             HubError: As the job.
             CopyCancelledError: A course was cancelled, and the job has ended.
             WorkerMistakeError: It has met what it should not have.
         """
-        begun = _tallies(courses)
-        self._line.send(request)
+        try:
+            self._line.send(request)
+            return self._answer(courses, _tallies(courses))
+        except LineClosedError as error:
+            if not self._is_ready:
+                raise _NoWorkerError from error
+            raise
+
+    def _answer(self, courses: Sequence[Course], begun: Sequence[tuple[int, int]]) -> Any:
         stopped: Exception | None = None
         while True:
             message = self._line.receive(_LOOK_S)
@@ -302,7 +308,9 @@ class _Worker:
                     self._line.send({"cancel": True})
             if message is None:
                 continue
-            if "progress" in message:
+            if "ready" in message:
+                self._is_ready = True
+            elif "progress" in message:
                 for course, made, before in zip(courses, message["progress"], begun, strict=True):
                     _count(course, made, before)
             elif "take" in message:

@@ -120,7 +120,7 @@ class Applier:
                 for one in batch:
                     await self.admit(work, one, accesses, options, others=added)
                     added += one.plan.added if one.application is not None else 0
-                await stage(ground.homes, batch, is_much=work.goal_files >= MUCH)
+                await self._stage(batch, is_much=work.goal_files >= MUCH)
                 await self.mark(operation, batch)
                 await self.commit(operation, batch)
                 await self._note(work, batch, shared, time.perf_counter() - began)
@@ -168,6 +168,9 @@ class Applier:
             options=options,
             course=course,
         )
+
+    async def _stage(self, batch: Sequence[Applied], *, is_much: bool) -> None:
+        await stage(self._ground.homes, batch, is_much=is_much)
 
     async def mark(self, operation: CopyOperation, batch: Sequence[Applied]) -> None:
         """Say of what is staged that it is to get its place."""
