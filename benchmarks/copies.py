@@ -381,7 +381,7 @@ def latency(table: Table, process: HubProcess, wire: Wire, projects: int) -> Non
     make_small(process.data_dir / "projects" / source / "home/src", 20_000)
 
     def call() -> float:
-        return time_s(lambda: wire.call("projects.get", {"project_id": source, "all": False})) * 1000
+        return time_s(lambda: wire.call("projects.state", {"project_id": source})) * 1000
 
     quiet = statistics.median(call() for _ in range(200))
     ended = threading.Event()

@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from projecthub import Hub
@@ -22,6 +24,8 @@ from tests.hubs import HubProcess
 from tests.live.test_full_disk import SmallDisk
 
 STUDENTS = 30
+FILES = 80
+"""For so many students there are processes that copy."""
 UNDER_WAY = ("planning", "running")
 KILLS = 8
 
@@ -65,7 +69,7 @@ def make_course(process: HubProcess, hub: Hub, students: int) -> tuple[str, list
     hub.project(course).files.write_text("hw/task.md", "# Task\n")
     home = home_of(process, course)
     owner = home.stat().st_uid
-    for n in range(60):
+    for n in range(FILES):
         file = home / "hw" / f"part{n % 6}" / f"file{n}"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(random.Random(n).randbytes(3000 + n))
@@ -184,13 +188,74 @@ def test_a_single_copy_that_is_killed_is_whole_or_not_there(hub_process: HubProc
         assert without_owner(tree(there)) == whole
 
 
+def enlarge(process: HubProcess, course: str, files: int) -> None:
+    """Have a copy of the assignment take long enough to be met in the middle."""
+    home = home_of(process, course)
+    for n in range(files):
+        file = home / "hw" / f"large{n}"
+        file.write_bytes(os.urandom(400_000))
+        shutil.chown(file, home.stat().st_uid)
+
+
+def workers_of(process: HubProcess) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.process.pid).children() if child.name() == "projecthub-copy"]
+
+
+def begun(process: HubProcess, hub: Hub, course: str, ids: list[str]) -> tuple[str, list[psutil.Process]]:
+    """An operation that is copying, and the processes that do it."""
+    started = hub.projects.copy_paths({"project_id": course, "path": "hw"}, ids, policy="overwrite", wait=False)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        operation = hub.copies.get(started["id"])
+        if operation["state"] == "running" and operation["progress"]["files"] and (found := workers_of(process)):
+            return started["id"], found
+    raise AssertionError(f"never met in the middle: {operation}")
+
+
+def test_who_copies_for_the_hub_is_killed(hub_process: HubProcess) -> None:
+    """Nobody notices: what it did is done again."""
+    with hub_process.hub() as hub:
+        course, ids = make_course(hub_process, hub, STUDENTS)
+        enlarge(hub_process, course, 40)
+        id, found = begun(hub_process, hub, course, ids)
+        found[0].kill()
+        done = settled(hub, id)
+        assert done["state"] == "done", [target.get("error") for target in done["targets"]]
+        handed_out = without_owner(tree(home_of(hub_process, course) / "hw"))
+        for one in ids:
+            assert handed_out.items() <= without_owner(tree(home_of(hub_process, one) / "hw")).items()
+        again = hub.projects.copy_paths({"project_id": course, "path": "hw"}, ids, policy="overwrite", dry_run=True)
+        assert again["totals"]["files"] == 0
+
+
+def test_who_copies_for_a_hub_that_is_killed_ends_with_it(hub_process: HubProcess) -> None:
+    with hub_process.hub() as hub:
+        course, ids = make_course(hub_process, hub, STUDENTS)
+        enlarge(hub_process, course, 40)
+        id, found = begun(hub_process, hub, course, ids)
+    os.kill(hub_process.process.pid, signal.SIGKILL)
+    _, left = psutil.wait_procs(found, timeout=3)
+    assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == []
+    hub_process.kill()
+    hub_process.restart()
+    with hub_process.hub() as hub:
+        assert settled(hub, id)["state"] == "done"
+
+
+def test_who_copies_ends_with_the_hub(hub_process: HubProcess) -> None:
+    with hub_process.hub() as hub:
+        course, ids = make_course(hub_process, hub, STUDENTS)
+        enlarge(hub_process, course, 40)
+        _, found = begun(hub_process, hub, course, ids)
+    assert hub_process.terminate() == 0
+    assert psutil.wait_procs(found, timeout=3)[1] == []
+    assert "Traceback" not in hub_process.errors()
+
+
 def test_cancelled_in_the_middle_and_retried(hub_process: HubProcess) -> None:
     with hub_process.hub() as hub:
         course, ids = make_course(hub_process, hub, STUDENTS)
-        for n in range(40):
-            file = home_of(hub_process, course) / "hw" / f"large{n}"
-            file.write_bytes(os.urandom(400_000))
-            shutil.chown(file, home_of(hub_process, course).stat().st_uid)
+        enlarge(hub_process, course, 40)
         before = homes(hub_process, ids)
         plan = hub.copies.plan({"project_id": course, "path": "hw"}, ids, policy="overwrite")
         assert homes(hub_process, ids) == before

@@ -126,7 +126,8 @@ class Histories:
         return Keeper(path, event, account_id, lambda: to_ms(self._clock.now()), job_id, backlog=self._backlog)
 
     def poke(self, project_id: ProjectId) -> None:
-        """There may be something to write down."""
+        """There may be something to write down, since something has been changed just now."""
+        self._ended_at = time.monotonic()
         self._waiting[project_id] = None
         self._wake.set()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -327,7 +326,7 @@ class Copies:
 
 
 def _row(record: CopyOperation | CopyTarget) -> dict[str, Any]:
-    return asdict(record)
+    return {name: getattr(record, name) for name in record.__slots__}  # `asdict` would copy all that is in it
 
 
 def _operation_of(row: Any) -> CopyOperation:

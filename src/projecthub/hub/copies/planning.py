@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ import structlog
 
 from projecthub.errors import HubError, InternalError, InvalidArgument, LimitError
 from projecthub.files.copying import PlanSummary, SourceSummary, compare, walk
+from projecthub.files.copying.manifests import fields_of
 from projecthub.files.paths import reduced, shown
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Policy
 from projecthub.hub.copies.replies import totals_of
@@ -215,7 +216,7 @@ class Planner:
 
 def plan_json(summary: PlanSummary) -> dict[str, Any]:
     """What a plan comes to, for its row."""
-    return asdict(summary)
+    return {**fields_of(summary), "counts": {**summary.counts}, "kept_newer_paths": [*summary.kept_newer_paths]}
 
 
 def plan_of(target: CopyTarget) -> PlanSummary:
