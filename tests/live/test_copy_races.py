@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from projecthub.errors import HubError, LimitError
-from projecthub.files.copying import End, copy_path, settle
+from projecthub.files.copying import Application, End, copy_path, discard, record_path, settle
+from projecthub.files.copying.workers import Workers
 from projecthub.files.paths import LeavesHomeError, open_by_hand, open_by_kernel
 from projecthub.files.plans import CopyOptions, Course
 from projecthub.files.staging import StagingRun, is_empty
@@ -70,6 +71,19 @@ def copy(top: Path, options: CopyOptions, uid: int | None = None, target: str = 
     return 0
 
 
+def copy_by(workers: Workers, top: Path, options: CopyOptions, uid: int | None, target: str = "dst") -> int:
+    """The same by other processes, in steps."""
+    source, where, course = End(top / "one/home", "src"), End(top / "other/home", target), Course(20)
+    manifest, plan, record = top / "work/manifest", top / "work/plan", record_path(where.home, "by-others")
+    with contextlib.suppress(HubError):
+        workers.walk(source, manifest, exclude=options.exclude, hashes=False, course=course)
+        workers.compare(source, manifest, where, plan, options=options, course=course)
+        one = Application(record, source, manifest, where, plan, uid=uid, options=options, course=course)
+        failed = workers.stage_many([one])
+        return 0 if failed else one.commit().files
+    return 0
+
+
 def fingerprint(directory: Path) -> dict[str, tuple[object, ...]]:
     """All that could be changed of a directory and of what is in it."""
     found: dict[str, tuple[object, ...]] = {}
@@ -106,7 +120,10 @@ def top(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_copy_reads_and_changes_nothing_outside_of_the_homes(top: Path) -> None:
+@pytest.mark.parametrize("by_workers", [False, True])
+def test_a_copy_reads_and_changes_nothing_outside_of_the_homes(top: Path, by_workers: bool) -> None:
+    (top / "work").mkdir()
+    workers = Workers(1)
     outside = top / "outside"
     pairs = []
     for home in (top / "one/home", top / "other/home"):
@@ -122,7 +139,7 @@ def test_a_copy_reads_and_changes_nothing_outside_of_the_homes(top: Path) -> Non
     before = fingerprint(outside)
     uid = 12345 if os.geteuid() == 0 else None
     rounds = copied = 0
-    with child(SWAP, *pairs):
+    with child(SWAP, *pairs), contextlib.closing(workers):
         end = time.monotonic() + RACE_S
         while time.monotonic() < end:
             options = CopyOptions(
@@ -131,12 +148,17 @@ def test_a_copy_reads_and_changes_nothing_outside_of_the_homes(top: Path) -> Non
                 backup=rounds % 5 == 1,
                 exclude=("x",) * (rounds % 3),
             )
-            copied += copy(top, options, uid, "dst" if rounds % 4 else f"new{rounds}")
+            target = "dst" if rounds % 4 else f"new{rounds}"
+            if by_workers:
+                copied += copy_by(workers, top, options, uid, target)
+                discard(top / "other/copies/by-others")
+            else:
+                copied += copy(top, options, uid, target)
             rounds += 1
             assert fingerprint(outside) == before
     assert copied > 0
     assert SECRET not in set(contents(top / "other"))
-    assert set(os.listdir(top)) == {"one", "other", "outside"}
+    assert set(os.listdir(top)) == {"one", "other", "outside", "work"}
     assert set(os.listdir(top / "other")) == {"home", "staging", "copies"}
     assert os.listdir(top / "other/copies") == []
     assert os.listdir(top / "other/staging") == []

@@ -218,7 +218,7 @@ class Homes:
         if quota_bytes is not None:
             await measured.gauge.read_recent()
         measured.space.pending_bytes = pending_bytes(target.home)
-        pair = Pair(source, target, options=options, uid=uid, course=course)
+        pair = Pair(source, target, options=options, uid=uid, course=course, workers=self.workers)
         tell = None if keeper is None else partial(tell_committed, keeper=keeper)
         try:
             planned = await in_thread(self._copies, pair.plan, cancel=course.cancel)

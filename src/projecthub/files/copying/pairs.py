@@ -17,6 +17,7 @@ from projecthub.files.copying.applications import Application
 from projecthub.files.copying.comparing import compare
 from projecthub.files.copying.plan_files import PlanSummary
 from projecthub.files.copying.walking import End, walk
+from projecthub.files.copying.workers import Workers
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import DIRECTORY
 from projecthub.files.plans import CopyOptions, CopySummary, Course, Policy
@@ -30,7 +31,16 @@ _POLL_S = 0.005
 class Pair:
     """One copy from one path to another. Its methods block: run them in a thread, one after the other."""
 
-    def __init__(self, source: End, target: End, *, options: CopyOptions, uid: int | None, course: Course) -> None:
+    def __init__(
+        self,
+        source: End,
+        target: End,
+        *,
+        options: CopyOptions,
+        uid: int | None,
+        course: Course,
+        workers: Workers | None = None,
+    ) -> None:
         """Name both ends; nothing is done yet.
 
         Args:
@@ -39,7 +49,9 @@ class Pair:
             options: How to copy.
             uid: Owner and group of what is made; None: the hub's own.
             course: Ends the copy early, and keeps the account.
+            workers: Copy if it is much; None: it is copied here in any case.
         """
+        self._workers = workers
         self._source = source
         self._target = target
         self._options = options
@@ -94,7 +106,7 @@ class Pair:
         if planned.is_idle:
             return planned.idle_summary(time.monotonic() - self._began)
         with _turn(self._target.home, self._course):
-            application = self._stage()
+            application = self._stage(planned.files)
             if application is None:
                 return self._compare().idle_summary(time.monotonic() - self._began)
             try:
@@ -117,7 +129,7 @@ class Pair:
                 application.discard()
             return summary
 
-    def _stage(self) -> Application | None:
+    def _stage(self, files: int) -> Application | None:
         """Make ready what is planned, anew if the target has changed; None: nothing is to be done any more."""
         for tries_left in reversed(range(_TRIES)):
             record = records.record_path(self._target.home, f"{PAIR}{secrets.token_hex(8)}")
@@ -132,7 +144,10 @@ class Pair:
                 course=self._course,
             )
             try:
-                application.stage()
+                if self._workers is None:
+                    application.stage()
+                else:
+                    self._workers.stage_one(application, files)
                 return application
             except Conflict:
                 self._course.begin_again()

@@ -113,11 +113,14 @@ class Workers:
         except _NoWorkerError:
             return compare(source, manifest, target, plan, options=options, base=base, course=course)
 
-    def stage_now(self, applications: Sequence[Application]) -> dict[Application, HubError]:
-        """As `applications.stage_many`, by a worker if one is free."""
+    def stage_one(self, application: Application, files: int) -> None:
+        """As `Application.stage`, by a worker if one is free, and there are ``files`` enough for it."""
         with self._turns:
             is_free = len(self._busy) + self._starting < self.count
-        return self.stage_many(applications) if is_free else stage_many(applications)
+        if files < MUCH or not is_free:
+            application.stage()
+        elif failed := self.stage_many([application]):
+            raise failed[application]
 
     def stage_many(self, applications: Sequence[Application]) -> dict[Application, HubError]:
         """As `applications.stage_many`, by a worker; waits for one."""

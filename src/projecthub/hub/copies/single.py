@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import CallTimeout, Conflict, HubError, InvalidArgument, NotFound
 from projecthub.files import CopyOptions
-from projecthub.files.copying import Application, PlanSummary, compare, stage_many, walk
-from projecthub.files.copying.workers import MUCH
+from projecthub.files.copying import Application, PlanSummary, compare, walk
 from projecthub.files.paths import LeavesHomeError
 from projecthub.files.plans import Course
 from projecthub.hub import figures
@@ -176,10 +175,8 @@ class SingleCopies:
             if application is None:
                 return one
 
-            def stage(application: Application = application, is_much: bool = plan.files >= MUCH) -> None:
-                failed = self._ground.homes.workers.stage_now([application]) if is_much else stage_many([application])
-                if failed:
-                    raise failed[application]
+            def stage(application: Application = application, files: int = plan.files) -> None:
+                self._ground.homes.workers.stage_one(application, files)
                 application.sync()
 
             try:
