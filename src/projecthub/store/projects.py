@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Column, Label, bindparam, case, func, select, text, true, type_coerce, update
+from sqlalchemy import BigInteger, Column, Label, Update, bindparam, case, func, select, text, true, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict
@@ -257,13 +257,16 @@ class Projects:
         Raises:
             InvalidArgument: A column is unknown or never changes, or there are no changes.
         """
-        statement = update(projects).where(projects.c.project_id == project_id)
-        if epoch is not None:
-            statement = statement.where(projects.c.epoch == epoch)
+        statement = _changing(project_id, changes, epoch=epoch)
         if state is not None:
             statement = statement.where(projects.c.state.in_(state))
-        statement = statement.values(checked_changes(projects, changes, fixed=_FIXED))
         return (await self._connection.execute(statement)).rowcount > 0
+
+    async def updated(self, project_id: ProjectId, changes: Mapping[str, Any], *, epoch: int) -> Project | None:
+        """The same as `update`, with the project as it is then; None if it was not changed."""
+        statement = _changing(project_id, changes, epoch=epoch).returning(*_RECORD)
+        row = (await self._connection.execute(statement)).first()
+        return None if row is None else _project(row)
 
     async def touch(
         self, project_id: ProjectId, account_id: AccountId | None, at: datetime, *, only_viewed: bool = False
@@ -300,6 +303,13 @@ class Projects:
     async def count(self) -> int:
         """How many projects there are, deleted ones included."""
         return int((await self._connection.execute(_COUNT)).scalar_one())
+
+
+def _changing(project_id: ProjectId, changes: Mapping[str, Any], *, epoch: int | None) -> Update:
+    statement = update(projects).where(projects.c.project_id == project_id)
+    if epoch is not None:
+        statement = statement.where(projects.c.epoch == epoch)
+    return statement.values(checked_changes(projects, changes, fixed=_FIXED))
 
 
 def _project(row: Sequence[Any]) -> Project:
