@@ -27,7 +27,7 @@ UNKNOWN_METHOD: Final = "unknown"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """HTTP methods that change nothing, whatever who may use the route is able to do."""
 
-_WRITES_FIRST: Final = frozenset(
+WRITES_FIRST: Final = frozenset(
     {
         "projects.createProject", "projects.start", "projects.stop", "projects.restart", "projects.touch",
         "projects.deleteProject", "projects.addCollaborator", "projects.removeCollaborator", "projects.changeUserType",
@@ -67,7 +67,7 @@ def audited(
     """A call of a method of the wire."""
     target = {} if project_id is None else {"project_id": project_id}
     call = audited_call(services, scope, method.name, caller, target | target_of(method, arguments))
-    call.writes_first = method.name in _WRITES_FIRST
+    call.writes_first = method.name in WRITES_FIRST
     return call
 
 

@@ -154,7 +154,7 @@ class Store:
         It can where writes come one after the other, for then nothing that is written after `Companion.board` could be
         asked is on disk before it.
         """
-        if self.shared:
+        if self.shared or self._companion is not None:
             return False
         self._companion = companion
         return True
