@@ -237,6 +237,17 @@ def test_what_kills_them_again_and_again_is_told(workers: Workers, homes: TwoHom
     assert tree(tmp_path / "t0/home") == {}
 
 
+def test_they_outlive_the_thread_that_asked_first(workers: Workers, homes: TwoHomes, tmp_path: Path) -> None:
+    write(homes.one / "src/a", "a")
+    applications = prepared(End(homes.one, "src"), tmp_path, range(2))
+    thread = threading.Thread(target=workers.stage_many, args=(applications[:1],))
+    thread.start()
+    thread.join()
+    [worker] = children()
+    assert workers.stage_many(applications[1:]) == {}
+    assert children() == [worker]
+
+
 def test_one_that_was_killed_while_idle_is_replaced(workers: Workers, homes: TwoHomes, tmp_path: Path) -> None:
     write(homes.one / "src/a", "a")
     for number in range(3):

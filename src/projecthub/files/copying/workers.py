@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,11 +65,14 @@ class Workers:
         self._starting = 0
         self._is_closed = False
         self._timer: threading.Timer | None = None
+        # The kernel ends a worker with the thread that has started it: so one does that which stays.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="copy-start")
 
     def close(self) -> None:
         """End them all. What they are doing is lost; nothing is started any more."""
         with self._turns:
             self._is_closed = True
+            self._starter.shutdown(wait=False)
             workers = [*self._idle, *self._busy]
             self._idle.clear()
             self._forget_timer()
@@ -206,8 +210,8 @@ class Workers:
     def _started(self) -> _Worker:
         worker = None
         try:
-            worker = _Worker()
-        except OSError as error:  # for want of memory, processes or descriptors
+            worker = self._starter.submit(_Worker).result()
+        except (OSError, RuntimeError) as error:  # for want of memory, processes or descriptors; or closed by now
             raise _NoWorkerError from error
         finally:
             with self._turns:
