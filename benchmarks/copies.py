@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.hubs import HubProcess
@@ -123,10 +124,11 @@ class Timed:
         )
 
 
-def in_turns(turns: int, place: Place, ours: Callable[[int], None], theirs: Callable[[int], None]) -> None:
-    """Let both sides do the same, each first in every other turn."""
+def in_turns(turns: int, place: Place, *sides: Callable[[int], None]) -> None:
+    """Let all sides do the same, each first in its turn."""
     for turn in range(turns):
-        for side in (ours, theirs)[:: 1 if turn % 2 else -1]:
+        first = (turn + 1) % len(sides)
+        for side in (*sides[first:], *sides[:first]):
             side(turn)
             place.sync()
 
@@ -185,15 +187,14 @@ def single(table: Table, place: Place, rounds: int, make: Callable[[Path], None]
     place.clear("one", "other")
 
 
-def fan_out(
-    table: Table, place: Place, label: str, goal: str, *, baseline: str = "cp -a", options: tuple[str, ...] = ()
-) -> None:
+def fan_out(table: Table, place: Place, label: str, goal: str, *, baselines: Sequence[tuple[str, ...]] = ((),)) -> None:
     """10 MB in 200 files to many homes, and a plan for all of them when there is nothing to do."""
     source = End(place.home("one"), "src")
     make_course(source.home / "src")
     homes = [place.home(f"t{number}") for number in range(TARGETS)]
     place.sync()
-    times, manifest, course = Timed(), place.work / "manifest", Course(None)
+    manifest, course = place.work / "manifest", Course(None)
+    times = {options: Timed() for options in baselines}
     plans = {home: place.work / f"plan{number}" for number, home in enumerate(homes)}
 
     def plan(some: Sequence[Path]) -> int:
@@ -223,18 +224,22 @@ def fan_out(
         return made
 
     def ours(turn: int) -> None:
-        times.ours.append(time_copies(place, lambda: stage(of_turn(homes, turn))))
+        taken = time_copies(place, lambda: stage(of_turn(homes, turn)))
+        for each in times.values():
+            each.ours.append(taken)
 
-    def theirs(turn: int) -> None:
+    def theirs(turn: int, options: tuple[str, ...]) -> None:
         def copy() -> None:
             for home in of_turn(homes, turn):
-                cp(source.home / "src", home / "theirs", *options)
+                cp(source.home / "src", home / f"theirs{' '.join(options)}", *options)
 
-        times.theirs.append((time_s(copy), time_s(place.sync)))
+        times[options].theirs.append((time_s(copy), time_s(place.sync)))
 
+    sides = [partial(theirs, options=options) for options in baselines]
     with helped() as (workers, lanes):
-        in_turns(TARGETS // TOGETHER, place, ours, theirs)
-    times.add(table, label, goal, f"{TARGETS} x {baseline}", sum)
+        in_turns(TARGETS // TOGETHER, place, ours, *sides)
+    for options, each in times.items():
+        each.add(table, label, goal, " ".join((f"{TARGETS} x cp -a", *options)), sum)
     idle = statistics.median(time_s(lambda: plan(homes)) for _ in range(5))
     assert plan(homes) == 0
     table.add(f"plan for {TARGETS} targets with nothing to do", f"{idle * 1000:.0f} ms", "1000 ms")
@@ -319,7 +324,7 @@ def mounted(kind: str, directory: Path) -> Iterator[tuple[Path | None, str]]:
 
 
 def reflinks(table: Table, directory: Path) -> None:
-    """The fan-out where files share their contents."""
+    """The fan-out where files share their contents, beside copies that do not and copies that do."""
     for kind in ("xfs", "btrfs"):
         label = f"10 MB in 200 files to {TARGETS} homes, {kind}"
         with mounted(kind, directory) as (point, why):
@@ -332,8 +337,7 @@ def reflinks(table: Table, directory: Path) -> None:
                 Place(point / "homes"),
                 label,
                 "0.1 x",
-                baseline="cp -a --reflink=never",
-                options=("--reflink=never",),
+                baselines=[("--reflink=never",), ()],  # of itself it clones as well, from coreutils 9 on
             )
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from house import House
 
@@ -696,6 +697,46 @@ async def test_what_is_collected_counts_together(small: Class) -> None:
         source=None, targets=None, sources=sources, target={"project_id": small.course, "path": "in"}
     )
     assert sorted(states(done)) == ["done", "done", "refused"]
+
+
+async def test_what_is_collected_from_many_is_the_work_of_several_processes(of: Class, bob: Principal) -> None:
+    """Each is planned and copied, or fails, as if it were the only one."""
+    students = [await of.house.project(bob, of.teacher) for _ in range(40)]
+    for n, student in enumerate(students):
+        if n != 7:
+            for file in range(60):
+                of.write(student, f"hw/{file}", f"{n} {file}", age_s=100)
+    of.write(students[8], "hw/mine", "x").chmod(0o640)
+    plan = await of.plan(
+        source=None,
+        targets=None,
+        sources=[{"project_id": student, "path": "hw"} for student in students],
+        target={"project_id": of.course, "path": "in"},
+    )
+    of.write(of.course, f"in/{students[9]}/hw/0", "since the plan")
+    seen: set[str] = set()
+
+    async def look() -> None:
+        while True:
+            seen.update(child.name() for child in psutil.Process().children())
+            await asyncio.sleep(0.005)
+
+    looking = asyncio.create_task(look())
+    done = await of.apply(plan)
+    looking.cancel()
+    assert "projecthub-copy" in seen
+    expected = ["done"] * 40
+    expected[7], expected[9] = "failed", "refused"
+    assert states(done) == expected
+    assert "no such file or directory" in done["targets"][7]["error"]
+    assert "has changed since the plan" in done["targets"][9]["error"]
+    collected = {target["target_path"]: target for target in done["targets"]}
+    for n, student in enumerate(students):
+        path = next(path for path in collected if student in path)
+        if expected[n] == "done":
+            assert of.tree(of.course, path) == of.tree(student)
+            assert collected[path]["files"] == 60 + (n == 8)
+    assert done["totals"]["files"] == 38 * 60 + 1
 
 
 # -- restarts, cancel, housekeeping -----------------------------------------------------------------
