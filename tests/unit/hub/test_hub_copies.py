@@ -14,7 +14,15 @@ import psutil
 import pytest
 from house import House
 
-from projecthub.errors import Conflict, HubError, InvalidArgument, LimitError, NotFound, PermissionDenied
+from projecthub.errors import (
+    Conflict,
+    HubError,
+    InvalidArgument,
+    LimitError,
+    NotFound,
+    PermissionDenied,
+    StoreUnavailable,
+)
 from projecthub.files import Homes
 from projecthub.hub.copies.applying import BATCH
 from projecthub.hub.copies.service import MAX_PLANS
@@ -805,6 +813,50 @@ async def test_what_a_loss_of_power_has_taken_back_is_committed_again(
     assert everything(of) == before
 
 
+@pytest.mark.parametrize("fails", ["mark", "_note"])
+async def test_what_was_staged_beside_a_batch_that_could_not_be_ended_is_staged_again(
+    of: Class, bob: Principal, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    students = [await of.house.project(bob, of.teacher) for _ in range(2 * BATCH)]
+    applier, is_staged = of.house.copies._operations._applier, asyncio.Event()
+    stagings: list[None] = []
+    failures: list[None] = []
+    stage, original = applier._stage, getattr(applier, fails)
+
+    async def staged(*arguments: Any, **options: Any) -> None:
+        await stage(*arguments, **options)
+        stagings.append(None)
+        if len(stagings) == 2:
+            is_staged.set()
+
+    async def fail_once(*arguments: Any) -> None:
+        if not failures:
+            failures.append(None)
+            await is_staged.wait()
+            await asyncio.sleep(0.05)  # that the other waits for this one
+            raise StoreUnavailable
+        await original(*arguments)
+
+    monkeypatch.setattr(applier, "_stage", staged)
+    monkeypatch.setattr(applier, fails, fail_once)
+    monkeypatch.setattr("projecthub.hub.copies.operations.AGAIN_AFTER_S", (1.5,))
+    targets = [{"project_id": student, "path": "hw"} for student in students]
+    begun = await of.house.copies.plan(of.teacher, of.request(targets=targets, wait=True))
+    await of.apply(begun, wait=False)
+    await asyncio.wait_for(is_staged.wait(), 10)
+    copies = [of.home(student).parent / "copies" for student in students[BATCH:]]
+    async with asyncio.timeout(1):  # before it is tried again
+        while any(os.listdir(each) for each in copies):
+            await asyncio.sleep(0.01)
+    work = of.house.copies._operations.find(begun["id"])
+    assert work is not None
+    await asyncio.wait_for(work.ended.wait(), 20)
+    done = await of.get(begun)
+    assert (done["state"], states(done)) == ("done", ["done"] * 2 * BATCH)
+    assert all(of.tree(student) == of.tree(of.course) for student in students)
+    assert not of.house.copies._ground.places._asked
+
+
 async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
     students = [await of.house.project(bob, of.teacher) for _ in range(2 * BATCH)]
     plan = await of.plan(targets=students)
@@ -824,7 +876,10 @@ async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, mon
     with pytest.raises(Conflict, match="is running"):
         await of.undo(plan)
     cancelling = asyncio.create_task(of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"])))
-    await asyncio.sleep(0)
+    work = of.house.copies._operations.find(plan["id"])
+    assert work is not None
+    while not work.is_cancelled:
+        await asyncio.sleep(0.001)
     go_on.set()
     done = await cancelling
     assert (done["state"], states(done)) == ("cancelled", ["done"] * BATCH + ["cancelled"] * BATCH)

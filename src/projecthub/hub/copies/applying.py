@@ -6,18 +6,20 @@ is on the disk, and the store says that it is to get its place.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from projecthub.errors import Conflict, HubError, InternalError, NotFound
-from projecthub.files.copying import Application, PlanSummary
+from projecthub.files.copying import Application, PlanSummary, sync_file_system
 from projecthub.files.copying.records import STAGED, size_of
 from projecthub.files.copying.records import state_of as record_state_of
 from projecthub.files.copying.telling import tell_committed
@@ -25,6 +27,7 @@ from projecthub.files.copying.workers import MUCH
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import shown
 from projecthub.files.plans import CopyOptions, CopySummary
+from projecthub.files.threads import until_ended
 from projecthub.hub import figures
 from projecthub.hub.copies.ground import COPIED, is_refusal
 from projecthub.hub.copies.planning import place_of, plan_json, plan_of, refused
@@ -83,6 +86,49 @@ class Applied:
         return _row({"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes})
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Targets that are staged, and on their way to their places.
+
+    Attributes:
+        ones: The targets.
+        began: When, by `time.perf_counter`.
+        held: Their places and their room.
+        ending: What brings them to their end.
+    """
+
+    ones: list[Applied]
+    began: float
+    held: AsyncExitStack = field(default_factory=AsyncExitStack)
+    ending: asyncio.Task[None] | None = None
+
+    def close_allowances(self) -> None:
+        for one in self.ones:
+            if one.allowance is not None:
+                one.allowance.close()
+
+    async def brought_to_its_end(self) -> None:
+        """Wait for that.
+
+        Raises:
+            HubError: It has to be tried again.
+        """
+        assert self.ending is not None
+        await self.ending
+
+    async def ended(self, *, cancelled: bool) -> None:
+        """The same after a failure elsewhere; ``cancelled``: the next hub is to see to it."""
+        assert self.ending is not None
+        if cancelled:
+            self.ending.cancel()
+        try:
+            await until_ended(self.ending)
+        finally:
+            await self.held.aclose()  # of a task that has never run
+        if not self.ending.cancelled():
+            self.ending.result()
+
+
 class Applier:
     """Applies plans."""
 
@@ -100,34 +146,68 @@ class Applier:
         plans = [plan_of(target) for target in planned]
         work.begin_anew(len(planned), sum(plan.files for plan in plans), sum(plan.bytes for plan in plans))
         try:
-            for start in range(0, len(planned), BATCH):
-                if work.is_cancelled:
-                    return
-                await self._apply_batch(work, planned[start : start + BATCH], shared)
+            await self._apply_all(work, planned, shared)
         finally:
             self.poke(target for target, plan in zip(planned, plans, strict=True) if not plan.is_idle)
 
-    async def _apply_batch(self, work: Work, targets: Sequence[CopyTarget], shared: Collection[ProjectId]) -> None:
+    async def _apply_all(self, work: Work, planned: Sequence[CopyTarget], shared: Collection[ProjectId]) -> None:
+        """Apply batch after batch: while one is synced and put in place, the next one is staged."""
+        last: _Batch | None = None
+        try:
+            for start in range(0, len(planned), BATCH):
+                if work.is_cancelled:
+                    break
+                batch = await self._staged(work, planned[start : start + BATCH])
+                try:
+                    if last is not None:
+                        await last.brought_to_its_end()
+                except BaseException:
+                    await self._given_up(batch)
+                    raise
+                if work.is_cancelled:
+                    await self._given_up(batch)
+                    break
+                batch.ending = asyncio.create_task(self._end(work, batch, shared))
+                last = batch
+            if last is not None:
+                await last.brought_to_its_end()
+        except BaseException as error:
+            if last is not None:
+                await last.ended(cancelled=isinstance(error, asyncio.CancelledError))
+            raise
+
+    async def _staged(self, work: Work, targets: Sequence[CopyTarget]) -> _Batch:
         ground, operation = self._ground, work.operation
         began = time.perf_counter()
         async with ground.store.read() as tx:
             accesses = await ground.accesses(tx, operation.account_id, targets)
         options = options_of(operation.policy, operation.options)
-        async with ground.places.hold(place_of(target) for target in targets):
-            batch = [Applied(target, plan_of(target)) for target in targets]
-            try:
-                added = 0
-                for one in batch:
-                    await self.admit(work, one, accesses, options, others=added)
-                    added += one.plan.added if one.application is not None else 0
-                await self._stage(batch, is_much=work.goal_files >= MUCH)
-                await self.mark(operation, batch)
-                await self.commit(operation, batch)
-                await self._note(work, batch, shared, time.perf_counter() - began)
-            finally:
-                for one in batch:
-                    if one.allowance is not None:
-                        one.allowance.close()
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(ground.places.hold(place_of(target) for target in targets))
+            batch = _Batch([Applied(target, plan_of(target)) for target in targets], began)
+            held.callback(batch.close_allowances)
+            added = 0
+            for one in batch.ones:
+                await self.admit(work, one, accesses, options, others=added)
+                added += one.plan.added if one.application is not None else 0
+            await self._stage(batch.ones, is_much=work.goal_files >= MUCH)
+            batch.held = held.pop_all()
+        return batch
+
+    async def _given_up(self, batch: _Batch) -> None:
+        """Throw away what is staged and not marked."""
+        async with batch.held:
+            await self._ground.each([one.application.discard for one in batch.ones if one.application is not None])
+
+    async def _end(self, work: Work, batch: _Batch, shared: Collection[ProjectId]) -> None:
+        """Give what is staged its place, and say so."""
+        operation, ones, homes = work.operation, batch.ones, self._ground.homes
+        async with batch.held:
+            if any(one.application is not None for one in ones):
+                await homes.in_turn(lambda: sync_file_system(homes.operations))
+            await self.mark(operation, ones)
+            await self.commit(operation, ones)
+            await self._note(work, ones, shared, time.perf_counter() - batch.began)
 
     # -- the steps ---------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import HubError
-from projecthub.files.copying import stage_many, sync_file_system
+from projecthub.files.copying import stage_many
 
 if TYPE_CHECKING:
     from projecthub.files.copying import Application
@@ -22,7 +22,7 @@ _SIDE_BY_SIDE: Final = 2
 
 
 async def stage(homes: ProjectHomes, batch: Sequence[Applied], *, is_much: bool) -> None:
-    """Stage what is admitted, and see that it is on the disk. What fails for one target is left with it.
+    """Stage what is admitted; not synced yet. What fails for one target is left with it.
 
     Args:
         homes: Where it lies.
@@ -30,7 +30,7 @@ async def stage(homes: ProjectHomes, batch: Sequence[Applied], *, is_much: bool)
         is_much: Whether processes are worth it.
 
     Raises:
-        HubError: The disk does not take it. Nothing is staged.
+        HubError: It cannot be done now. Nothing is staged.
         CopyCancelledError: It was cancelled; the same holds.
     """
     groups: dict[str | None, list[Applied]] = defaultdict(list)
@@ -51,8 +51,6 @@ async def stage(homes: ProjectHomes, batch: Sequence[Applied], *, is_much: bool)
         discards = deque(one.application.discard for one in batch if one.application is not None)
         await homes.in_turn(_each(discards))
         raise failures[0]
-    if any(one.application is not None for one in batch):
-        await homes.in_turn(lambda: sync_file_system(homes.operations))
 
 
 def _shares(group: Sequence[Applied], lanes: int, groups: int) -> list[Sequence[Applied]]:
