@@ -293,6 +293,25 @@ def test_no_more_of_them_than_wanted(workers: Workers, homes: TwoHomes, tmp_path
     assert all(one.record.exists() for one in applications)
 
 
+def test_who_only_looks_does_not_wait_for_who_copies(workers: Workers, homes: TwoHomes, tmp_path: Path) -> None:
+    workers.count = 1
+    large(homes.one / "src")
+    write(homes.one / "small/a", "a")
+    course = Course(None)
+    course.take = lambda size: time.sleep(0.02)  # it takes its time
+    [application] = prepared(End(homes.one, "src"), tmp_path, [0], course)
+
+    def look() -> None:
+        told = workers.walk(
+            End(homes.one, "small"), tmp_path / "manifest", exclude=(), hashes=False, course=Course(None)
+        )
+        assert told.files == 1
+        assert course.tally.files < MANY_MB // 4
+        assert len(children()) == 1
+
+    assert in_the_middle(lambda: workers.stage_many([application]), look, course) == [{}]
+
+
 def test_they_end_when_there_is_nothing_to_do(homes: TwoHomes, tmp_path: Path) -> None:
     write(homes.one / "src/a", "a")
     workers = Workers(2, idle_s=0.1)

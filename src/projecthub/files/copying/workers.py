@@ -7,12 +7,14 @@ was killed is done again by another: nothing of it counts until its result is th
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +38,8 @@ _MOST: Final = 4
 _IDLE_S: Final = 20.0
 _LOOK_S: Final = 0.05
 _TRIES: Final = 2
+_PATIENCE_S: Final = 0.5
+"""So long a walk or a comparison waits for a worker; those may be at a large tree for minutes."""
 _END_S: Final = 5.0
 
 
@@ -88,7 +92,7 @@ class Workers:
         """As `walking.walk`, by a worker."""
         asked = {"source": _end(source), "manifest": str(manifest), "exclude": exclude, "hashes": hashes}
         try:
-            return SourceSummary(**self._done({"job": "walk", **asked}, [course]))
+            return SourceSummary(**self._done({"job": "walk", **asked}, [course], wait_s=_PATIENCE_S))
         except _NoWorkerError:
             return walk(source, manifest, exclude=exclude, hashes=hashes, course=course)
 
@@ -113,7 +117,7 @@ class Workers:
             "base": None if base is None else str(base),
         }
         try:
-            return PlanSummary(**self._done({"job": "compare", **asked}, [course]))
+            return PlanSummary(**self._done({"job": "compare", **asked}, [course], wait_s=_PATIENCE_S))
         except _NoWorkerError:
             return compare(source, manifest, target, plan, options=options, base=base, course=course)
 
@@ -152,17 +156,17 @@ class Workers:
 
     # -- how they are done -------------------------------------------------------------------------
 
-    def _done(self, request: dict[str, Any], courses: Sequence[Course]) -> Any:
+    def _done(self, request: dict[str, Any], courses: Sequence[Course], *, wait_s: float = math.inf) -> Any:
         """Have a job done, and what it tells; once more if its worker was killed.
 
         Raises:
             HubError: What the job has raised, or that workers are killed again and again.
             CopyCancelledError: A course was cancelled.
-            _NoWorkerError: None can be started.
+            _NoWorkerError: None can be started, or is free within ``wait_s`` seconds.
         """
         begun = _tallies(courses)
         for _ in range(_TRIES):
-            with contextlib.suppress(LineClosedError), self._worker(courses) as worker:
+            with contextlib.suppress(LineClosedError), self._worker(courses, wait_s) as worker:
                 return worker.done(request, courses)
             for course, before in zip(courses, begun, strict=True):
                 _count(course, (0, 0), before)
@@ -173,9 +177,9 @@ class Workers:
         )
 
     @contextlib.contextmanager
-    def _worker(self, courses: Sequence[Course]) -> Iterator[_Worker]:
+    def _worker(self, courses: Sequence[Course], wait_s: float) -> Iterator[_Worker]:
         """One of them, when there is one."""
-        worker = self._taken(courses)
+        worker = self._taken(courses, wait_s)
         is_well = False
         try:
             yield worker
@@ -188,10 +192,11 @@ class Workers:
                 worker.end()
             self._give_back(worker, is_well=is_well)
 
-    def _taken(self, courses: Sequence[Course]) -> _Worker:
+    def _taken(self, courses: Sequence[Course], wait_s: float) -> _Worker:
+        give_up_at = time.monotonic() + wait_s
         with self._turns:
             while True:
-                if self._is_closed:
+                if self._is_closed or time.monotonic() > give_up_at:
                     raise _NoWorkerError
                 while self._idle:
                     worker = self._idle.pop()
@@ -252,7 +257,7 @@ class Workers:
 
 
 class _NoWorkerError(Exception):
-    """No process can be started: the work is done in this one."""
+    """No process can be started, or is free in time: the work is done in this one."""
 
 
 class _Worker:
