@@ -205,7 +205,8 @@ def main() -> NoReturn:
     """Be such a process."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     _end_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, it goes to the hub as well
+    for number in (signal.SIGINT, signal.SIGTERM):  # of a terminal or a supervisor, which send them to the hub as well
+        signal.signal(number, signal.SIG_IGN)
     os.nice(_NICE)
     serve(socket.socket(fileno=descriptor))
     os._exit(0)
