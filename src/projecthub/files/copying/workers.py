@@ -69,6 +69,7 @@ class Workers:
         self._starting = 0
         self._is_closed = False
         self._timer: threading.Timer | None = None
+        self._idle_since = 0.0
         # The kernel ends a worker with the thread that has started it: so one does that which stays.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="copy-start")
 
@@ -79,7 +80,8 @@ class Workers:
             self._starter.shutdown(wait=False)
             workers = [*self._idle, *self._busy]
             self._idle.clear()
-            self._forget_timer()
+            if self._timer is not None:
+                self._timer.cancel()
             self._turns.notify_all()
         for worker in workers:
             worker.end()
@@ -233,25 +235,30 @@ class Workers:
                 is_well = False
             elif is_well:
                 self._idle.append(worker)
-            self._forget_timer()
-            if self._idle and not self._busy:
-                self._timer = threading.Timer(self._idle_s, self._end_idle)
-                self._timer.daemon = True
-                self._timer.start()
+            self._idle_since = time.monotonic()
+            if self._idle and self._timer is None:
+                self._wake_in(self._idle_s)
             self._turns.notify()
         if not is_well:
             worker.end()
 
-    def _forget_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _wake_in(self, wait_s: float) -> None:
+        self._timer = threading.Timer(wait_s, self._end_idle)
+        self._timer.daemon = True
+        self._timer.start()
 
     def _end_idle(self) -> None:
+        """End those that have had nothing to do for long enough; look again later if they have."""
         with self._turns:
-            workers = [] if self._busy else [*self._idle]
-            for worker in workers:
-                self._idle.remove(worker)
+            self._timer = None
+            if self._is_closed or not (self._idle or self._busy):
+                return
+            left_s = self._idle_since + self._idle_s - time.monotonic()
+            if self._busy or left_s > 0:
+                self._wake_in(self._idle_s if self._busy else left_s)
+                return
+            workers = [*self._idle]
+            self._idle.clear()
         for worker in workers:
             worker.end()
 
