@@ -25,6 +25,7 @@ from projecthub.files.making import KEPT_MODE, read_umask
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
 from projecthub.files.paths import join, open_beneath, open_deep, shown
 from projecthub.files.plans import Course
+from projecthub.files.spreading import mark
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OWNER = 0o700
@@ -185,6 +186,8 @@ class StagedTarget:
         self._forget_made()
         self._made_fd = os.open(staged, OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._new_fd)
         self._into_new, self._into = True, staged
+        if state == plan_files.NEW:
+            mark(self._made_fd)  # what is made in it lies apart from what was deleted just now; see `spreading`
         if self.staging.uid is not None:
             os.fchown(self._made_fd, self.staging.uid, self.staging.uid)
         if source_fd is not None:
@@ -239,6 +242,8 @@ class StagedTarget:
                 self._end_tree(mode)
 
     def _end_tree(self, mode: int) -> None:
+        with _opened(self._new_fd, str(self._top_number)) as fd:
+            mark(fd, on=False)
         parent, _, name = self._top.rpartition("/")
         there, spare = self._top_about
         self._step("tree", self._top_number, parent, name, there, mode, *self._top_counts)
