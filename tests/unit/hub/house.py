@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -197,7 +198,7 @@ class House:
         return made["id"], made["secret"]
 
     async def ask(self, caller: Principal, query: Any, *options: dict[str, Any]) -> Any:
-        return await self.queries.run(caller, query, list(options) or None)
+        return json.loads(await self.queries.run(caller, query, list(options) or None))
 
     async def field(self, caller: Principal, project_id: ProjectId, name: str) -> Any:
         reply = await self.ask(caller, {"projects": {"project_id": project_id, name: None}})
