@@ -13,7 +13,7 @@ from projecthub.api.departures import unless_left
 from projecthub.api.native.targets import named_by
 from projecthub.api.requests import address_of, read_key
 from projecthub.api.services import Services
-from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
+from projecthub.errors import Conflict, NotFound, NotSignedIn, PermissionDenied, StoreUnavailable
 from projecthub.files.threads import until_ended
 from projecthub.hub.audited_calls import AuditedCall
 from projecthub.hub.permissions import within_scopes
@@ -292,14 +292,34 @@ Runner = Annotated[Member, Depends(_able_to(Ability.RUN))]
 
 
 async def _awake(member: Runner) -> Member:
-    """Have the project running, and mark it as used.
+    """Have the project running, and mark it as used. A request that is safe otherwise is noted as one that starts it.
 
     Raises:
         Conflict, StartFailed: See `Lifecycle.start`.
     """
+    assert member.request is not None
+    call: AuditedCall = member.request.state.audited
+    if not call.has_begun and not member.services.calls.reaches(member.project_id):
+        await member.services.audit.begin(call)
     await member.services.calls.wake(member.caller, member.project)
     return member
 
 
 AwakeRunner = Annotated[Member, Depends(_awake)]
 """For routes that need the project to run: it is started first."""
+
+
+async def _runs(member: Runner) -> Member:
+    """Look at a project as it is, and mark it as used.
+
+    Raises:
+        NotFound: It does not run.
+    """
+    if not member.services.calls.reaches(member.project_id):
+        raise NotFound(f"project '{member.project_id}' does not run, so that there is nothing of that kind; start it")
+    await member.services.calls.touch(member.caller, member.project)
+    return member
+
+
+Onlooker = Annotated[Member, Depends(_runs)]
+"""For routes that look at what is there only while the project runs: nobody starts it by looking."""
