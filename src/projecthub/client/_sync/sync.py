@@ -35,9 +35,9 @@ class Sync:
             end_seq: Only up to this number.
 
         Returns:
-            Versions; none of a file that was never seen to change. Of very much that was changed a moment ago the newest
-            may come later: the hub waits some seconds for what it has yet to write down. The first one's `patch` makes its text of nothing,
-            each other one's of the text before; `text` does that.
+            Versions; none of a file that was never seen to change. The first one's `patch` makes its text of nothing,
+            each other one's of the text before; `text` does that. The hub waits some seconds for what it has yet to
+            write down: of very much that was changed a moment ago the newest may come later.
 
         Raises:
             PermissionDenied: You are not on the project.
