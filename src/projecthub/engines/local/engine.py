@@ -540,4 +540,4 @@ async def _with_another(attempt: Callable[[], Awaitable[_T]], told: str) -> _T:
 async def _processes_of(record: Record) -> tuple[Group, list[int]]:
     """The control group of a run, and its processes: those of the group, or where there is none, of the tree."""
     group = Group(record.groups)
-    return group, group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
+    return group, group.pids(everywhere=False) or await asyncio.to_thread(processes.tree_of, record.init.pid)
