@@ -18,6 +18,13 @@ class ProjectPath(TypedDict):
     path: NotRequired[str]
 
 
+class SharedPath(TypedDict):
+    """What is shared, or a `path` below it."""
+
+    public_path_id: str
+    path: NotRequired[str]
+
+
 class SourcePath(TypedDict):
     """A path to be collected; `target_path`: as what. Default: the target's path, and in it the source's project id."""
 
@@ -28,7 +35,7 @@ class SourcePath(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCopies:
-    """`copies.plan`: `source` with `targets`, or `sources` with `target`. `targets` are ids or `ProjectPath`s."""
+    """`copies.plan`: `source` with `targets`, or `sources` with `target`. `source` may be a `SharedPath`."""
 
     source: dict[str, Any] | None = None
     targets: list[str | dict[str, Any]] | None = None

@@ -96,6 +96,16 @@ def test_collecting(run: Run, started: NamedReplies, tmp_path: Path) -> None:
     ]
 
 
+def test_from_a_share(run: Run, started: NamedReplies) -> None:
+    share = "f" * 40
+    assert run("projects", "copy", f"{share}:week1", "Analysis", f"{BACKUP}:x").code == 0
+    assert run("projects", "copy", f"{share}:", "Analysis").code == 0
+    several, one = started.named("projects.copyPaths")
+    assert several["source"] == {"public_path_id": share, "path": "week1"}
+    assert several["targets"] == [{"project_id": ANALYSIS}, {"project_id": BACKUP, "path": "x"}]
+    assert (one["source"], one["targets"]) == ({"public_path_id": share, "path": ""}, [{"project_id": ANALYSIS}])
+
+
 def test_several_targets_from_a_file(run: Run, started: NamedReplies, tmp_path: Path) -> None:
     named = tmp_path / "targets"
     named.write_text(f"{BACKUP}\n{BACKUP_TOO}:x\n")
@@ -115,6 +125,7 @@ def test_several_targets_from_a_file(run: Run, started: NamedReplies, tmp_path: 
         ("copies", "plan", "Analysis:hw"),
         ("copies", "plan", "Analysis", "b:c"),
         ("copies", "plan", "Analysis:hw", "--into", "b"),
+        ("copies", "plan", f"{'f' * 40}:hw", ":elsewhere"),
     ],
 )
 def test_what_is_not_enough(run: Run, started: NamedReplies, arguments: tuple[str, ...]) -> None:

@@ -30,7 +30,7 @@ class AsyncCopies:
 
     async def plan(
         self,
-        source: shapes.ProjectPath | None = None,
+        source: shapes.ProjectPath | shapes.SharedPath | None = None,
         targets: Sequence[str | shapes.ProjectPath] | None = None,
         *,
         sources: Sequence[shapes.SourcePath] | None = None,
@@ -48,7 +48,7 @@ class AsyncCopies:
 
         Args:
             source: What to hand out: `project_id`, and `path` relative to its home; one that ends with a slash has to
-                be a directory.
+                be a directory. Or what is shared: `public_path_id`, and perhaps a `path` below it.
             targets: Projects to hand it out to: their ids, or `project_id` with `path`. Default path: the source's.
             sources: What to collect: `project_id`, `path`, and perhaps `target_path`, as what. Default: the target's
                 path, and in it the source's project id.
@@ -298,5 +298,5 @@ class AsyncCopies:
         return await self._connection.call(_METHODS[name], request)
 
 
-def _plain(path: shapes.ProjectPath | None) -> dict[str, Any] | None:
+def _plain(path: shapes.ProjectPath | shapes.SharedPath | None) -> dict[str, Any] | None:
     return None if path is None else {**path}

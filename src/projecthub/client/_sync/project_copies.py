@@ -80,7 +80,7 @@ class ProjectCopies:
 
     def copy_paths(
         self,
-        source: copies.ProjectPath | None = None,
+        source: copies.ProjectPath | copies.SharedPath | None = None,
         targets: Sequence[str | copies.ProjectPath] | None = None,
         *,
         sources: Sequence[copies.SourcePath] | None = None,

@@ -11,9 +11,10 @@ from projecthub.files import CopyOptions, Policy
 from projecthub.files.excludes import Excludes
 from projecthub.files.paths import LeavesHomeError, reduced, shown
 from projecthub.hub.beginnings import KEPT_BACK
+from projecthub.hub.copies.ground import SHARE
 from projecthub.hub.permissions import project_id_of
 from projecthub.wire import copies as shapes
-from projecthub.wire.ids import ProjectId
+from projecthub.wire.ids import ProjectId, is_share_id
 
 MAX_PAIRS: Final = 10_000
 _EITHER: Final = "give either source (one) with targets (many), or sources (many) with target (one)"
@@ -49,8 +50,44 @@ class Wanted:
     pairs: tuple[Pair, ...]
 
 
-def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths) -> Wanted:
+def share_named(source: Mapping[str, Any] | None) -> str | None:
+    """The id of the share that a source names; None: it names a project.
+
+    Raises:
+        InvalidArgument: It names both, or what is no share's id.
+    """
+    if source is None or SHARE not in source:
+        return None
+    if unknown := sorted(source.keys() - {SHARE, "path"}):
+        raise InvalidArgument(
+            f"source has '{unknown[0][:100]}' beside {SHARE}; give {SHARE}, and perhaps a path below it"
+        )
+    if not is_share_id(source[SHARE]):
+        raise InvalidArgument(f"source.{SHARE} '{str(source[SHARE])[:100]}' is no share's id; it has 40 hex digits")
+    return str(source[SHARE])
+
+
+def path_in_share(shared: str, source: Mapping[str, Any]) -> str:
+    """The path in its home of what is copied from a share; a slash at its end stays.
+
+    Raises:
+        InvalidArgument: It is no path, or leads out of the share.
+    """
+    path = source.get("path") or ""
+    try:
+        reduced(path)
+    except (LeavesHomeError, AttributeError, TypeError):
+        raise InvalidArgument(f"source.path '{shown(str(path))[:200]}' leads out of what is shared") from None
+    below = "/".join(part for part in (shared, reduced(path)) if part)
+    return f"{below}/" if below and path.endswith("/") else below or "."
+
+
+def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths, share_id: str | None = None) -> Wanted:
     """What a request asks for.
+
+    Args:
+        request: The request.
+        share_id: The share that its source is of, if it is.
 
     Raises:
         InvalidArgument: It says too little, too much, or nothing that there is.
@@ -69,6 +106,7 @@ def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths) -> Wanted:
         "delete_missing": request.delete_missing,
         "backup": request.backup,
         "exclude": exclude,
+        **({} if share_id is None else {SHARE: share_id}),
     }
     return Wanted(_policy_of(request.policy), options, tuple(pairs))
 

@@ -8,22 +8,24 @@ Source: docs/wire-extensions.md.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, LimitError, NotFound
 from projecthub.files.copying import Status, planned_files
 from projecthub.hub.copies import replies
 from projecthub.hub.copies.applying import Applier, ended
-from projecthub.hub.copies.ground import Ground
+from projecthub.hub.copies.ground import Ground, no_share
 from projecthub.hub.copies.keeping import Keeping
 from projecthub.hub.copies.operations import Operations
 from projecthub.hub.copies.places import Places
 from projecthub.hub.copies.planning import Planner
-from projecthub.hub.copies.requests import wanted_of
+from projecthub.hub.copies.requests import path_in_share, share_named, wanted_of
 from projecthub.hub.copies.single import SingleCopies
 from projecthub.hub.copies.undoing import Undoer
-from projecthub.hub.permissions import project_id_of
+from projecthub.hub.permissions import is_shown, project_id_of
 from projecthub.store.copy_records import LEFT_OVER, OPEN_STATES, CopyOperation, CopyState, CopyTarget, TargetState
 from projecthub.wire import copies as shapes
 from projecthub.wire.errors import BY_CODE
@@ -31,11 +33,13 @@ from projecthub.wire.ids import is_uuid
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
+    from projecthub.hub.copies.ground import Shared
     from projecthub.hub.copies.requests import Wanted
     from projecthub.hub.histories import Histories
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.principals import Principal
     from projecthub.store import Store, Transaction
+    from projecthub.store.records import Access
     from projecthub.wire.ids import ProjectId
     from projecthub.wire.shapes import CopyPath, CopySummary
 
@@ -77,6 +81,12 @@ class Copies:
         """Copy one path. See `SingleCopies.copy`."""
         return await self._single.copy(caller, request)
 
+    async def copy_shared(
+        self, caller: Principal, request: CopyPath, share: Shared, source: Access, target: Access
+    ) -> CopySummary:
+        """Copy one path of a share. See `SingleCopies.copy_shared`."""
+        return await self._single.copy_shared(caller, request, share, source, target)
+
     # -- plans -------------------------------------------------------------------------------------
 
     async def plan(
@@ -95,11 +105,14 @@ class Copies:
             NotFound: There is no such source; only if the plan is waited for, and not applied.
             LimitError: Too many plans of the caller are being made, or the disk is full.
         """
-        wanted = wanted_of(request)
+        share_id = share_named(request.source)
+        if share_id is not None:
+            request = replace(request, source=await self._source_of(share_id, request.source or {}))
+        wanted = wanted_of(request, share_id)
         self._ground.homes.require_spare_for_plan()
         operation, targets = self._rows(caller, wanted, applies=applies)
         async with self._store.read() as tx:
-            accesses = await self._ground.accesses(tx, caller.account_id, targets)
+            accesses = await self._ground.accesses(tx, operation, targets)
         refusals = [accesses.refusal(target) for target in targets]
         if all(refusal is not None for refusal in refusals):
             assert refusals[0] is not None
@@ -115,6 +128,19 @@ class Copies:
             if not applies:
                 await self._require_plan(operation)
         return await self._told(operation.id)
+
+    async def _source_of(self, share_id: str, source: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a share is, or a path below it, as a source.
+
+        Raises:
+            NotFound: Nobody gets such a share.
+            InvalidArgument: The path leads out of it.
+        """
+        async with self._store.read() as tx:
+            share = await tx.shares.told(share_id)
+        if share is None or not is_shown(share):
+            raise no_share(share_id)
+        return {"project_id": share["project_id"], "path": path_in_share(share["path"], source)}
 
     async def _make_room(self, tx: Transaction, caller: Principal) -> str | None:
         """Have the oldest plan give way to a new one, if there are as many as may be; tells its id.
@@ -283,7 +309,7 @@ class Copies:
             operation = await _own(tx, caller, request.id, lock=True)
             self._require_ended(operation)
             targets = await self._undoable(tx, operation, request.targets)
-            accesses = await self._ground.accesses(tx, caller.account_id, targets)
+            accesses = await self._ground.accesses(tx, operation, targets)
             able = []
             for target in targets:
                 try:
