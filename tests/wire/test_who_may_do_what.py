@@ -159,6 +159,8 @@ HUB: dict[str, Case] = {
     "copies.cancel": Case(lambda t, who: {"id": t.planned()}, NOT_MINE),
     "copies.retry": Case(lambda t, who: {"id": t.cancelled()}, NOT_MINE),
     "copies.undo": Case(lambda t, who: {"id": t.copied()}, NOT_MINE),
+    "copies.forget": Case(lambda t, who: {"id": t.copied()}, NOT_MINE),
+    "copies.forget of a project": Case(project, MEMBERS_ONLY),
     "projects.ofCourse": Case(project, told(DENIED, Who.VIEWER)),
     "projects.createProject in a course": Case(
         lambda t, who: {"course": {**project(t, who), "student": t.cast.unique("student")}}, MEMBERS_ONLY

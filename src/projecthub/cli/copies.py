@@ -208,6 +208,31 @@ def undo(
 
 
 @copies.command()
+def forget(
+    context: typer.Context,
+    operation: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only of this operation: its id, or the beginning of its id.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", metavar="PROJECT", help=f"Of all copies into this. {PROJECT_HELP}")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let go of what is kept to undo copies, which frees its room. They cannot be undone any more."""
+    if operation is None and project is None:
+        raise typer.BadParameter("say of what to forget: give an operation, or --project", ctx=context)
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Forgetting"):
+        project_id = None if project is None else ProjectFinder(hub).find(project)
+        id = None if operation is None else find_operation(hub, operation)
+        done: Any = hub.copies.forget(id, project_id=project_id)
+    if session.as_json:
+        output.print_json(done)
+    else:
+        output.print_facts([(name, done[name]) for name in ("targets", "freed_bytes")])
+
+
+@copies.command()
 def show(
     context: typer.Context,
     operation: OperationArgument,

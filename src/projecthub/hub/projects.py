@@ -164,9 +164,12 @@ class Projects:
         if use.used_bytes >= quota_bytes:
             status["disk_full"] = True
         async with self._store.read() as tx:
-            kept_bytes = await tx.snapshots.used_bytes(project.project_id)
-        if kept_bytes:
-            status["snapshots_MB"] = to_mb(kept_bytes)
+            snapshots_bytes = await tx.snapshots.used_bytes(project.project_id)
+            undo_bytes = await tx.copies.kept_bytes(project.project_id)
+        if snapshots_bytes:
+            status["snapshots_MB"] = to_mb(snapshots_bytes)
+        if undo_bytes:
+            status["undo_MB"] = to_mb(undo_bytes)
         return status
 
     async def _of_member(self, caller: Principal, project_id: object, message: str, needs: Ability) -> Project:

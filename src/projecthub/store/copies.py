@@ -71,7 +71,15 @@ _KEPT: Final = (
     select(*_TARGET)
     .join_from(copy_targets, copy_operations, _operation.id == _target.operation_id)
     .where(_target.target_project_id == bindparam("of_project"), _target.kept_bytes.is_not(None))
-    .order_by(_operation.finished_at.desc(), _operation.id, _target.number)
+    .order_by(_operation.finished_at.desc().nulls_first(), _operation.id, _target.number)
+)
+_IS_KEPT: Final = (
+    select(_target.number)
+    .where(_target.operation_id == bindparam("of_operation"), _target.kept_bytes.is_not(None))
+    .limit(1)
+)
+_KEPT_BYTES: Final = select(func.coalesce(func.sum(_target.kept_bytes), 0)).where(
+    _target.target_project_id == bindparam("of_project"), _target.kept_bytes.is_not(None)
 )
 _HANDED_OUT: Final = select(
     handouts
@@ -282,8 +290,16 @@ class Copies:
         await self._connection.execute(delete(copy_operations).where(_operation.id == id))
 
     async def kept(self, project_id: ProjectId) -> list[CopyTarget]:
-        """What can be undone in a project, newest first."""
+        """What can be undone in a project, newest first: what is under way, then what has ended last."""
         return [_target_of(row) for row in await self._connection.execute(_KEPT, {"of_project": project_id})]
+
+    async def is_kept(self, operation_id: str) -> bool:
+        """Whether anything of an operation can be undone."""
+        return (await self._connection.execute(_IS_KEPT, {"of_operation": operation_id})).first() is not None
+
+    async def kept_bytes(self, project_id: ProjectId) -> int:
+        """What is kept in all to undo copies into a project."""
+        return int((await self._connection.execute(_KEPT_BYTES, {"of_project": project_id})).scalar_one())
 
     # -- handouts ----------------------------------------------------------------------------------
 

@@ -127,6 +127,14 @@ class UndoCopies:
     wait: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetCopies:
+    """`copies.forget`: of this operation, of all copies into this project, or of the one into the other."""
+
+    id: str | None = None
+    project_id: str | None = None
+
+
 # -- replies ---------------------------------------------------------------------------------------
 
 
@@ -199,6 +207,13 @@ class CopyOperation(TypedDict):
     totals: CopyTotals
     progress: CopyProgress
     targets: NotRequired[list[CopyTargetRow]]
+
+
+class ForgottenCopies(TypedDict):
+    """Reply of `copies.forget`: how many targets cannot be undone any more, and what that frees."""
+
+    targets: int
+    freed_bytes: int
 
 
 class PlannedFile(TypedDict):

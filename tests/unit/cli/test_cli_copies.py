@@ -126,6 +126,7 @@ def test_several_targets_from_a_file(run: Run, started: NamedReplies, tmp_path: 
         ("copies", "plan", "Analysis", "b:c"),
         ("copies", "plan", "Analysis:hw", "--into", "b"),
         ("copies", "plan", f"{'f' * 40}:hw", ":elsewhere"),
+        ("copies", "forget"),
     ],
 )
 def test_what_is_not_enough(run: Run, started: NamedReplies, arguments: tuple[str, ...]) -> None:
@@ -166,6 +167,13 @@ def test_undo_of_some(run: Run, started: NamedReplies) -> None:
     done = run("copies", "undo", ID, "--target", "0", "--target", "4")
     assert started.named("copies.undo") == [{"id": ID, "targets": [0, 4], "wait": False}]
     assert "1 put back, 2 taken away, 3 kept" in done.out
+
+
+def test_forget(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["copies.forget"] = {"targets": 2, "freed_bytes": 8192}
+    assert run("copies", "forget", ID).out.split() == ["targets", "2", "freed_bytes", "8192"]
+    assert run("copies", "forget", "--project", "Analysis", "--json").json == {"targets": 2, "freed_bytes": 8192}
+    assert hub.named("copies.forget") == [{"id": ID}, {"project_id": ANALYSIS}]
 
 
 def test_not_waited_for(run: Run, started: NamedReplies) -> None:

@@ -245,6 +245,31 @@ class AsyncCopies:
         arguments = shapes.UndoCopies(id=id, targets=None if targets is None else [*targets], wait=wait)
         return await self._operation("copies.undo", arguments)
 
+    async def forget(self, id: str | None = None, *, project_id: str | None = None) -> shapes.ForgottenCopies:
+        """Let go for good of what copies have displaced, which frees the room; they cannot be undone any more.
+
+        Args:
+            id: Only of this operation of yours.
+            project_id: Only of copies into this project, whoever made them.
+
+        Returns:
+            How many `targets` cannot be undone any more, and `freed_bytes`.
+
+        Raises:
+            InvalidArgument: Neither is given.
+            NotFound: There is no such operation of yours.
+            PermissionDenied: You may not manage the project, or none of those that were copied to.
+
+        Example:
+            ```python
+            print((await hub.copies.forget(project_id=project_id))["freed_bytes"])
+            ```
+        """
+        reply: shapes.ForgottenCopies = await self._call(
+            "copies.forget", shapes.ForgetCopies(id=id, project_id=project_id)
+        )
+        return reply
+
     async def wait(
         self,
         id: str,

@@ -15,6 +15,7 @@ brought to its end by it.
 ``events``            what the logs of projects tell
 ``operations``        owns what is under way, goes on with it after a restart
 ``single``            one pair at once
+``trimming``          holds what is kept to undo them to its share of the quota
 ``keeping``           forgets what is too old, or takes too much room
 ``replies``           what is told of all this
 ``service``           what the API calls

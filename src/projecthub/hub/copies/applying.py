@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from projecthub.files.keeping import Keeper
     from projecthub.files.plans import Course
     from projecthub.hub.copies.ground import Accesses, Ground
+    from projecthub.hub.copies.trimming import Trimming
     from projecthub.hub.copies.works import Work
     from projecthub.store import Transaction
     from projecthub.store.copy_records import CopyOperation, CopyTarget
@@ -87,10 +88,10 @@ class Applied:
 class Applier:
     """Applies plans."""
 
-    def __init__(self, ground: Ground, grown: set[ProjectId]) -> None:
-        """Make ready; projects for which more is kept go into ``grown``."""
+    def __init__(self, ground: Ground, trimming: Trimming) -> None:
+        """Make ready."""
         self._ground = ground
-        self._grown = grown
+        self._trimming = trimming
 
     async def apply(self, work: Work) -> None:
         """Apply what is planned of an operation, some targets at a time."""
@@ -224,6 +225,7 @@ class Applier:
         """Say what came of a batch, in the rows and in the logs of the projects."""
         async with self._ground.store.write() as tx:
             await self.note(tx, work.operation, batch, shared)
+        self.noted(batch)
         for one in batch:
             tell_figures(one, seconds)
             summary = one.summary
@@ -247,7 +249,12 @@ class Applier:
             await tx.shares.count(share_id, times=len(done))
         handed_out = [(*place_of(one.target), one.target.manifest) for one in done if one.target.manifest is not None]
         await tx.copies.hand_out(handed_out, at=now)
-        self._grown.update(one.target.target_project_id for one in done if one.kept_bytes is not None)
+
+    def noted(self, batch: Sequence[Applied]) -> None:
+        """What came of a batch is in the store: more is kept to undo it."""
+        for one in batch:
+            if one.kept_bytes is not None:
+                self._trimming.grew(one.target.target_project_id, one.kept_bytes)
 
     # -- beginning and end -------------------------------------------------------------------------
 

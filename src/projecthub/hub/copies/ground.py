@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -206,6 +206,22 @@ class Accesses:
         project = self.require(target.target_project_id, Ability.WRITE, NO_TARGET)
         not_deleted(project)
         return project
+
+    def managed(self, targets: Sequence[CopyTarget]) -> list[CopyTarget]:
+        """Those of the targets in whose projects the account may let go of what is kept.
+
+        Raises:
+            PermissionDenied: It may in none of them.
+        """
+        able = []
+        for n, target in enumerate(targets, 1):
+            try:
+                self.require(target.target_project_id, Ability.MANAGE, NO_TARGET)
+                able.append(target)
+            except PermissionDenied:
+                if n == len(targets) and not able:
+                    raise
+        return able
 
     def require(self, project_id: ProjectId, needs: Ability, message: str) -> Project:
         """A project in which the account may do something.

@@ -8,6 +8,7 @@ Source: docs/wire-extensions.md.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -17,19 +18,21 @@ from projecthub.errors import Conflict, HubError, InvalidArgument, LimitError, N
 from projecthub.files.copying import Status, planned_files
 from projecthub.hub.copies import replies
 from projecthub.hub.copies.applying import Applier, ended
-from projecthub.hub.copies.ground import Ground, no_share
+from projecthub.hub.copies.ground import NO_TARGET, Ground, no_share
 from projecthub.hub.copies.keeping import Keeping
 from projecthub.hub.copies.operations import Operations
 from projecthub.hub.copies.places import Places
 from projecthub.hub.copies.planning import Planner
 from projecthub.hub.copies.requests import path_in_share, share_named, wanted_of
 from projecthub.hub.copies.single import SingleCopies
+from projecthub.hub.copies.trimming import Trimming
 from projecthub.hub.copies.undoing import Undoer
-from projecthub.hub.permissions import is_shown, project_id_of
+from projecthub.hub.permissions import is_shown, member_access, project_id_of
 from projecthub.store.copy_records import LEFT_OVER, OPEN_STATES, CopyOperation, CopyState, CopyTarget, TargetState
 from projecthub.wire import copies as shapes
 from projecthub.wire.errors import BY_CODE
 from projecthub.wire.ids import is_uuid
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
@@ -59,10 +62,10 @@ class Copies:
         self._store = store
         self._clock = clock
         self._ground = ground = Ground(store, homes, clock, Places(), histories)
-        grown: set[ProjectId] = set()
-        applier = Applier(ground, grown)
+        self._trimming = Trimming(ground)
+        applier = Applier(ground, self._trimming)
         self._operations = Operations(ground, Planner(ground), applier, Undoer(ground))
-        self._keeping = Keeping(ground, self._operations, grown)
+        self._keeping = Keeping(ground, self._operations, self._trimming)
         self._single = SingleCopies(ground, applier, self._operations)
 
     async def open(self) -> None:
@@ -72,6 +75,7 @@ class Copies:
     async def close(self) -> None:
         """Stop; the next hub goes on."""
         await self._operations.close()
+        await self._trimming.close()
 
     async def sweep(self) -> None:
         """Forget what is too old."""
@@ -346,6 +350,43 @@ class Copies:
                     f"undone: {_NOT_DONE}, or that was too long ago"
                 )
         return targets
+
+    async def forget(self, caller: Principal, request: shapes.ForgetCopies) -> shapes.ForgottenCopies:
+        """Let go for good of what copies have displaced: it frees the room, and they cannot be undone any more.
+
+        What is being undone just now stays.
+
+        Raises:
+            InvalidArgument: Neither an operation nor a project is named.
+            NotFound: There is no such operation.
+            PermissionDenied: The caller may not do it in any of the projects.
+        """
+        if request.id is None and request.project_id is None:
+            raise InvalidArgument("say of what to forget: give id, an operation of yours, or project_id, or both")
+        project_id = None if request.project_id is None else project_id_of(request.project_id)
+        async with self._store.read() as tx:
+            if project_id is not None:
+                await member_access(tx, caller, project_id, NO_TARGET, Ability.MANAGE)
+                targets = await tx.copies.kept(project_id)
+            if request.id is not None:
+                operation = await _own(tx, caller, request.id)
+                targets = await tx.copies.targets(operation.id, states=[TargetState.DONE])
+                targets = [one for one in targets if one.kept_bytes is not None]
+                accesses = await self._ground.accesses(tx, operation, targets)
+                targets = accesses.managed(targets)
+        if project_id is not None:
+            targets = [target for target in targets if target.target_project_id == project_id]
+        gone = await self._trimming.let_go(targets)
+        freed: Counter[ProjectId] = Counter()
+        for target in gone:
+            freed[target.target_project_id] += target.kept_bytes or 0
+        events = [
+            (project, {"event": "undo_forgotten", "operation_id": request.id, "freed_bytes": freed[project]})
+            for project in sorted(freed)
+        ]
+        async with self._store.write() as tx:
+            await tx.log.append_all(events, caller.account_id, at=self._clock.now())
+        return {"targets": len(gone), "freed_bytes": freed.total()}
 
     def _begun(self, state: CopyState) -> dict[str, object]:
         now = self._clock.now()
