@@ -51,7 +51,10 @@ MAX_PLANS: Final = 100
 """Of one account, neither applied nor cancelled. One more, and the oldest that is made gives way."""
 MAX_LISTED: Final = 500
 MAX_FILES: Final = 10_000
-_NOT_DONE: Final = "it has copied nothing that could be undone"
+_NOT_DONE: Final = (
+    "it has copied nothing that could be undone, or that was too long ago, or it was forgotten, or the hub was "
+    "restored from a backup since"
+)
 
 
 class Copies:
@@ -336,9 +339,7 @@ class Copies:
         if numbers is None:
             targets = [target for target in targets if _can_undo(target)]
             if not targets:
-                raise Conflict(
-                    f"copy operation '{operation.id}' cannot be undone: {_NOT_DONE}, or that was too long ago"
-                )
+                raise Conflict(f"copy operation '{operation.id}' cannot be undone: {_NOT_DONE}")
             return targets
         missing = {*numbers} - {target.number for target in targets}
         if missing or not numbers:
@@ -347,7 +348,7 @@ class Copies:
             if not _can_undo(target):
                 raise Conflict(
                     f"target {target.number} of copy operation '{operation.id}' is {target.state}, and cannot be "
-                    f"undone: {_NOT_DONE}, or that was too long ago"
+                    f"undone: {_NOT_DONE}"
                 )
         return targets
 
