@@ -12,10 +12,18 @@ from typing import Any, NotRequired, TypedDict
 
 
 class ProjectPath(TypedDict):
-    """A path in the home of a project. Of a target: no `path` means that of the source."""
+    """A path in the home of a project."""
 
     project_id: str
     path: NotRequired[str]
+
+
+class TargetPath(TypedDict):
+    """Where to hand something out. No `path` means that of the source; `source_path`: what, instead of its path."""
+
+    project_id: str
+    path: NotRequired[str]
+    source_path: NotRequired[str]
 
 
 class SharedPath(TypedDict):

@@ -386,6 +386,29 @@ async def test_collecting_from_more_than_are_copied_together(of: Class) -> None:
         assert not (of.home(of.students[0]) / "in").exists()
 
 
+async def test_to_each_something_of_its_own(of: Class) -> None:
+    one, two, three = of.students
+    for name in ("one", "two"):
+        of.write(of.course, f"graded/{name}/a.txt", name)
+    targets: list[Any] = [
+        {"project_id": one, "path": "back", "source_path": "graded/one"},
+        {"project_id": two, "source_path": "graded/two/"},
+        {"project_id": three, "path": "back", "source_path": "graded/three"},
+    ]
+    done = await of.house.copies.copy_paths(
+        of.teacher, wire.CopyPaths(source={"project_id": of.course, "path": "."}, targets=targets)
+    )
+    assert states(done) == ["done", "done", "failed"]
+    assert done["targets"][2]["error_code"] == "not_found"
+    assert of.tree(one, "back") == {"a.txt": "one"}
+    assert of.tree(two, "graded/two") == {"a.txt": "two"}
+    assert (await of.undo(done))["totals"]["states"] == {"undone": 2, "failed": 1}
+    assert not (of.home(one) / "back").exists()
+    for wrong in ("../x", 7):
+        with pytest.raises(InvalidArgument, match="source_path"):
+            await of.plan(targets=[{"project_id": one, "source_path": wrong}])
+
+
 async def test_plan_and_apply_at_once(of: Class) -> None:
     arguments = {"source": {"project_id": of.course, "path": "hw"}, "targets": of.students}
     before = everything(of)

@@ -224,6 +224,11 @@ async def test_what_of_a_share_nobody_plans_to_copy(house: House, ann: Principal
             await house.copies.plan(bob, PlanCopies(source=source, targets=[target]))
     with pytest.raises(PermissionDenied):
         await house.copies.plan(ann, PlanCopies(source={"public_path_id": id}, targets=[target]))
+    for path in ("private", "data/../private", "data/soil.csv"):
+        other = {"project_id": target, "path": "x", "source_path": path}
+        for targets in ([other], [target, other]):
+            with pytest.raises(InvalidArgument, match="source_path"):
+                await house.copies.plan(bob, PlanCopies(source={"public_path_id": id}, targets=targets))
     assert await house.copies.page(bob, ListCopies()) == []
 
 

@@ -31,7 +31,7 @@ class Copies:
     def plan(
         self,
         source: shapes.ProjectPath | shapes.SharedPath | None = None,
-        targets: Sequence[str | shapes.ProjectPath] | None = None,
+        targets: Sequence[str | shapes.TargetPath] | None = None,
         *,
         sources: Sequence[shapes.SourcePath] | None = None,
         target: shapes.ProjectPath | None = None,
@@ -50,6 +50,7 @@ class Copies:
             source: What to hand out: `project_id`, and `path` relative to its home; one that ends with a slash has to
                 be a directory. Or what is shared: `public_path_id`, and perhaps a `path` below it.
             targets: Projects to hand it out to: their ids, or `project_id` with `path`. Default path: the source's.
+                With `source_path`, that is handed out and not the source's path: to each something of its own.
             sources: What to collect: `project_id`, `path`, and perhaps `target_path`, as what. Default: the target's
                 path, and in it the source's project id.
             target: Where to collect it: `project_id` and `path`.

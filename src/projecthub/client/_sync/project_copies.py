@@ -81,7 +81,7 @@ class ProjectCopies:
     def copy_paths(
         self,
         source: copies.ProjectPath | copies.SharedPath | None = None,
-        targets: Sequence[str | copies.ProjectPath] | None = None,
+        targets: Sequence[str | copies.TargetPath] | None = None,
         *,
         sources: Sequence[copies.SourcePath] | None = None,
         target: copies.ProjectPath | None = None,

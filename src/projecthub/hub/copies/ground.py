@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from projecthub.errors import Conflict, HubError, NotFound, PermissionDenied
+from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound, PermissionDenied
 from projecthub.files.copying import End, record_path
 from projecthub.files.failures import unwritable
-from projecthub.files.paths import reduced
+from projecthub.files.paths import reduced, shown
 from projecthub.files.sharing import require_within
 from projecthub.hub.permissions import is_able, is_shown, not_deleted
 from projecthub.wire.methods import Ability
@@ -193,8 +193,10 @@ class Accesses:
             NotFound: It is not there.
         """
         if self.share is not None and self.share.row is not None:
-            path = self.share.row["path"]
-            require_within(source.home, path, reduced(source.path)[len(path) :].strip("/"))
+            path, wanted = self.share.row["path"], reduced(source.path)
+            if path and wanted != path and not wanted.startswith(f"{path}/"):
+                raise InvalidArgument(f"'{shown(wanted)}' is not in what is shared")
+            require_within(source.home, path, wanted[len(path) :].strip("/"))
 
     def writable(self, target: CopyTarget) -> Project:
         """The project that is copied to.

@@ -93,6 +93,9 @@ def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths, share_id: str | Non
         InvalidArgument: It says too little, too much, or nothing that there is.
     """
     pairs = _pairs_of(request)
+    shared = None if share_id is None or request.source is None else request.source["path"]
+    if shared is not None and any(pair.source_path != shared for pair in pairs):
+        raise InvalidArgument("source_path of a target is for sources that are projects; of a share, give the path")
     if not pairs:
         raise InvalidArgument("there is nothing to copy to: the list is empty; name at least one project")
     if len(pairs) > MAX_PAIRS:
@@ -151,7 +154,7 @@ def _pairs_of(request: shapes.PlanCopies | shapes.CopyPaths) -> list[Pair]:
             raise InvalidArgument(_EITHER)
         source, path = _end(request.source, "source")
         return [
-            Pair(source, path, *_end({"project_id": one} if isinstance(one, str) else one, f"targets[{n}]", path))
+            _handed_out(source, path, {"project_id": one} if isinstance(one, str) else one, f"targets[{n}]")
             for n, one in enumerate(request.targets)
         ]
     if request.sources is not None and request.target is not None:
@@ -160,6 +163,14 @@ def _pairs_of(request: shapes.PlanCopies | shapes.CopyPaths) -> list[Pair]:
         target, path = _end(request.target, "target", ".")
         return [_collected(one, f"sources[{n}]", target, path) for n, one in enumerate(request.sources)]
     raise InvalidArgument(_EITHER)
+
+
+def _handed_out(source: ProjectId, path: str, given: Mapping[str, Any], name: str) -> Pair:
+    source_path = given.get("source_path")
+    if source_path is None:
+        return Pair(source, path, *_end(given, name, path))
+    own = _path(source_path, f"{name}.source_path")
+    return Pair(source, own, *_end({key: value for key, value in given.items() if key != "source_path"}, name, own))
 
 
 def _collected(given: Mapping[str, Any], name: str, target: ProjectId, path: str) -> Pair:
