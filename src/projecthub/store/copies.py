@@ -92,6 +92,11 @@ _HAND_OUT_AGAIN: Final = _HAND_OUT.on_conflict_do_update(
     index_elements=["project_id", "path"],
     set_={"manifest": _HAND_OUT.excluded.manifest, "handed_out_at": _HAND_OUT.excluded.handed_out_at},
 )
+_PLANNED_ON: Final = select(*_TARGET).where(
+    _target.base == bindparam("of_manifest"),
+    _target.target_project_id == bindparam("of_project"),
+    _target.state == TargetState.DONE,
+)
 _TAKE_BACK: Final = delete(handouts).where(
     handouts.c.project_id == bindparam("of_project"),
     handouts.c.path == bindparam("of_path"),
@@ -331,6 +336,11 @@ class Copies:
                 await self._connection.execute(_TAKE_BACK, values)
             else:
                 await self._connection.execute(_PUT_BACK, {**values, "to_manifest": before})
+
+    async def planned_on(self, manifest: str, project_id: ProjectId) -> list[CopyTarget]:
+        """Targets in a project that are done, and for whose plans this list told what was copied before."""
+        values = {"of_manifest": manifest, "of_project": project_id}
+        return [_target_of(row) for row in await self._connection.execute(_PLANNED_ON, values)]
 
     async def in_use(self, manifests: Sequence[str]) -> set[str]:
         """Which of these lists tell what was copied to some place last, or before a copy that can be undone."""

@@ -551,6 +551,20 @@ async def test_what_was_handed_out_before_counts_again_after_undo(of: Class) -> 
     assert counts(plan) == {"changed_by_us": 1, "same": 1}
 
 
+async def test_the_same_copied_again_before_undo_makes_nothing_theirs(of: Class) -> None:
+    """Who hands out twice, and takes it back, can hand out the same once more: nobody has touched it."""
+    await of.hand_out(policy="merge")
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    second = await of.hand_out(policy="merge")
+    for _ in range(3):
+        assert (await of.hand_out(policy="merge"))["totals"]["files"] == 0
+    await of.undo(second)
+    assert of.tree(of.students[0])["a.txt"] == "one"
+    assert counts(await of.plan(policy="merge")) == {"changed_by_us": 1, "same": 1}
+    of.write(of.students[0], "hw/a.txt", "theirs")
+    assert counts(await of.plan(policy="merge")) == {"conflict": 1, "same": 1}
+
+
 async def test_a_single_copy_is_undone(of: Class) -> None:
     student = of.students[0]
     of.write(student, "hw/a.txt", "theirs", age_s=1000)
