@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -185,7 +186,9 @@ def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
     rows = []
     for handout in report.handouts:
         totals: dict[str, Any] = (handout.operation or {}).get("totals", {})
-        told = (totals.get(name, 0) for name in ("new", "changed_by_us", "changed_by_them", "conflict", "files"))
+        counts: Counter[str] = Counter(totals.get("counts", {}))
+        theirs = counts["changed_by_them"] + counts["deleted_by_them"]
+        told = (counts["new"], counts["changed_by_us"], theirs, counts["conflict"], totals.get("files", 0))
         rows.append((handout.item, len(handout.students), *told))
     if rows:
         heads = ("ITEM", "STUDENTS", "NEW", "CHANGED BY US", "BY THEM", "BY BOTH", "WRITTEN" if done else "TO WRITE")

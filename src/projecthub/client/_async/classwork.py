@@ -246,7 +246,7 @@ class AsyncClasswork:
             if target["state"] == "done":
                 known = [at for at in (changed_at, before.changed_at if before else None) if at is not None]
                 rows.append(_row(item, student, target, max(known, default=None), files, now))
-            elif target.get("error_code") == NotFound.code:
+            elif _is_missing(target):
                 missing.append(student.id)
             else:
                 failures.append(Failure(student=student.id, what="collect", error=target.get("error") or ""))
@@ -343,21 +343,40 @@ class AsyncClasswork:
         now = await self._now()
         try:
             operation = await self._plan_return(course_id, definition, item, students, found)
+            missing = [
+                student for student, target in zip(students, operation["targets"], strict=True) if _is_missing(target)
+            ]
+            students = [each for each in students if each not in missing]
+            if missing:  # what is told of then is about those of whom there is something
+                await self._hub.copies.cancel(operation["id"])
+            if missing and students:
+                operation = await self._plan_return(course_id, definition, item, students, found)
         except (CallerError, LimitError) as error:  # to none of them
-            return CollectReport(
-                item=item.name,
-                failures=[Failure(student=each.id, what="return", error=error.message) for each in students],
-            )
+            failures = [Failure(student=each.id, what="return", error=error.message) for each in students]
+            return CollectReport(item=item.name, failures=failures)
+        report = CollectReport(item=item.name, missing=[each.id for each in missing])
+        return (
+            await self._give_back(course_id, definition, item, report, students, operation, now) if students else report
+        )
+
+    async def _give_back(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        report: CollectReport,
+        students: Sequence[Student],
+        operation: Any,
+        now: datetime,
+    ) -> CollectReport:
+        """Do what is planned of a return, and note it."""
         # A plan of which nothing is to be copied is not applied: who has it as it is has got it before.
         is_idle = not operation["totals"]["files"]
-        done = "cancelled" if is_idle else "done"
         operation = await (self._hub.copies.cancel if is_idle else self._copy)(operation["id"])
-        returned, missing, failures = {}, [], []
+        returned, failures = {}, []
         for student, target in zip(students, operation["targets"], strict=True):
-            if target["state"] == done:
+            if target["state"] == ("cancelled" if is_idle else "done"):
                 returned[student.id] = bool(target["files"])
-            elif target.get("error_code") == NotFound.code:
-                missing.append(student.id)
             else:
                 failures.append(Failure(student=student.id, what="return", error=target.get("error") or ""))
         rows: list[Collected] = []
@@ -368,7 +387,7 @@ class AsyncClasswork:
 
         if _returned(await self._register(course_id, definition, item), returned, now):
             await self._note(course_id, definition, item, note)
-        return CollectReport(item=item.name, rows=rows, missing=missing, failures=failures)
+        return replace(report, rows=rows, failures=failures)
 
     async def _plan_return(
         self,
@@ -393,6 +412,10 @@ class AsyncClasswork:
             wait=False,  # which would be refused if nothing could be had of anybody
         )
         return await self._hub.copies.wait(started["id"])
+
+
+def _is_missing(target: Any) -> bool:
+    return bool(target.get("error_code") == NotFound.code)
 
 
 def _returned(register: Mapping[str, Collected], returned: Mapping[str, bool], now: datetime) -> list[Collected]:
