@@ -160,6 +160,11 @@ def test_the_exit_code_when_a_target_was_refused(
     assert "somebody was here" in done.out
 
 
+def test_several_places_in_one_project(run: Run, started: NamedReplies) -> None:
+    told = run("copies", "show", ID).out.splitlines()
+    assert [line.split()[:3] for line in told[-2:]] == [["0", BACKUP, "hw0"], ["1", BACKUP, "hw1"]]
+
+
 def test_undo_of_some(run: Run, started: NamedReplies) -> None:
     undone = operation("done", "undone")
     undone["targets"][0]["undone"] = {"restored": 1, "removed": 2, "kept": 3, "kept_paths": ["x"]}
