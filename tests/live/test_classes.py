@@ -300,7 +300,9 @@ def test_the_command_line(process: HubProcess, tmp_path: Path) -> None:
     foreseen = json.loads(run(process, key, "diff", course, "--json").stdout)
     assert [each["kind"] for each in foreseen["changes"]].count("create project") == 2
     assert foreseen["title"] == 'Logic "1"'
+    assert "2 students get what is handed out once" in run(process, key, "diff", course).stderr
     applied = run(process, key, "apply", course)
+    assert "once their projects are there" not in applied.stderr
     assert applied.returncode == 0, applied.stderr
     assert "create project" in applied.stdout
     assert "nothing to do" in run(process, key, "apply", course, "hw1").stderr

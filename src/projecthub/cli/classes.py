@@ -11,6 +11,7 @@ import typer
 from projecthub.cli import output
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
+from projecthub.client.classes.changes import ChangeKind
 
 if TYPE_CHECKING:
     from projecthub.client.classes.reports import ClassReport, CollectReport
@@ -200,6 +201,9 @@ def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
             output.print_error(f"{handout.item}{f', {student}' if student else ''}: {error}")
     for note in report.notes:
         output.print_note(note)
+    waiting = sum(change.kind in (ChangeKind.CREATE, ChangeKind.UNDELETE) for change in report.changes)
+    if waiting and not done:
+        output.print_note(f"{waiting} students get what is handed out once their projects are there")
     if report.departed:
         output.print_note(f"{len(report.departed)} projects are of students who are not in the class; they stay")
     if report.is_idle:

@@ -833,14 +833,17 @@ async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, mon
 
 
 async def test_plans_go_after_a_day_and_operations_after_a_month(of: Class) -> None:
-    plan, done = await of.plan(), await of.hand_out()
+    plan, done, cancelled = await of.plan(), await of.hand_out(), await of.plan()
+    await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=cancelled["id"]))
     of.house.clock.advance(hours=23)
     await of.house.copies.sweep()
     assert (await of.get(plan))["state"] == "planned"
+    assert (await of.get(cancelled))["state"] == "cancelled"
     of.house.clock.advance(hours=2)
     await of.house.copies.sweep()
-    with pytest.raises(NotFound):
-        await of.get(plan)
+    for gone in (plan, cancelled):
+        with pytest.raises(NotFound):
+            await of.get(gone)
     assert [path.name for path in of.house.homes.operations.iterdir()] == [done["id"]]
     of.house.clock.advance(days=7)
     await of.house.copies.sweep()

@@ -168,7 +168,8 @@ class Copies:
         """Cancel a plan. What was written of it is to be removed then."""
         await tx.copies.move_targets(operation_id, (TargetState.PLANNED,), TargetState.CANCELLED)
         targets = await tx.copies.targets(operation_id)
-        await tx.copies.update(operation_id, ended(targets, self._clock.now()))
+        now = self._clock.now()  # nothing came of it: whoever asks again and again how things stand leaves no heap
+        await tx.copies.update(operation_id, {**ended(targets, now), "expires_at": now + PLAN_KEPT})
 
     def _rows(self, caller: Principal, wanted: Wanted, *, applies: bool) -> tuple[CopyOperation, list[CopyTarget]]:
         now = self._clock.now()

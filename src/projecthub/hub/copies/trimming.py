@@ -60,6 +60,8 @@ class Trimming:
             await self.look()
         except HubError as error:
             _log.warning("copies.not_trimmed", error=error.message)
+        except Exception:
+            _log.exception("copies.not_trimmed")
 
     async def _trim(self, project_id: ProjectId) -> None:
         async with self._ground.store.read() as tx:
