@@ -27,6 +27,16 @@ UNKNOWN_METHOD: Final = "unknown"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """HTTP methods that change nothing, whatever who may use the route is able to do."""
 
+WRITES_FIRST: Final = frozenset(
+    {
+        "projects.createProject", "projects.start", "projects.stop", "projects.restart", "projects.touch",
+        "projects.deleteProject", "projects.addCollaborator", "projects.removeCollaborator", "projects.changeUserType",
+        "projects.handOver", "projects.setQuotas", "projects.addLicense", "projects.removeLicense",
+        "db.touch", "messages.send",
+    }
+)  # fmt: skip
+"""Methods that change nothing, in the store, in homes or among processes, before they have written to the store."""
+
 
 def is_change(method: Method, arguments: Any) -> bool:
     """Whether a call would change something; ``arguments`` are none if they have not the form of any."""
@@ -56,7 +66,9 @@ def audited(
 ) -> AuditedCall:
     """A call of a method of the wire."""
     target = {} if project_id is None else {"project_id": project_id}
-    return audited_call(services, scope, method.name, caller, target | target_of(method, arguments))
+    call = audited_call(services, scope, method.name, caller, target | target_of(method, arguments))
+    call.writes_first = method.name in WRITES_FIRST
+    return call
 
 
 async def note_refusal(

@@ -1,9 +1,10 @@
 """Who did what, and who was not let: the audit log.
 
-A call that changes something is put down before it begins, in a transaction that all who come at the time share, and
-with its outcome when it has ended; what came of it is written a moment later. So a hub that is killed leaves a trace
-of every call that had begun, and the next one notes those as of unknown outcome. Denials change nothing: they are
-written a moment later too, and many of one kind are counted, see `audit_denials`.
+A call that changes something is put down before it begins, in a transaction that all who come at the time share; one
+that begins with a write to the store goes with whatever is written next, which is that write at the latest. Its outcome
+is written a moment after it has ended. So a hub that is killed leaves a trace of every call that had begun, and the
+next one notes those as of unknown outcome. Denials change nothing: they are written a moment later too, and many of one
+kind are counted, see `audit_denials`.
 
 A store that cannot be written stops nobody: what is inside projects is of use then. Such calls are told in the hub's
 log, and kept in memory until the store is back.
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from projecthub.hub.clock import Clock
     from projecthub.hub.principals import Principal
-    from projecthub.store import Store
+    from projecthub.store import Store, Transaction
     from projecthub.wire import audit as shapes
 
 MAX_UNWRITTEN: Final = 10_000
@@ -76,6 +77,8 @@ class Audit:
         self._left_up_to = 0
         self._to_begin: list[tuple[AuditedCall, asyncio.Future[None]]] = []
         self._beginning: asyncio.Task[None] | None = None
+        self._boarding: dict[int, AuditedCall] = {}
+        self._has_company = store.accompany(self)
         self._under_way: dict[int, float] = {}
         self._ended: list[int] = []
         self._rows: list[dict[str, Any]] = []
@@ -166,15 +169,22 @@ class Audit:
             self.end(call, outcome, message)
 
     async def begin(self, call: AuditedCall) -> None:
-        """Put a call down; returns when that is on disk, or when it cannot be, or not for `PATIENCE_S` seconds."""
+        """Put a call down; returns when that is on disk, or when it cannot be, or not for `PATIENCE_S` seconds.
+
+        Of one that begins with a write to the store it returns at once: that write takes it along.
+        """
         call.has_begun = True
-        if self._is_failing:
+        goes_along = call.writes_first and self._has_company
+        if self._is_failing or (goes_along and self._store.is_short_of_room()):
             _tell(call, "begun")
             return
         loop = asyncio.get_running_loop()
         self._numbers += 1
         call.open_id = self._numbers
         self._under_way[call.open_id] = loop.time()
+        if goes_along:
+            self._boarding[call.open_id] = call
+            return
         done = loop.create_future()
         self._to_begin.append((call, done))
         if self._beginning is None or self._beginning.done():
@@ -192,21 +202,47 @@ class Audit:
             batch, self._to_begin = self._to_begin, []
             try:
                 self._check_room()
+                calls = [call for call, _ in batch]
                 async with self._store.write() as tx:
-                    await tx.audit.begin([(call.open_id, call.began_at, call.stored()) for call, _ in batch])
-                for call, _ in batch:
-                    call.is_open = True
-                    if call.has_ended:  # its caller did not wait
-                        self._ended.append(call.open_id)
+                    await self.put(tx, calls)
+                self.arrived(calls)
             except Exception as error:
-                self._is_failing = True
-                _log.error("audit.not_written", error=str(error), calls=len(batch))
-                for call, _ in batch:
-                    _tell(call, "begun")
+                self._failed([call for call, _ in batch], error)
             finally:
                 for _, done in batch:
                     if not done.done():
                         done.set_result(None)
+
+    def board(self) -> list[AuditedCall]:
+        """The calls that go with the next write. See `store.database.Companion`."""
+        calls = list(self._boarding.values())
+        self._boarding.clear()
+        return calls
+
+    async def put(self, tx: Transaction, what: Sequence[AuditedCall]) -> None:
+        """Put calls down."""
+        await tx.audit.begin([(call.open_id, call.began_at, call.stored()) for call in what])
+
+    def arrived(self, what: Sequence[AuditedCall]) -> None:
+        """Note that calls stand in the store."""
+        for call in what:
+            call.is_open = True
+            if call.has_ended:  # its caller did not wait
+                self._ended.append(call.open_id)
+        self._add(())
+
+    def returned(self, what: Sequence[AuditedCall], error: BaseException | None) -> None:
+        """Have calls go with another write, for theirs was not kept; or tell of them, if it was they that failed."""
+        if error is not None:
+            self._failed(what, error)
+        else:
+            self._boarding.update({call.open_id: call for call in what if not call.has_ended})
+
+    def _failed(self, calls: Sequence[AuditedCall], error: BaseException) -> None:
+        self._is_failing = True
+        _log.error("audit.not_written", error=str(error), calls=len(calls))
+        for call in calls:
+            _tell(call, "begun")
 
     def _gather_s(self) -> float:
         """How long to wait until some four more have come, if many under way have begun just now; else 0."""
@@ -220,9 +256,10 @@ class Audit:
             return
         call.has_ended = True
         self._under_way.pop(call.open_id, None)
+        self._boarding.pop(call.open_id, None)
         if self._is_failing:
             _tell(call, outcome)
-        if call.is_open:
+        if call.is_open or (call.open_id and call.writes_first):  # the latter may stand there though nobody was told
             self._ended.append(call.open_id)
         self._add(self._told(call, outcome, message))
 

@@ -47,6 +47,7 @@ class AuditedCall:
         has_begun: Whether it is one that may have changed something.
         is_open: Whether it stands there.
         has_ended: Whether its outcome was told.
+        writes_first: Whether nothing has happened before it has written to the store: then it is put down with that.
         goes_on: Whether it may go on after it was answered: whoever does its work tells its outcome.
     """
 
@@ -60,6 +61,7 @@ class AuditedCall:
     is_open: bool = False
     has_ended: bool = False
     has_begun: bool = False
+    writes_first: bool = False
     goes_on: bool = False
 
     def stored(self) -> dict[str, Any]:

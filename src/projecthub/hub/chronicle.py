@@ -70,9 +70,10 @@ class Chronicle:
                 **({"crashes": 0, "last_edited_at": now} if wish.by is not None else {}),
                 **await self._quotas.at_start(tx, project),
             }
-            if not await tx.projects.update(project_id, changes, epoch=project.epoch):
+            written = await tx.projects.updated(project_id, changes, epoch=project.epoch)
+            if written is None:
                 raise Conflict(f"project '{project_id}' is being started elsewhere; ask for its state")
-            return await _get(tx, project_id)
+            return written
 
     async def running(self, project: Project, instance: Instance, wish: Wish, *, again: bool) -> Project:
         """Write that it runs, and as what."""
@@ -108,19 +109,26 @@ class Chronicle:
         written = await self._write(project, columns, None, {"event": "project_start_failed", "error": why})
         return written.retry_at
 
-    async def stopping(self, project: Project, changes: Mapping[str, Any]) -> Project:
-        """Write the wish to stop, and what else comes with it."""
+    async def stopping(self, project_id: ProjectId, changes: Mapping[str, Any], *, runs: bool) -> Project:
+        """Write the wish to stop, and what else comes with it; if nothing of it ``runs`` and it is stopped, only that.
+
+        Raises:
+            NotFound, Conflict: There is no such project; or it was started elsewhere.
+        """
+        now = self._clock.now()
         stopping = {"desired": "stopped", "state": State.STOPPING, "state_error": None, "retry_at": None, "crashes": 0}
-        return await self._write(project, {**stopping, **changes})
+        async with self._store.write() as tx:
+            project = await _get(tx, project_id)
+            if runs or project.state is not State.STOPPED:
+                changes = {"state_at": now, **stopping, **changes}
+            elif not changes:
+                return project
+            return await _updated(tx, project, changes)
 
     async def stopped(self, project: Project, wish: Wish) -> Project:
         """Write that nothing of it runs."""
         stopped = {"state": State.STOPPED, "instance": None}
         return await self._write(project, stopped, wish.by, wish.event("project_stopped"))
-
-    async def changed(self, project: Project, changes: Mapping[str, Any]) -> Project:
-        """Write what came with a wish that there was nothing to do for."""
-        return await self._write(project, {"state_at": project.state_at, **changes}) if changes else project
 
     async def died(self, instance: Instance, ended: Exit, why: str) -> datetime | None:
         """Write how an instance ended; tells when the project is started again."""
@@ -159,11 +167,10 @@ class Chronicle:
         """
         now = self._clock.now()
         async with self._store.write() as tx:
-            if not await tx.projects.update(project.project_id, {"state_at": now, **changes}, epoch=project.epoch):
-                raise Conflict(f"project '{project.project_id}' was started elsewhere meanwhile; ask for its state")
+            written = await _updated(tx, project, {"state_at": now, **changes})
             if event is not None:
                 await tx.log.append(project.project_id, by, event, at=now)
-            return await _get(tx, project.project_id)
+            return written
 
 
 async def _get(tx: Transaction, project_id: ProjectId, *, lock: bool = False) -> Project:
@@ -171,6 +178,13 @@ async def _get(tx: Transaction, project_id: ProjectId, *, lock: bool = False) ->
     if project is None:
         raise NotFound(f"unknown project_id '{project_id}'", project_id=project_id)
     return project
+
+
+async def _updated(tx: Transaction, project: Project, changes: Mapping[str, Any]) -> Project:
+    written = await tx.projects.updated(project.project_id, changes, epoch=project.epoch)
+    if written is None:
+        raise Conflict(f"project '{project.project_id}' was started elsewhere meanwhile; ask for its state")
+    return written
 
 
 def last_seen(project: Project) -> Instance | None:

@@ -162,7 +162,9 @@ class Creation:
         told: Any,
         filling: Filling | None,
     ) -> ProjectId:
-        fingerprint = hashlib.sha256(json.dumps(asdict(told), sort_keys=True).encode()).hexdigest()
+        fingerprint = ""
+        if key is not None:
+            fingerprint = hashlib.sha256(json.dumps(asdict(told), sort_keys=True).encode()).hexdigest()
         order = _Order(
             caller=caller, request=request, project_id=project_id, key=key, fingerprint=fingerprint, filling=filling
         )

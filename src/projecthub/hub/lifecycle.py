@@ -350,10 +350,9 @@ class Lifecycle:
             return await self._engine.start(spec)
 
     async def _carry_out_stop(self, project_id: ProjectId, actor: Actor, wish: Wish) -> Project:
-        project = await self._chronicle.read(project_id)
-        if actor.instance is None and project.state is State.STOPPED:
-            return await self._chronicle.changed(project, wish.changes)
-        project = await self._chronicle.stopping(project, wish.changes)
+        project = await self._chronicle.stopping(project_id, wish.changes, runs=actor.instance is not None)
+        if project.state is State.STOPPED:
+            return project
         await self._end(actor, project)
         return await self._chronicle.stopped(project, wish)
 

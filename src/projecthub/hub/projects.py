@@ -124,13 +124,17 @@ class Projects:
 
     async def status(self, caller: Principal, project_id: object) -> shapes.ProjectStatus:
         """What a project uses. Of one that does not run only what concerns its home."""
-        project = await self._of_member(
-            caller, project_id, "must be collaborator on project to get status", Ability.READ
-        )
-        instance = self._lifecycle.instance(project.project_id)
+        checked = project_id_of(project_id)
+        async with self._store.read() as tx:
+            access = await member_access(
+                tx, caller, checked, "must be collaborator on project to get status", Ability.READ
+            )
+            kept = await tx.snapshots.used_bytes(checked), await tx.copies.kept_bytes(checked)
+        project = access.project
+        instance = self._lifecycle.instance(checked)
         if instance is None:
-            return await self._disk_status(project)
-        usage, disk = await asyncio.gather(self._engine.usage(instance), self._disk_status(project))
+            return await self._disk_status(project, kept)
+        usage, disk = await asyncio.gather(self._engine.usage(instance), self._disk_status(project, kept))
         limits = self._quotas.limits(project.run_quota)
         status: shapes.ProjectStatus = {
             "project.pid": instance.pid,
@@ -153,7 +157,7 @@ class Projects:
             status["would_stop_at"] = idle["would_stop_at"]
         return status
 
-    async def _disk_status(self, project: Project) -> shapes.ProjectStatus:
+    async def _disk_status(self, project: Project, kept: tuple[int, int]) -> shapes.ProjectStatus:
         use = await self._homes.disk_use(project.project_id)
         quota_bytes = self._homes.disk_quota_bytes(project.run_quota)
         status: shapes.ProjectStatus = {
@@ -163,9 +167,7 @@ class Projects:
         }
         if use.used_bytes >= quota_bytes:
             status["disk_full"] = True
-        async with self._store.read() as tx:
-            snapshots_bytes = await tx.snapshots.used_bytes(project.project_id)
-            undo_bytes = await tx.copies.kept_bytes(project.project_id)
+        snapshots_bytes, undo_bytes = kept
         if snapshots_bytes:
             status["snapshots_MB"] = to_mb(snapshots_bytes)
         if undo_bytes:

@@ -185,7 +185,8 @@ def _take_call(message: dict[str, Any]) -> tuple[str, list[object]]:
 class _Server(uvicorn.Server):
     """uvicorn without its ticks: an idle project server never wakes up, and ends at once."""
 
-    def __init__(self, identity: Identity, until: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, identity: Identity, until: Callable[[], Awaitable[None]], at_end: Callable[[], object]) -> None:
+        self._at_end = at_end
         self._methods = Methods(identity)
         super().__init__(_configure(make_app(identity, self._methods)))
         self._until = until
@@ -203,11 +204,12 @@ class _Server(uvicorn.Server):
         # Whoever asks us to end asks the commands too, and allows them a time for it that we need not know.
         while self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks)
+        self._at_end()
 
 
-def make_server(identity: Identity) -> uvicorn.Server:
-    """A project server that is ready to serve until it gets SIGTERM."""
-    return _Server(identity, _termination)
+def make_server(identity: Identity, at_end: Callable[[], object]) -> uvicorn.Server:
+    """A project server that is ready to serve until it gets SIGTERM; ``at_end`` is called when all is done."""
+    return _Server(identity, _termination, at_end)
 
 
 def serve(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -232,7 +234,7 @@ def rehearse() -> None:
                 line, _, name = request.partition(" system")
                 await _request(address, line, {"name": f"system{name}", "args": [{"command": "true"}]})
 
-        serve(_Server(identity, until_called), listener)
+        serve(_Server(identity, until_called, lambda: None), listener)
 
 
 async def _request(address: str, line: str, body: object) -> None:

@@ -132,19 +132,21 @@ def _keep_write_ahead_log(raw: sqlite3.Connection) -> None:
 class _Connection(AsyncAdapt_aiosqlite_connection):
     """A connection whose first statement begins a transaction."""
 
-    __slots__ = ("_begun",)
+    __slots__ = ("_begun", "_is_clean")
 
     dbapi: _Driver
 
     def __init__(self, dbapi: _Driver, connection: Any) -> None:
         super().__init__(dbapi, connection)
         self._begun = False  # belongs to the thread
+        self._is_clean = False  # nothing was sent to the thread since a commit that was waited for
 
     def cursor(self, server_side: bool = False) -> _Cursor:  # type: ignore[override]
         return _Cursor(self)
 
     def visit(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         """Do ``work`` in the thread and wait for what it returns."""
+        self._is_clean = False
         try:
             return await_only(self._connection._execute(work, self._connection._conn))
         except (UnicodeEncodeError, OverflowError) as error:
@@ -168,6 +170,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
                 self._begun = False
 
         self.visit(end)
+        self._is_clean = True
 
     def rollback(self) -> None:
         def end() -> None:
@@ -177,7 +180,8 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
                 raw.execute("ROLLBACK")
 
         if self.dbapi.writes:
-            self.visit(lambda raw: end())
+            if not self._is_clean:
+                self.visit(lambda raw: end())
         else:
             # The end of a read has nothing to tell, and whatever comes next on this connection comes after it.
             self._connection._tx.put_nowait((None, end))

@@ -14,6 +14,7 @@ from sqlalchemy import BindParameter, Column, ColumnElement, Select, bindparam, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import CompoundSelect, union_all
 
+from projecthub.store.expressions import upserting
 from projecthub.store.records import AuditFilter
 from projecthub.store.selections import in_chunks
 from projecthub.store.tables import KEY, Moment, audit_log, audit_open
@@ -23,7 +24,7 @@ WINDOW: Final = 20_000
 
 _AFTER_ALL: Final = "\U0010ffff"
 _APPEND: Final = audit_log.insert()
-_BEGIN: Final = audit_open.insert()
+_BEGIN: Final = upserting(audit_open).on_conflict_do_nothing()
 _END: Final = delete(audit_open).where(audit_open.c.id.in_(bindparam("ids", expanding=True)))
 _LAST: Final = select(audit_open.c.id).order_by(audit_open.c.id.desc()).limit(1)
 _LEFT: Final = (
@@ -59,7 +60,10 @@ class Audit:
         self._connection = connection
 
     async def begin(self, calls: Sequence[tuple[int, datetime, Mapping[str, Any]]]) -> None:
-        """Put down calls that are about to change something: a number that is free, when they began, and the rest."""
+        """Put down calls that are about to change something: a number that is free, when they began, and the rest.
+
+        Those that stand there stay: a commit that was cut off may have been one.
+        """
         rows = [{"id": id, "began_at": began_at, "call": call} for id, began_at, call in calls]
         await self._connection.execute(_BEGIN, rows)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
@@ -109,6 +109,26 @@ class Transaction:
         self.templates = Templates(connection)
 
 
+class Companion(Protocol):
+    """Rows that need no transaction of their own: they go with whatever is written next."""
+
+    def board(self) -> Sequence[Any]:
+        """What there is to go; it is in this transaction's hands from now on."""
+        ...
+
+    async def put(self, tx: Transaction, what: Sequence[Any]) -> None:
+        """Write it, before all else that the transaction does."""
+        ...
+
+    def arrived(self, what: Sequence[Any]) -> None:
+        """It is on disk."""
+        ...
+
+    def returned(self, what: Sequence[Any], error: BaseException | None) -> None:
+        """It is not, and goes with the next one; or ``put`` failed with that error, and would again."""
+        ...
+
+
 class Store:
     """What the hub remembers; made by `open_store`.
 
@@ -125,6 +145,19 @@ class Store:
         self._claim = DatabaseClaim(writers)
         # In SQLite there is one writer at a time; waiting here is fair, and costs no thread.
         self._turn = None if shared else asyncio.Lock()
+        self._companion: Companion | None = None
+        self._directory = Path(writers.url.database or "").parent
+
+    def accompany(self, companion: Companion) -> bool:
+        """Have rows of somebody go with whatever is written next; whether that can be.
+
+        It can where writes come one after the other, for then nothing that is written after `Companion.board` could be
+        asked is on disk before it.
+        """
+        if self.shared or self._companion is not None:
+            return False
+        self._companion = companion
+        return True
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -154,8 +187,35 @@ class Store:
             InternalError: The database failed.
         """
         with translated():
-            async with self._my_turn(), self._writers.begin() as connection:
-                yield Transaction(connection, self._clock.now())
+            async with self._my_turn(), self._in_company() as company, self._writers.begin() as connection:
+                tx = Transaction(connection, self._clock.now())
+                await company(tx)
+                yield tx
+
+    @asynccontextmanager
+    async def _in_company(self) -> AsyncIterator[Callable[[Transaction], Awaitable[None]]]:
+        """Around a transaction: what is to be called at its begin, for those who go with it."""
+        companion = self._companion
+        what = companion.board() if companion is not None else ()
+        if companion is None or not what:
+            yield _alone
+            return
+        refused: BaseException | None = None
+
+        async def put(tx: Transaction) -> None:
+            nonlocal refused
+            try:
+                await companion.put(tx, what)
+            except Exception as error:
+                refused = error
+                raise
+
+        try:
+            yield put
+        except BaseException:
+            companion.returned(what, refused)
+            raise
+        companion.arrived(what)
 
     async def ping(self) -> None:
         """Ask the database the cheapest of questions; writes nothing.
@@ -214,7 +274,7 @@ class Store:
         if self.shared:
             return False
         try:
-            disk = os.statvfs(Path(self._writers.url.database or "").parent)
+            disk = os.statvfs(self._directory)
         except OSError:
             return False  # a write will tell
         return disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES
@@ -224,6 +284,10 @@ class Store:
         await self._claims.aclose()
         await self._readers.dispose()
         await self._writers.dispose()
+
+
+async def _alone(tx: Transaction) -> None:
+    """Nobody goes with the transaction."""
 
 
 async def open_store(url: str, *, clock: Clock) -> Store:

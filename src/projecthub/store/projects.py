@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Column, Label, bindparam, case, func, select, text, true, type_coerce, update
+from sqlalchemy import BigInteger, Column, Label, Update, bindparam, case, func, select, text, true, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from projecthub.errors import Conflict
 from projecthub.store.expressions import Following, JsonRows, upserting
@@ -257,13 +259,20 @@ class Projects:
         Raises:
             InvalidArgument: A column is unknown or never changes, or there are no changes.
         """
-        statement = update(projects).where(projects.c.project_id == project_id)
+        values = _changed(project_id, changes)
         if epoch is not None:
-            statement = statement.where(projects.c.epoch == epoch)
+            values["of_epoch"] = epoch
         if state is not None:
-            statement = statement.where(projects.c.state.in_(state))
-        statement = statement.values(checked_changes(projects, changes, fixed=_FIXED))
-        return (await self._connection.execute(statement)).rowcount > 0
+            values["of_states"] = list(state)
+        statement = _update_of(tuple(sorted(changes)), of_epoch=epoch is not None, of_states=state is not None)
+        return (await self._connection.execute(statement, values)).rowcount > 0
+
+    async def updated(self, project_id: ProjectId, changes: Mapping[str, Any], *, epoch: int) -> Project | None:
+        """The same as `update`, with the project as it is then; None if it was not changed."""
+        values = _changed(project_id, changes) | {"of_epoch": epoch}
+        statement = _update_of(tuple(sorted(changes)), of_epoch=True, returning=True)
+        row = (await self._connection.execute(statement, values)).first()
+        return None if row is None else _project(row)
 
     async def touch(
         self, project_id: ProjectId, account_id: AccountId | None, at: datetime, *, only_viewed: bool = False
@@ -300,6 +309,26 @@ class Projects:
     async def count(self) -> int:
         """How many projects there are, deleted ones included."""
         return int((await self._connection.execute(_COUNT)).scalar_one())
+
+
+@lru_cache(maxsize=256)
+def _update_of(
+    names: tuple[str, ...], *, of_epoch: bool, of_states: bool = False, returning: bool = False
+) -> Update | ReturningUpdate[Any]:
+    """The statement that changes some columns. Each is made once: to make one takes longer than to carry it out."""
+    statement = update(projects).where(projects.c.project_id == bindparam("of_project"))
+    if of_epoch:
+        statement = statement.where(projects.c.epoch == bindparam("of_epoch"))
+    if of_states:
+        statement = statement.where(projects.c.state.in_(bindparam("of_states", expanding=True)))
+    statement = statement.values({name: bindparam(f"new_{name}") for name in names})
+    return statement.returning(*_RECORD) if returning else statement
+
+
+def _changed(project_id: ProjectId, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of `_update_of`."""
+    checked = checked_changes(projects, changes, fixed=_FIXED)
+    return {"of_project": project_id, **{f"new_{name}": value for name, value in checked.items()}}
 
 
 def _project(row: Sequence[Any]) -> Project:

@@ -12,6 +12,7 @@ import pytest
 from house import House
 from structlog.testing import capture_logs
 
+from projecthub.api.auditing import WRITES_FIRST
 from projecthub.errors import (
     ExecFailed,
     InvalidArgument,
@@ -26,6 +27,7 @@ from projecthub.hub.audit_denials import OF_ACCOUNT, OF_STRANGERS
 from projecthub.hub.audited_calls import MAX_MESSAGE, MAX_PROJECTS, MAX_REFUSED, AuditedCall, is_denial, storable
 from projecthub.hub.principals import Principal
 from projecthub.wire.audit import ListAudit
+from projecthub.wire.methods import METHODS
 
 pytestmark = pytest.mark.anyio
 ONE, TWO = "a11a0000-0000-4000-8000-000000000001", "b22b0000-0000-4000-8000-000000000002"
@@ -76,6 +78,80 @@ async def test_a_call_is_on_disk_before_its_work_and_told_with_its_outcome(
     assert (entry["account_id"], entry["key_id"], entry["key_kind"]) == (ada.account_id, 7, "account")
     assert (entry["project_id"], entry["target"], entry["address"]) == (ONE, None, "192.0.2.1")
     assert (entry["began"], entry["time"]) == ("2026-03-01T12:00:00.123Z", "2026-03-01T12:00:02.123Z")
+
+
+async def test_one_that_begins_with_a_write_is_on_disk_with_that(
+    house: House, audit: Audit, admin: Principal, ada: Principal
+) -> None:
+    async def work() -> None:
+        assert under_way(house) == 0
+        with pytest.raises(ZeroDivisionError):
+            async with house.store.write():
+                raise ZeroDivisionError  # what goes back takes the call with it, and the next write has it again
+        assert under_way(house) == 0
+        async with house.store.write():
+            pass
+        assert under_way(house) == 1
+
+    call = a_call(house, ada, project_id=ONE)
+    call.writes_first = True
+    await audit.through(call, work, None)
+    (entry,) = await entries(audit, admin)
+    assert (entry["outcome"], under_way(house)) == ("ok", 0)
+
+
+async def test_one_that_has_written_nothing_leaves_no_trace_but_its_entry(
+    house: House, audit: Audit, admin: Principal, ada: Principal
+) -> None:
+    async def work() -> None:
+        raise NotFound("there is none")
+
+    call = a_call(house, ada, project_id=ONE)
+    call.writes_first = True
+    with pytest.raises(NotFound):
+        await audit.through(call, work, None)
+    async with house.store.write():
+        pass
+    assert under_way(house) == 0
+    (entry,) = await entries(audit, admin)
+    assert entry["outcome"] == "not_found"
+
+
+async def test_one_that_ends_while_another_writes_it_is_not_left_there(
+    house: House, audit: Audit, admin: Principal, ada: Principal
+) -> None:
+    call = a_call(house, ada, project_id=ONE)
+    call.writes_first = True
+    await audit.begin(call)
+    async with house.store.write():  # another's, which has it with it
+        audit.end(call, "ok")
+    assert under_way(house) == 1
+    await audit.flush()
+    assert under_way(house) == 0
+    assert [entry["outcome"] for entry in await entries(audit, admin)] == ["ok"]
+
+
+async def test_one_that_cannot_be_written_is_in_the_way_of_one_write_at_most(
+    house: House, audit: Audit, admin: Principal, ada: Principal
+) -> None:
+    call = a_call(house, ada, project_id=object())
+    call.writes_first = True
+    await audit.begin(call)
+    with capture_logs() as logged:
+        with pytest.raises(Exception, match="JSON"):
+            async with house.store.write():
+                pytest.fail("it does not come to that")
+        async with house.store.write():
+            pass
+    assert "audit.told_here" in {each["event"] for each in logged}
+    assert under_way(house) == 0
+    call.target = {}
+    audit.end(call, "ok")
+
+
+def test_what_begins_with_a_write_changes_something() -> None:
+    mutating = {method.name for methods in METHODS.values() for method in methods.values() if method.is_mutating}
+    assert mutating >= WRITES_FIRST
 
 
 @pytest.mark.parametrize(
