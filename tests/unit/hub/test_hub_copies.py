@@ -958,6 +958,7 @@ async def test_what_is_kept_is_told_and_let_go(of: Class) -> None:
         await of.undo(done)
     assert "undo_until" not in await of.get(done)
     assert (await forget(of, project_id=student))["targets"] == 1
+    assert [event["event"] for _, event in await of.house.log(student)].count("undo_forgotten") == 2
     assert (await forget(of, project_id=student)) == {"targets": 0, "freed_bytes": 0}
     assert "undo_MB" not in await of.house.projects.status(of.teacher, student)
     assert [*(of.home(student).parent / "copies").iterdir()] == []

@@ -8,7 +8,6 @@ Source: docs/wire-extensions.md.
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
     from projecthub.store import Store, Transaction
     from projecthub.store.records import Access
-    from projecthub.wire.ids import ProjectId
     from projecthub.wire.shapes import CopyPath, CopySummary
 
 PLAN_KEPT: Final = timedelta(days=1)
@@ -378,17 +376,8 @@ class Copies:
                 targets = accesses.managed(targets)
         if project_id is not None:
             targets = [target for target in targets if target.target_project_id == project_id]
-        gone = await self._trimming.let_go(targets)
-        freed: Counter[ProjectId] = Counter()
-        for target in gone:
-            freed[target.target_project_id] += target.kept_bytes or 0
-        events = [
-            (project, {"event": "undo_forgotten", "operation_id": request.id, "freed_bytes": freed[project]})
-            for project in sorted(freed)
-        ]
-        async with self._store.write() as tx:
-            await tx.log.append_all(events, caller.account_id, at=self._clock.now())
-        return {"targets": len(gone), "freed_bytes": freed.total()}
+        gone = await self._trimming.let_go(targets, by=caller.account_id)
+        return {"targets": len(gone), "freed_bytes": sum(target.kept_bytes or 0 for target in gone)}
 
     def _begun(self, state: CopyState) -> dict[str, object]:
         now = self._clock.now()

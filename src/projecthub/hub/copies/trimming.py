@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -16,7 +16,7 @@ from projecthub.store.copy_records import TargetState
 if TYPE_CHECKING:
     from projecthub.hub.copies.ground import Ground
     from projecthub.store.copy_records import CopyTarget
-    from projecthub.wire.ids import ProjectId
+    from projecthub.wire.ids import AccountId, ProjectId
 
 SHARE_OF_QUOTA: Final = 10
 """What is kept to undo copies takes this part of a project's quota at most, but for that of the newest copy."""
@@ -80,10 +80,17 @@ class Trimming:
         self._left[project_id] = room
         await self.let_go(too_much)
 
-    async def let_go(self, targets: Collection[CopyTarget]) -> list[CopyTarget]:
+    async def let_go(self, targets: Collection[CopyTarget], *, by: AccountId | None = None) -> list[CopyTarget]:
         """What these targets have displaced goes for good, after it is said that they cannot be undone.
 
-        What is being undone just now stays. Tells which have gone, as they were.
+        What is being undone just now stays.
+
+        Args:
+            targets: Which.
+            by: Who wants it, for the logs of the projects; None: it was time, and they tell nothing.
+
+        Returns:
+            Those that have gone, as they were.
         """
         by_operation: dict[str, list[int]] = defaultdict(list)
         for target in targets:
@@ -97,6 +104,16 @@ class Trimming:
                 await tx.copies.update_targets(operation_id, {row.number: {"kept_bytes": None} for row in able})
                 if not await tx.copies.is_kept(operation_id):
                     await tx.copies.update(operation_id, {"undo_until": None})
+                if by is not None:
+                    await tx.log.append_all(_forgotten(operation_id, able), by, at=self._ground.clock.now())
             gone += able
         await self._ground.each([lambda target=target: discard(self._ground.record(target)) for target in gone])  # type: ignore[misc]
         return gone
+
+
+def _forgotten(operation_id: str, targets: Collection[CopyTarget]) -> list[tuple[ProjectId, dict[str, Any]]]:
+    freed: Counter[ProjectId] = Counter()
+    for target in targets:
+        freed[target.target_project_id] += target.kept_bytes or 0
+    event = {"event": "undo_forgotten", "operation_id": operation_id}
+    return [(project, {**event, "freed_bytes": size}) for project, size in sorted(freed.items())]
