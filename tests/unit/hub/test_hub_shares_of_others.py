@@ -214,6 +214,8 @@ async def test_what_of_a_share_nobody_plans_to_copy(house: House, ann: Principal
         (InvalidArgument, {"public_path_id": id, "path": "../private"}),
         (InvalidArgument, {"public_path_id": id, "path": "out"}),
         (InvalidArgument, {"public_path_id": id, "path": ["x"]}),
+        (InvalidArgument, {"public_path_id": id, "path": 0}),
+        (InvalidArgument, {"public_path_id": id, "path": "a\0b"}),
         (InvalidArgument, {"public_path_id": "x"}),
         (InvalidArgument, {"public_path_id": 7}),
         (InvalidArgument, {"public_path_id": id, "project_id": project_id}),

@@ -73,11 +73,13 @@ def path_in_share(shared: str, source: Mapping[str, Any]) -> str:
     Raises:
         InvalidArgument: It is no path, or leads out of the share.
     """
-    path = source.get("path") or ""
+    path = "" if source.get("path") is None else source["path"]
+    if not isinstance(path, str):
+        raise InvalidArgument(f"source.path is {str(path)[:100]}; give a text")
     try:
         reduced(path)
-    except (LeavesHomeError, AttributeError, TypeError):
-        raise InvalidArgument(f"source.path '{shown(str(path))[:200]}' leads out of what is shared") from None
+    except LeavesHomeError:
+        raise InvalidArgument(f"source.path '{shown(path)[:200]}' leads out of what is shared") from None
     below = "/".join(part for part in (shared, reduced(path)) if part)
     return f"{below}/" if below and path.endswith("/") else below or "."
 
