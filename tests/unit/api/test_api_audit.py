@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from projecthub.api.audit_targets import _OTHERS, MAX_LISTED, MAX_VALUE, NAMED, UNNAMED, bounded, made_by, target_of
 from projecthub.api.auditing import SAFE, is_change
 from projecthub.api.native import archives, files, jobs, jupyter, snapshots, trash, uploads
-from projecthub.wire import messages, organizations, shapes
+from projecthub.wire import copies, messages, organizations, shapes
 from projecthub.wire.methods import METHODS, Ability, Caller, Endpoint, Method
 
 HUB = METHODS[Endpoint.HUB]
@@ -111,6 +111,11 @@ def test_routes_were_found() -> None:
             "projects.inviteCollaborator",
             shapes.InviteCollaborator(project_id=ONE, account_id=ONE, email="hidden", subject="hidden"),
             {"project_id": ONE, "account_id": ONE},
+        ),
+        (
+            "projects.copyPaths",
+            copies.CopyPaths(source={"public_path_id": "f" * 40, "path": "hidden"}, targets=[ONE]),
+            {"project_id": [ONE], "public_path_id": "f" * 40, "policy": "update"},
         ),
     ],
 )
