@@ -85,7 +85,7 @@ def target_of(method: Method, arguments: Any) -> dict[str, Any]:
     if method.name == "db.userQuery":
         return bounded(_queried(arguments.query, arguments.options))
     if method.name in ("copies.plan", "projects.copyPaths"):
-        return bounded({**_named(method, arguments), "project_id": _copied(arguments)})
+        return bounded({**_named(method, arguments), "project_id": _copied(arguments), **_shared(arguments)})
     if isinstance(arguments, dict):  # what only the project looks at closer
         return bounded({name: arguments.get(name) for name in _fields(method)})
     return bounded(_named(method, arguments))
@@ -100,6 +100,12 @@ def _copied(arguments: Any) -> list[str]:
     places = [arguments.source, arguments.target, *(arguments.sources or ()), *(arguments.targets or ())]
     ids = (place.get("project_id") if isinstance(place, dict) else place for place in places)
     return [*dict.fromkeys(one for one in ids if isinstance(one, str))]
+
+
+def _shared(arguments: Any) -> dict[str, Any]:
+    """The share that is copied from, if it is one."""
+    share_id = arguments.source.get("public_path_id") if isinstance(arguments.source, dict) else None
+    return {"public_path_id": share_id} if isinstance(share_id, str) else {}
 
 
 @cache

@@ -158,6 +158,7 @@ _ROWS: Final = (
     _copies("cancel", copies.CancelCopies, copies.CopyOperation, WRITE),
     _copies("retry", copies.RetryCopies, copies.CopyOperation, WRITE),
     _copies("undo", copies.UndoCopies, copies.CopyOperation, WRITE),
+    _copies("forget", copies.ForgetCopies, copies.ForgottenCopies, MANAGE),
     _hub("projects.addCollaborator", shapes.AddCollaborator, shapes.AddedCollaborators, Caller.MEMBER, MANAGE,
          "Wire contract 2.4", Form.OPTS),
     _hub("projects.removeCollaborator", shapes.RemoveCollaborator, shapes.RemovedCollaborator, Caller.MEMBER, MANAGE,

@@ -114,6 +114,11 @@ def test_routes_were_found() -> None:
             shapes.InviteCollaborator(project_id=ONE, account_id=ONE, email="hidden", subject="hidden"),
             {"project_id": ONE, "account_id": ONE},
         ),
+        (
+            "projects.copyPaths",
+            copies.CopyPaths(source={"public_path_id": "f" * 40, "path": "hidden"}, targets=[ONE]),
+            {"project_id": [ONE], "public_path_id": "f" * 40, "policy": "update"},
+        ),
     ],
 )
 def test_what_calls_name(name: str, arguments: Any, target: dict[str, Any]) -> None:
