@@ -61,7 +61,7 @@ def figures(table: Table, process: HubProcess, wire: Wire, projects: int) -> Non
             _of_store(table, url, people, size, bare)
     if (binaries := postgresql_binaries()) is None:
         return
-    server = PostgresqlServer(binaries)
+    server = PostgresqlServer(binaries, buffers_mb=128)
     try:
         server.start()
         with asyncio.Runner() as runner:
