@@ -121,8 +121,9 @@ class HubProcess:
         self.process.kill()
         self.process.wait()
 
-    def restart(self) -> None:
-        """Start again on the same data directory, at another port."""
+    def restart(self, **environment: str) -> None:
+        """Start again on the same data directory, at another port; with other settings, if some are given."""
+        self._environment |= environment
         self._close_output()
         self.output = ""
         self.process = self._spawn()

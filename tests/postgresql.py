@@ -35,8 +35,10 @@ class PostgresqlServer:
     PostgreSQL refuses to run as root; then it runs as the user ``postgres``, whom its packages bring along.
     """
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, *, buffers_mb: int = 32) -> None:
+        """Make one; ``buffers_mb`` is its memory for pages, in MB: PostgreSQL's own default is 128."""
         self._binaries = binaries
+        self._buffers_mb = buffers_mb
         self._directory = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path must be short
         self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         if os.geteuid() == 0:
@@ -49,7 +51,7 @@ class PostgresqlServer:
         self._run("initdb", "-D", data, "-A", "trust", "-U", "test", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
         settings = (
             f"-c listen_addresses='' -c unix_socket_directories={self._directory} "
-            "-c fsync=off -c full_page_writes=off -c shared_buffers=32MB -c max_connections=60"
+            f"-c fsync=off -c full_page_writes=off -c shared_buffers={self._buffers_mb}MB -c max_connections=60"
         )
         log = str(self._directory / "log")
         self._run("pg_ctl", "start", "-w", "-D", data, "-l", log, "-o", settings)

@@ -153,7 +153,8 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         jobs = Jobs(calls, lifecycle, homes, commands, histories)
         idle = Idle(store, engine, lifecycle, calls, quotas, clock)
         projects = Projects(store, clock, lifecycle, engine, homes, quotas, idle)
-        templates, shares = Templates(store, clock), Shares(store, clock, workplaces)
+        copies = Copies(store, homes, clock, histories)
+        templates, shares = Templates(store, clock), Shares(store, workplaces, copies)
         creation = Creation(store, clock, lifecycle, homes, shares, templates, histories)
         accounts = Accounts(store, clock, keys)
         passwords = Passwords()
@@ -169,7 +170,6 @@ async def open_hub(settings: Settings, *, stop_projects: bool = False) -> AsyncI
         schedule = SnapshotSchedule(store, keeping, clock, hours=settings.snapshot_hours)
         mail = Mail(store, clock, smtp_server(settings), most_a_day=settings.mails_a_day)
         invitations = Invitations(clock, keys, mail, lambda: site.url)
-        copies = Copies(store, homes, clock, histories)
         services = Services(
             clock=clock,
             keys=keys,

@@ -12,8 +12,7 @@ import psutil
 import pytest
 from test_engines import AS_ROOT, Bench
 
-from projecthub.engines.local import engine as local
-from projecthub.engines.local import launching
+from projecthub.engines.local import ends, launching
 from projecthub.engines.local.records import RECORD_FILES
 from projecthub.engines.port import Instance, Isolation
 from projecthub.errors import StartFailed
@@ -74,7 +73,7 @@ async def test_starts_go_on_with_another_launcher_when_theirs_is_killed(bench: B
 async def test_an_init_that_does_not_end_with_its_server_is_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_OUTLIVES_S", 0.5)
+    monkeypatch.setattr(ends, "_OUTLIVES_S", 0.5)
     instance = await bench.engine.start(bench.spec())
     processes = processes_of(instance)
     server, init = processes

@@ -242,7 +242,8 @@ async def test_a_search_finds_what_a_look_at_all_would_find(
     """However rare or common the words are. Every example adds to the people of those before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(name_parts, "COMMON", common)
-        patch.setattr(accounts_module, "_RECENT_SINCE", accounts_module._RECENT_SINCE.offset(common))
+        patch.setattr(accounts_module, "RECENT", common)
+        patch.setattr(accounts_module, "SAMPLED", common // 2)
         for number, (first, last) in enumerate(people):
             await add_account(store, first_name=first, last_name=last, last_active_at=NOW + timedelta(seconds=number))
         async with store.read() as tx:
@@ -255,6 +256,20 @@ async def test_a_search_finds_what_a_look_at_all_would_find(
     matching = [account for account in everybody if any(matches(account, words) for words in terms)]
     matching.sort(key=lambda account: (account.last_active_at, account.account_id), reverse=True)
     assert [account.account_id for account in found] == [account.account_id for account in matching[:5]]
+
+
+async def test_a_short_word_that_is_rare_is_looked_up_before_a_long_one_that_is_common(store: Store) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(name_parts, "COMMON", 5)
+        for number in range(8):
+            await add_account(store, first_name="Ada", last_name="Zq" if number == 3 else f"Byron {number}")
+        async with store.read() as tx:
+            query, few = await name_parts.candidates(tx.accounts._connection, ["ada", "zq"])
+            assert few
+            assert len((await tx.accounts._connection.execute(query)).all()) == 1
+            query, few = await name_parts.candidates(tx.accounts._connection, ["ada", "by"])
+            assert not few
+            assert len((await tx.accounts._connection.execute(query)).all()) == 7
 
 
 async def test_names_that_were_changed_are_found_by_what_they_are_now(store: Store) -> None:

@@ -212,6 +212,11 @@ async def test_what_can_be_undone_in_a_project_newest_first(store: Store, people
             await tx.copies.update_targets(row.id, {0: {"kept_bytes": 4}})
         assert [row.operation_id for row in await tx.copies.kept(one)] == [made[2].id, made[1].id]
         assert await tx.copies.kept(two) == []
+        assert (await tx.copies.kept_bytes(one), await tx.copies.kept_bytes(two)) == (8, 0)
+        assert [await tx.copies.is_kept(row.id) for row in made] == [False, True, True]
+        # What has not ended yet is newer than all that has.
+        await tx.copies.update(made[1].id, {"state": CopyState.RUNNING, "finished_at": None})
+        assert [row.operation_id for row in await tx.copies.kept(one)] == [made[1].id, made[2].id]
 
 
 async def test_what_was_handed_out_last(store: Store, people: Any) -> None:

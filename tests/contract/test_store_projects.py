@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from store_samples import HOSTILE, NOW, add_account, add_project, create_project
 from projecthub.errors import Conflict, InvalidArgument
 from projecthub.store import Store
 from projecthub.store.records import Access, Project, Role, Selection, State
+from projecthub.wire.units import to_ms
 
 LATER = NOW + timedelta(minutes=1)
 
@@ -256,6 +258,36 @@ async def test_users_come_in_order_of_joining_and_without_nulls(store: Store) ->
         **{other: {"group": "collaborator"} for other in others[3:]},
     }
     assert row["users"][others[0]]["hide"] is True
+
+
+async def test_pages_are_the_same_rows_as_the_database_has_them(store: Store) -> None:
+    owner, other = await add_account(store), await add_account(store)
+    ids = [await add_project(store, owner, created_at=NOW + timedelta(seconds=number)) for number in range(3)]
+    async with store.write() as tx:
+        await tx.collaborators.add([(ids[0], other), (ids[1], other)], at=LATER)
+        await tx.collaborators.update(ids[1], other, {"hide": True, "upgrades": {"a": '"!":'}})
+        await tx.projects.touch(ids[2], owner, LATER)
+    wanted = Selection(
+        columns=("project_id", "created_at", "deleted", "env", "users", "last_active"), order_by=(("created_at", True),)
+    )
+    async with store.read() as tx:
+        rows = await tx.projects.select(wanted, member=owner)
+        pages = [page async for page in tx.projects.pages(wanted, member=owner)]
+        recent = [
+            page async for page in tx.projects.pages(wanted, member=owner, edited_after=NOW + timedelta(seconds=5))
+        ]
+        none = [page async for page in tx.projects.pages(wanted, member=other, edited_after=LATER)]
+    assert [row["project_id"] for row in rows] == ids[::-1]
+    assert rows[1]["users"] == {
+        owner: {"group": "owner"},
+        other: {"group": "collaborator", "hide": True, "upgrades": {"a": '"!":'}},
+    }
+    raw = [{**row, "created_at": to_ms(row["created_at"])} for row in rows]
+    for number in (0, 2):
+        raw[number]["users"] = json.dumps(rows[number]["users"], separators=(",", ":"))
+    assert pages == [raw]
+    assert recent == [raw[:1]]
+    assert none == []
 
 
 async def test_members_see_their_projects_only(store: Store) -> None:

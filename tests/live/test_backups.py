@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -165,6 +166,69 @@ async def test_a_part_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
     (backup / "admin-key").symlink_to(tmp_path / "key")
     with pytest.raises(InvalidArgument, match="admin-key"):
         await put(backup, tmp_path / "new")
+
+
+OPERATION = "c33c0000-0000-4000-8000-000000000003"
+LIST = f"{OPERATION}/{'5' * 32}"
+
+
+async def hand_out(data: Path, *, manifest: str = LIST) -> Path:
+    """Note that a list tells what was copied to a place last; tells the directory of lists."""
+    store = await open_store(url(data), clock=SystemClock())
+    async with store.write() as tx:
+        await tx.copies.hand_out([(PROJECT, "hw", manifest)], at=SystemClock().now())
+    await store.close()
+    return data / "projects" / ".copies"
+
+
+@pytest.mark.parametrize("compress", [False, True])
+async def test_what_was_handed_out_is_in_a_backup(tmp_path: Path, compress: bool) -> None:
+    data = tmp_path / "data"
+    await small_hub(data)
+    lists = await hand_out(data)
+    (lists / OPERATION).mkdir(parents=True)
+    (lists / f"{LIST}.manifest").write_text("what was handed out")
+    (lists / OPERATION / f"{'6' * 32}.manifest").write_text("what nobody needs")
+    (lists / OPERATION / "0.plan").write_text("a plan")
+    await back_up(data, url(data), tmp_path / "backup", clock=SystemClock(), compress=compress, watch=unwatched)
+    summary = await put(tmp_path / "backup", tmp_path / "new")
+    assert (summary.notes, "what is kept to undo copies" in summary.left_out) == ([], True)
+    restored = tmp_path / "new" / "projects" / ".copies"
+    assert [str(path.relative_to(restored)) for path in restored.rglob("*")] == [OPERATION, f"{LIST}.manifest"]
+    assert (restored / f"{LIST}.manifest").read_text() == "what was handed out"
+    assert stat.S_IMODE(restored.stat().st_mode) == stat.S_IMODE((restored / OPERATION).stat().st_mode) == 0o700
+
+
+async def test_lists_that_are_gone_or_no_lists_are_left_out(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    await small_hub(data)
+    lists = await hand_out(data, manifest="../../../admin-key")
+    (lists / OPERATION).mkdir(parents=True)
+    await hand_out(data)
+    await back_up(data, url(data), tmp_path / "backup", clock=SystemClock(), compress=None, watch=unwatched)
+    assert not [*(tmp_path / "backup").glob("handouts*")]
+    await put(tmp_path / "backup", tmp_path / "new")
+
+
+async def test_nothing_but_lists_comes_out_of_a_part_for_them(tmp_path: Path) -> None:
+    backup = await saved(tmp_path, compress=False)
+    evil = tmp_path / "evil"
+    (evil / OPERATION / "directory").mkdir(parents=True)
+    (evil / "no uuid").mkdir()
+    (evil / "file").write_text("x")
+    (evil / "a11a0000-0000-4000-8000-000000000009").symlink_to(tmp_path)
+    (evil / OPERATION / f"{'7' * 32}.manifest").symlink_to("/etc/passwd")
+    (evil / f"{LIST}.manifest").write_text("good")
+    part = backup / "handouts.tar"
+    subprocess.run(["tar", "-C", evil, "-cf", part, "."], check=True)
+    manifest = json.loads((backup / MANIFEST).read_bytes())
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    manifest["parts"]["handouts.tar"] = {"bytes": part.stat().st_size, "sha256": digest}
+    (backup / MANIFEST).write_text(json.dumps(manifest))
+    await put(backup, tmp_path / "new")
+    restored = tmp_path / "new" / "projects" / ".copies"
+    assert sorted(str(path.relative_to(restored)) for path in restored.rglob("*")) == [OPERATION, f"{LIST}.manifest"]
+    assert (evil / OPERATION).is_dir()
 
 
 async def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

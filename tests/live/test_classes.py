@@ -8,12 +8,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from projecthub.client._sync.files import ProjectFiles
 from projecthub.client.classes.changes import ChangeKind
 from projecthub.client.classes.register import read_register
 from projecthub.errors import PermissionDenied
@@ -175,6 +177,93 @@ def test_who_assists_does_the_same_and_makes_nothing_twice(
     assert list(report.departed) == [course.projects()["s2"]]
 
 
+def test_two_who_collect_and_return_at_once_lose_nothing(
+    process: HubProcess, make_course: Callable[..., Course], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has read the register and is about to write it, when the other writes into it."""
+    course = make_course(students=4, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    projects = course.projects()
+    for name in ("s2", "s3"):
+        course.hub.project(projects[name]).files.delete("hw1")
+    course.hub.classes.collect(course.id, early=True)
+    for name in ("s2", "s3"):
+        course.hub.project(projects[name]).files.write_text("hw1/task.py", f"print('{name}')\n")
+    course.files.write_text("graded/hw1/s0/task.py", "7 of 10\n")
+    other_id, key = process.person("another-teacher")
+    course.hub.projects.add_collaborator(course.id, other_id)
+    with process.hub(key) as other:
+        other.classes.apply(course.id)
+        original, reads = ProjectFiles.read_with_etag, itertools.count()
+
+        def read(files: ProjectFiles, path: str) -> tuple[bytes, str]:
+            found = original(files, path)
+            if path == "collected/hw1.csv" and next(reads) == 1:
+                monkeypatch.setattr(ProjectFiles, "read_with_etag", original)
+                (returned,) = other.classes.return_graded(course.id)
+                assert [row.student for row in returned.rows] == ["s0"]
+            return found
+
+        monkeypatch.setattr(ProjectFiles, "read_with_etag", read)
+        (collected,) = course.hub.classes.collect(course.id, early=True)
+    assert [row.student for row in collected.rows] == ["s2", "s3"]
+    register = read_register(course.files.read_text("collected/hw1.csv"))
+    assert sorted(register) == ["s0", "s1", "s2", "s3"]
+    assert [row.student for row in register.values() if row.returned_at] == ["s0"]
+
+
+def test_two_who_do_all_of_it_at_once(process: HubProcess, make_course: Callable[..., Course]) -> None:
+    course = make_course(students=8, accounts=0)
+    course.declare()
+    other_id, key = process.person("yet-another-teacher")
+    course.hub.projects.add_collaborator(course.id, other_id)
+    for number in range(8):
+        course.files.write_text(f"graded/hw1/s{number}/task.py", f"{number} of 10\n")
+    with process.hub(key) as other, ThreadPoolExecutor(2) as threads:
+        both = [course.hub.classes, other.classes]
+        assert not [
+            failure for report in threads.map(lambda one: one.apply(course.id), both) for failure in report.failures
+        ]
+        for again in (False, True, True):
+            reports = [*threads.map(lambda one, again=again: one.collect(course.id, early=True, again=again), both)]
+            assert [failure for (report,) in reports for failure in report.failures] == []
+            register = read_register(course.files.read_text("collected/hw1.csv"))
+            assert sorted(register) == [f"s{number}" for number in range(8)]
+            assert all(row.files == 2 and row.changed_at for row in register.values())
+        mixed = [lambda: other.classes.return_graded(course.id), lambda: course.hub.classes.status(course.id)]
+        mixed.append(lambda: course.hub.classes.return_graded(course.id))
+        assert len([*threads.map(lambda work: work(), mixed)]) == 3
+        register = read_register(course.files.read_text("collected/hw1.csv"))
+        assert all(row.returned_at for row in register.values())
+    for name, project_id in course.projects().items():
+        assert course.tree(project_id, "hw1-graded") == {"task.py": f"{name[1:]} of 10\n"}
+
+
+def test_one_call_takes_back_what_was_returned_or_collected(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=3, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    course.hub.classes.collect(course.id, early=True)
+    for name in ("s0", "s2"):
+        course.files.write_text(f"graded/hw1/{name}/task.py", f"{name}: 7 of 10\n")
+    (returned,) = course.hub.classes.return_graded(course.id)
+    assert ([row.student for row in returned.rows], list(returned.missing)) == (["s0", "s2"], ["s1"])
+    projects, newest = course.projects(), course.hub.copies.list(course.id)
+    assert course.hub.classes.return_graded(course.id)[0].rows == []
+    assert {one["state"] for one in course.hub.copies.list(course.id)[: -len(newest)]} == {"cancelled", "failed"}
+    assert newest[0]["state"] == "done"
+    undone = course.hub.copies.undo(newest[0]["id"])
+    assert [target["state"] for target in undone["targets"]] == ["undone", "undone"]
+    for name in ("s0", "s2"):
+        assert "hw1-graded" not in [each["name"] for each in course.hub.project(projects[name]).files.list()]
+    collecting = next(one for one in newest[1:] if one["state"] == "done")
+    assert course.hub.copies.undo(collecting["id"])["state"] == "undone"
+    assert [each["name"] for each in course.files.list("collected")] == ["hw1.csv"]
+    assert len(course.hub.classes.collect(course.id, early=True, again=True)[0].rows) == 3
+    assert course.tree(course.id, "collected/hw1/s1")["data.txt"] == "1\n2\n3\n"
+
+
 def test_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
     course = make_course(students=2, accounts=0, layout="nbgrader")
     course.declare()
@@ -211,10 +300,21 @@ def test_the_command_line(process: HubProcess, tmp_path: Path) -> None:
     foreseen = json.loads(run(process, key, "diff", course, "--json").stdout)
     assert [each["kind"] for each in foreseen["changes"]].count("create project") == 2
     assert foreseen["title"] == 'Logic "1"'
+    assert "2 students get what is handed out once" in run(process, key, "diff", course).stderr
     applied = run(process, key, "apply", course)
+    assert "once their projects are there" not in applied.stderr
     assert applied.returncode == 0, applied.stderr
     assert "create project" in applied.stdout
     assert "nothing to do" in run(process, key, "apply", course, "hw1").stderr
+    with process.hub(key) as hub:
+        projects = {each["student"]: each["project_id"] for each in hub.projects.of_course(course)}
+        hub.project(projects["ada"]).files.write_text("hw1/task.md", "QED\n")
+        hub.project(course).files.write_text("hw1/task.md", "Prove it, please.\n")
+        hub.project(course).files.write_text("hw1/hint.md", "Think.\n")
+    for command, verb in (("diff", "TO WRITE"), ("apply", "WRITTEN")):
+        told = run(process, key, command, course).stdout.splitlines()
+        assert told[0].split("  ")[-1].strip() == verb
+        assert told[1].split() == ["hw1", "2", "2", "1", "0", "1", "4"]  # new, by us, by them, by both, files
     unknown = run(process, key, "apply", course, "hw7")
     assert unknown.returncode == 1
     assert "there is no item 'hw7' in the class; there are: hw1" in unknown.stderr

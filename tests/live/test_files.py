@@ -121,7 +121,8 @@ def test_conditions(remote: Remote) -> None:
     assert remote.get("state", **{"if-range": first, "range": "bytes=1-"}).content == b"ne"
     assert remote.put("state", b"two", headers={"if-none-match": "*"}).status_code == 412
     second = remote.put("state", b"two", headers={"if-match": first}).headers["etag"]
-    assert remote.put("state", b"three", headers={"if-match": first}).status_code == 412
+    refused = remote.put("state", b"three", headers={"if-match": first})
+    assert (refused.status_code, refused.json()["code"]) == (412, "conflict")
     assert remote.get("state", **{"if-range": first, "range": "bytes=1-"}).content == b"two"
     assert remote.put("state", b"three", headers={"if-match": f'"x", {second}'}).status_code == 200
     assert remote.put("nothing-there", b"", headers={"if-match": "*"}).status_code == 412

@@ -427,3 +427,27 @@ for content in (b'[1]', b'5', b'{}', b'{"text": {}}', b'[' * 10**5 + b']' * 10**
     assert "Traceback" not in shown.stderr
     said = project.system.jupyter_execute(nonsense, "python3")
     assert {"data": {"text/plain": "'said'"}} in said
+
+
+def test_who_looks_at_sessions_starts_no_project(process: HubProcess) -> None:
+    with process.hub() as hub:
+        project_id = hub.projects.create_project(title="at rest")
+        url = f"{process.url}/api/v1/projects/{project_id}/jupyter"
+        headers = {"authorization": f"Bearer {process.admin_key}"}
+        execution = f"/sessions/a/executions/{uuid.uuid4()}"
+        for path in ("/sessions/a", "/sessions/a/executions", execution, f"{execution}/events"):
+            answer = httpx2.get(f"{url}{path}", headers=headers)
+            assert answer.status_code == 404
+            assert "does not run" in answer.json()["detail"]
+        assert httpx2.get(f"{url}/sessions", headers=headers).json() == []
+        assert hub.projects.state(project_id)["state"] == "stopped"
+        started = [each for each in hub.audit.list(project_id=project_id)["entries"] if "jupyter" in each["method"]]
+        assert started == []
+
+        assert httpx2.get(f"{url}/kernels", headers=headers, timeout=60).status_code == 200
+        assert hub.projects.state(project_id)["state"] == "running"
+        httpx2.get(f"{url}/kernels", headers=headers, timeout=60)
+        started = [each for each in hub.audit.list(project_id=project_id)["entries"] if "jupyter" in each["method"]]
+        assert [(each["outcome"], each["method"]) for each in started] == [
+            ("ok", "GET /projects/{project_id}/jupyter/kernels")
+        ]

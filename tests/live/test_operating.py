@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from projecthub import Hub
-from projecthub.errors import HubError
+from projecthub.errors import Conflict, HubError
 from tests.hubs import HubProcess
 from tests.postgresql import PostgresqlServer
 
@@ -167,6 +167,33 @@ def test_what_is_refused(own_hub: HubProcess, place: Path) -> None:
     command("backup", place / "again", "--data-dir", own_hub.data_dir)
     assert command("restore", place / "again", "--data-dir", place / "new")["homes"] == 1
     assert not (place / "new" / ".restoring").exists()
+
+
+def test_a_restored_hub_knows_whose_a_change_is(own_hub: HubProcess, place: Path) -> None:
+    """What was handed out is in the backup: untouched files are mended after it, and work stays."""
+    with own_hub.hub() as hub:
+        course, student = hub.projects.create_project("Course"), hub.projects.create_project("Student")
+        for name in ("untouched", "touched"):
+            hub.project(course).files.write_text(f"hw/{name}", "task")
+        source = {"project_id": course, "path": "hw"}
+        done = hub.projects.copy_paths(source, [student], policy="merge")
+        hub.project(student).files.write_text("hw/touched", "work")
+        hub.project(student).snapshots.create()
+    told = command("backup", place / "backup", "--data-dir", own_hub.data_dir)
+    assert told["left_out"] == ["snapshots of projects", "what is kept to undo copies"]
+    command("restore", place / "backup", "--data-dir", place / "new", PROJECTHUB_UID_BASE="3000000")
+    with HubProcess(place / "new", PROJECTHUB_UID_BASE="3000000") as new, new.hub() as hub:
+        assert "undo_MB" not in hub.projects.status(student)
+        with pytest.raises(Conflict, match="restored from a backup"):
+            hub.copies.undo(done["id"])
+        for name in ("untouched", "touched"):
+            hub.project(course).files.write_text(f"hw/{name}", "mended")
+        plan = hub.copies.plan(source, [student], policy="merge")
+        assert {status: n for status, n in plan["totals"]["counts"].items() if n} == {"changed_by_us": 1, "conflict": 1}
+        assert hub.copies.apply(plan["id"])["state"] == "done"
+        files = hub.project(student).files
+        texts = {entry["name"]: files.read_text(f"hw/{entry['name']}") for entry in files.list("hw")}
+        assert texts == {"untouched": "mended", "touched": "work", "touched.new": "mended"}
 
 
 def test_a_full_disk_leaves_no_backup(own_hub: HubProcess, place: Path) -> None:

@@ -208,12 +208,12 @@ def await_repair(process: HubProcess, project_id: str) -> None:
 
 
 def test_a_hub_takes_them_by_itself() -> None:
-    with HubProcess(PROJECTHUB_SNAPSHOT_HOURS="24") as process:
+    with HubProcess() as process:
         with process.hub() as hub:
             used, other = hub.projects.create_project("Used"), hub.projects.create_project("Not used")
             hub.project(used).files.write_text("a", "one")
         process.terminate()
-        process.restart()  # it looks when it opens, and once a minute
+        process.restart(PROJECTHUB_SNAPSHOT_HOURS="24")  # it looks when it opens, and once a minute
         with process.hub() as hub:
             for _ in range(600):
                 if rows := hub.project(used).snapshots.list():

@@ -106,6 +106,12 @@ def shared_file(target: Target) -> str:
     return str(target.cast.owner.shares.create(target.project_id, target.file())["id"])
 
 
+def of_share(target: Target) -> dict[str, object]:
+    """From a share of one of its files to where that could be copied."""
+    place = {"project_id": target.project_id, "path": target.cast.unique("copy")}
+    return {"source": {"public_path_id": shared_file(target)}, "targets": [place]}
+
+
 ADMIN_TOO = told(OK, Who.SITE_ADMIN)
 ADMIN_ONLY = told(DENIED, *ACCOUNTS - {Who.SITE_ADMIN})
 MEMBERS_ONLY = told(DENIED, Who.STRANGER, Who.VIEWER, Who.ORGANIZER, Who.SITE_ADMIN)
@@ -143,6 +149,8 @@ HUB: dict[str, Case] = {
     "projects.copyPaths": Case(lambda t, who: t.copy()),
     "projects.copyPaths as a dry run": Case(lambda t, who: {**t.copy(), "dry_run": True}),
     "copies.plan": Case(lambda t, who: t.copy(), MEMBERS_ONLY),
+    "copies.plan of a share": Case(lambda t, who: of_share(t), MEMBERS_ONLY),
+    "projects.copyPaths of a share": Case(lambda t, who: of_share(t), MEMBERS_ONLY),
     "copies.list": Case(nothing),
     "copies.list of a project": Case(project),
     "copies.get": Case(lambda t, who: {"id": t.planned()}, NOT_MINE),
@@ -151,6 +159,8 @@ HUB: dict[str, Case] = {
     "copies.cancel": Case(lambda t, who: {"id": t.planned()}, NOT_MINE),
     "copies.retry": Case(lambda t, who: {"id": t.cancelled()}, NOT_MINE),
     "copies.undo": Case(lambda t, who: {"id": t.copied()}, NOT_MINE),
+    "copies.forget": Case(lambda t, who: {"id": t.copied()}, NOT_MINE),
+    "copies.forget of a project": Case(project, MEMBERS_ONLY),
     "projects.ofCourse": Case(project, told(DENIED, Who.VIEWER)),
     "projects.createProject in a course": Case(
         lambda t, who: {"course": {**project(t, who), "student": t.cast.unique("student")}}, MEMBERS_ONLY

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 MAX_LISTED: Final = 100
 """Values of a list that are kept."""
-MAX_IDS: Final = MAX_PROJECTS
-"""Values of a list of ids that are kept."""
+MAX_IDS: Final = 1000
+"""Values of a list of ids that are kept; of ids of projects `MAX_PROJECTS` are."""
 MAX_VALUE: Final = 300
 """Characters of a value that are kept."""
 _MAX_ALL: Final = 4000
@@ -63,6 +63,8 @@ _OTHERS: Final = {
 _MADE: Final[Mapping[str, str]] = {
     "projects.createProject": "project_id",
     "projects.clone": "target_project_id",
+    "projects.copyPaths": "id",
+    "copies.plan": "id",
     "accounts.create": "account_id",
     "accounts.signIn": "account_id",
     "keys.create": "id",
@@ -82,8 +84,8 @@ def target_of(method: Method, arguments: Any) -> dict[str, Any]:
     """What the arguments of a call name, as JSON of bounded size."""
     if method.name == "db.userQuery":
         return bounded(_queried(arguments.query, arguments.options))
-    if method.name == "projects.copyPaths":
-        return bounded({**_named(method, arguments), "project_id": _copied(arguments)})
+    if method.name in ("copies.plan", "projects.copyPaths"):
+        return bounded({**_named(method, arguments), "project_id": _copied(arguments), **_shared(arguments)})
     if isinstance(arguments, dict):  # what only the project looks at closer
         return bounded({name: arguments.get(name) for name in _fields(method)})
     return bounded(_named(method, arguments))
@@ -98,6 +100,12 @@ def _copied(arguments: Any) -> list[str]:
     places = [arguments.source, arguments.target, *(arguments.sources or ()), *(arguments.targets or ())]
     ids = (place.get("project_id") if isinstance(place, dict) else place for place in places)
     return [*dict.fromkeys(one for one in ids if isinstance(one, str))]
+
+
+def _shared(arguments: Any) -> dict[str, Any]:
+    """The share that is copied from, if it is one."""
+    share_id = arguments.source.get("public_path_id") if isinstance(arguments.source, dict) else None
+    return {"public_path_id": share_id} if isinstance(share_id, str) else {}
 
 
 @cache
@@ -132,7 +140,7 @@ def bounded(values: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     left, is_whole = _MAX_ALL, True
     for name, value in values.items():
-        one = _bounded(value)
+        one = _bounded(value, MAX_PROJECTS if name == "project_id" else MAX_IDS)
         if one is None or one == [] or (one is False and name not in _FLAGS):
             continue
         if isinstance(one, list) and is_uuid(one[0]):
@@ -154,14 +162,14 @@ def _fitting(value: Any, left: int) -> Any:
     return value[: sum(size <= left for size in sizes)] or None
 
 
-def _bounded(value: Any) -> Any:
+def _bounded(value: Any, most_ids: int) -> Any:
     if isinstance(value, str):
         return storable(value, MAX_VALUE)
     if isinstance(value, bool | int):
         return value
     if isinstance(value, list | tuple):
-        if all(map(is_uuid, value[:MAX_IDS])):
-            return list(value[:MAX_IDS])
+        if all(map(is_uuid, value[:most_ids])):
+            return list(value[:most_ids])
         return [storable(str(one), MAX_VALUE) for one in value[:MAX_LISTED]]
     return None
 

@@ -45,6 +45,10 @@ async def _undo(call: Call, request: shapes.UndoCopies) -> shapes.CopyOperation:
     return await call.services.copies.undo(call.caller, request)
 
 
+async def _forget(call: Call, request: shapes.ForgetCopies) -> shapes.ForgottenCopies:
+    return await call.services.copies.forget(call.caller, request)
+
+
 COPY_HANDLERS: Final[dict[str, Handler]] = {
     "projects.copyPaths": _copy_paths,
     "copies.plan": _plan,
@@ -55,4 +59,5 @@ COPY_HANDLERS: Final[dict[str, Handler]] = {
     "copies.cancel": _cancel,
     "copies.retry": _retry,
     "copies.undo": _undo,
+    "copies.forget": _forget,
 }

@@ -96,8 +96,8 @@ async def _get_messages(call: Call, request: messages.GetMessages) -> list[messa
     return await call.services.messages.page(call.caller, request)
 
 
-async def _user_query(call: Call, request: shapes.UserQuery) -> dict[str, Any] | list[Any]:
-    return await call.services.queries.run(call.caller, request.query, request.options)
+async def _user_query(call: Call, request: shapes.UserQuery) -> Encoded:
+    return Encoded(await call.services.queries.run(call.caller, request.query, request.options))
 
 
 async def _create_project(call: Call, request: shapes.CreateProject) -> str:

@@ -135,5 +135,6 @@ def _tell(session: Session, summary: Summary, what: str, where: Path) -> None:
             ("troubles", summary.troubles or None),
         ]
     )
+    output.print_note(f"not in backups: {', '.join(summary.left_out)}")
     for note in summary.notes[:_SHOWN_NOTES]:
         output.print_note(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,6 +11,7 @@ import typer
 from projecthub.cli import output
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
+from projecthub.client.classes.changes import ChangeKind
 
 if TYPE_CHECKING:
     from projecthub.client.classes.reports import ClassReport, CollectReport
@@ -185,7 +187,9 @@ def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
     rows = []
     for handout in report.handouts:
         totals: dict[str, Any] = (handout.operation or {}).get("totals", {})
-        told = (totals.get(name, 0) for name in ("new", "changed_by_us", "changed_by_them", "conflict", "files"))
+        counts: Counter[str] = Counter(totals.get("counts", {}))
+        theirs = counts["changed_by_them"] + counts["deleted_by_them"]
+        told = (counts["new"], counts["changed_by_us"], theirs, counts["conflict"], totals.get("files", 0))
         rows.append((handout.item, len(handout.students), *told))
     if rows:
         heads = ("ITEM", "STUDENTS", "NEW", "CHANGED BY US", "BY THEM", "BY BOTH", "WRITTEN" if done else "TO WRITE")
@@ -197,6 +201,9 @@ def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
             output.print_error(f"{handout.item}{f', {student}' if student else ''}: {error}")
     for note in report.notes:
         output.print_note(note)
+    waiting = sum(change.kind in (ChangeKind.CREATE, ChangeKind.UNDELETE) for change in report.changes)
+    if waiting and not done:
+        output.print_note(f"{waiting} students get what is handed out once their projects are there")
     if report.departed:
         output.print_note(f"{len(report.departed)} projects are of students who are not in the class; they stay")
     if report.is_idle:

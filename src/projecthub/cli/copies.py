@@ -12,7 +12,7 @@ from projecthub.cli.copy_tables import print_files, print_list, print_operation
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
 from projecthub.errors import Conflict, InvalidArgument, NotFound
-from projecthub.wire.ids import is_uuid
+from projecthub.wire.ids import is_share_id, is_uuid
 
 if TYPE_CHECKING:
     from projecthub import Hub
@@ -61,7 +61,10 @@ Into = Annotated[
 def copy(
     context: typer.Context,
     source: Annotated[
-        str, typer.Argument(metavar="SRC:PATH", help="What to copy: a project, a colon, a path in its home.")
+        str,
+        typer.Argument(
+            metavar="SRC:PATH", help="What to copy: a project, or the id of a share, a colon, a path in it."
+        ),
     ],
     targets: Annotated[
         list[str] | None,
@@ -93,6 +96,7 @@ def copy(
     session = Session.of(context, as_json)
     options = _options(policy, overwrite_newer, delete_missing, backup, exclude)
     is_single = len(targets or ()) == 1 and not (targets_from or into or dry_run or policy != "update") and wait
+    is_single = is_single and not is_share_id(source.partition(":")[0])
     if is_single and targets is not None:
         _copy_one(session, context, source, targets[0], timeout, options)
         return
@@ -136,7 +140,9 @@ def _copy_one(
 @copies.command()
 def plan(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SRC:PATH", help="What to copy; with --into, one of several.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC:PATH", help="As in projects copy; with --into, one of several.")
+    ],
     targets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -199,6 +205,31 @@ def undo(
         id = find_operation(hub, operation)
         hub.copies.undo(id, target or None, wait=False)
         _follow(session, hub, id, "Undoing", wait=wait)
+
+
+@copies.command()
+def forget(
+    context: typer.Context,
+    operation: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only of this operation: its id, or the beginning of its id.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", metavar="PROJECT", help=f"Of all copies into this. {PROJECT_HELP}")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let go of what is kept to undo copies, which frees its room. They cannot be undone any more."""
+    if operation is None and project is None:
+        raise typer.BadParameter("say of what to forget: give an operation, or --project", ctx=context)
+    session = Session.of(context, as_json)
+    with session.hub() as hub, output.working("Forgetting"):
+        project_id = None if project is None else ProjectFinder(hub).find(project)
+        id = None if operation is None else find_operation(hub, operation)
+        done: Any = hub.copies.forget(id, project_id=project_id)
+    if session.as_json:
+        output.print_json(done)
+    else:
+        output.print_facts([(name, done[name]) for name in ("targets", "freed_bytes")])
 
 
 @copies.command()
@@ -304,7 +335,7 @@ def _ends(
         sources = [_source(finder, text, context) for text in (*given, *more)]
         return {"sources": sources, "target": {"project_id": finder.find(project), "path": path or "."}}
     source = _source(finder, given[0], context)
-    targets = [_target(finder, text, source["project_id"]) for text in (*given[1:], *more)]
+    targets = [_target(finder, text, source.get("project_id"), context) for text in (*given[1:], *more)]
     if not targets:
         raise typer.BadParameter("no target is named; give DST[:PATH], --targets-from or --into", ctx=context)
     return {"source": source, "targets": targets}
@@ -312,14 +343,18 @@ def _ends(
 
 def _source(finder: ProjectFinder, text: str, context: typer.Context) -> dict[str, str]:
     project, path = _parts(text, context)
+    if is_share_id(project):
+        return {"public_path_id": project, "path": path}
     if not project or not path:
         raise typer.BadParameter(f"{text!r} has to name both: a project and a path", ctx=context)
     return {"project_id": finder.find(project), "path": path}
 
 
-def _target(finder: ProjectFinder, text: str, source_id: str) -> dict[str, str]:
+def _target(finder: ProjectFinder, text: str, source_id: str | None, context: typer.Context) -> dict[str, str]:
     project, _, path = text.partition(":")
-    found = {"project_id": finder.find(project) if project else source_id}
+    if not project and source_id is None:
+        raise typer.BadParameter(f"{text!r} has to name a project: the source is a share", ctx=context)
+    found = {"project_id": finder.find(project) if project else source_id or ""}
     return {**found, "path": path} if path else found
 
 

@@ -38,7 +38,8 @@ def print_operation(operation: Any) -> None:
     if not targets:
         return
     print()
-    side = "source" if len({target["target_project_id"] for target in targets}) < len(targets) else "target"
+    ends = {side: len({target[f"{side}_project_id"] for target in targets}) for side in ("source", "target")}
+    side = "source" if ends["source"] > ends["target"] else "target"
     statuses = [status for status in _HEADINGS if any(target.get("counts", {}).get(status) for target in targets)]
     headings = ["NUMBER", "PROJECT", "PATH", "STATE", *(_HEADINGS[status] for status in statuses), "FILES", "SIZE"]
     output.print_table([*headings, "DETAILS"], [_row(target, side, statuses) for target in targets])

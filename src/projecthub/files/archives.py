@@ -17,7 +17,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -98,13 +99,14 @@ def has_zstd() -> bool:
     return shutil.which("zstd") is not None
 
 
-async def archive(home: Path, target: Path, *, compressed: bool) -> Archived:
+async def archive(home: Path, target: Path, *, compressed: bool, files: Sequence[str] | None = None) -> Archived:
     """Write a home to a new file, for its owner only.
 
     Args:
         home: The home; it may be in use.
         target: The file.
         compressed: Whether by zstd.
+        files: Only these, by names relative to it; None: all that is in it.
 
     Raises:
         NotFound: There is no such home.
@@ -125,12 +127,16 @@ async def archive(home: Path, target: Path, *, compressed: bool) -> Archived:
         "--ignore-failed-read",
         "--warning=no-file-ignored",  # sockets: there is nothing in them
         "--file=-",
-        ".",
+        *(["."] if files is None else ["--no-recursion", "--null", "--verbatim-files-from", "--files-from=-"]),
     ]
     digest, size = hashlib.sha256(), 0
     try:
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
-            async with _running(arguments, cwd=home, stdout=subprocess.PIPE) as (process, complaints):
+        with contextlib.ExitStack() as stack:
+            made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            out = stack.enter_context(os.fdopen(made, "wb"))
+            named = stack.enter_context(_named(files))
+            running = _running(arguments, cwd=home, stdin=named, stdout=subprocess.PIPE)
+            async with running as (process, complaints):
                 assert process.stdout is not None
                 while chunk := await process.stdout.read(_CHUNK_BYTES):
                     digest.update(chunk)
@@ -143,6 +149,18 @@ async def archive(home: Path, target: Path, *, compressed: bool) -> Archived:
     if process.returncode not in (0, _DIFFERED, _FAILED_SOMEWHERE) or complaints.gave_up:
         raise InternalError(f"a home could not be archived: {' '.join(complaints.notes) or process.returncode}")
     return Archived(size, digest.hexdigest(), complaints.count, complaints.notes)
+
+
+@contextlib.contextmanager
+def _named(files: Sequence[str] | None) -> Iterator[IO[bytes] | int]:
+    """What tar is to read of standard input: names, in a file without one, so that neither waits for the other."""
+    if files is None:
+        yield subprocess.DEVNULL
+        return
+    with tempfile.TemporaryFile() as names:
+        names.writelines(os.fsencode(name) + b"\0" for name in files)
+        names.seek(0)
+        yield names
 
 
 async def unpack(source: Path, home: Path, *, uid: int | None, compressed: bool) -> tuple[str, ...]:

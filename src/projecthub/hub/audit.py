@@ -25,6 +25,7 @@ from projecthub.hub.audit_denials import Denials
 from projecthub.hub.audit_pages import filter_of, page_of
 from projecthub.hub.audited_calls import (
     MAX_MESSAGE,
+    MAX_PROJECTS,
     MAX_REFUSED,
     AuditedCall,
     add_made,
@@ -273,10 +274,10 @@ class Audit:
         now = self._clock.now()
         shown = None if message is None else storable(message, MAX_MESSAGE)
         began_at = min(call.began_at, now)  # a clock may be set back
-        rows = rows_of(
-            call.stored(), {"at": now, "began_at": began_at, "outcome": outcome, "message": shown, "times": 1}
-        )
-        return self._denials.passed(rows[:MAX_REFUSED]) if is_bounded or outcome in _REFUSALS else rows
+        is_bounded |= outcome in _REFUSALS
+        shared = {"at": now, "began_at": began_at, "outcome": outcome, "message": shown, "times": 1}
+        rows = rows_of(call.stored(), shared, most=MAX_REFUSED if is_bounded else MAX_PROJECTS)
+        return self._denials.passed(rows) if is_bounded else rows
 
     # -- writing -------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import HubError, QueryRefused
@@ -21,8 +22,8 @@ MAX_MESSAGE: Final = 300
 """Characters of a refusal that are kept."""
 MAX_ADDRESS: Final = 64
 """Characters of an address that are kept: a proxy may tell anything."""
-MAX_PROJECTS: Final = 1000
-"""Projects of one call that get a row each."""
+MAX_PROJECTS: Final = 20_000
+"""Projects of one call that get a row each: as many as the largest copy reads and writes."""
 MAX_REFUSED: Final = 100
 """As `MAX_PROJECTS`, of a call that has changed nothing."""
 _PROJECTS: Final = ("project_id", "src_project_id", "target_project_id")
@@ -105,16 +106,21 @@ def _kind(caller: Principal | None) -> KeyKind | None:
     return "account" if caller.project_id is None else "project"
 
 
-def rows_of(call: Mapping[str, Any], shared: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each project that a call named: whoever asks for one finds it. One row if it named none."""
+def rows_of(call: Mapping[str, Any], shared: Mapping[str, Any], *, most: int = MAX_PROJECTS) -> list[dict[str, Any]]:
+    """A row for each project that a call named: whoever asks for one finds it. One row if it named none.
+
+    Args:
+        call: The call, as it is put down.
+        shared: What all its rows have.
+        most: Rows at most.
+    """
     target = call["target"] or {}
-    places = list(_places(target).items())[:MAX_PROJECTS]
-    if not places:
-        return [{**call, **shared, "project_id": None}]
-    return [
+    places = islice(_places(target).items(), most)
+    rows = [
         {**call, **shared, "project_id": project_id, "target": _part(target, project_id, at) or None}
         for project_id, at in places
     ]
+    return rows or [{**call, **shared, "project_id": None}]
 
 
 def _places(target: Mapping[str, Any]) -> dict[str, list[int]]:

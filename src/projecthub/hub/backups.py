@@ -4,8 +4,9 @@ The store is copied first, as of one moment, and then the home of every project 
 removed as long as its project is in the store, so that each project of the backup has its files, as they were at that
 moment or later. The other order would lose the files of projects that are made between the two.
 
-A backup is a directory: ``manifest.json``, the store, one tar file a home, and the first admin's key. It is made under
-another name and renamed when all of it is on disk, so that a half backup is never taken for one.
+A backup is a directory: ``manifest.json``, the store, one tar file a home, one of what was handed out, and the first
+admin's key. It is made under another name and renamed when all of it is on disk, so that a half backup is never taken
+for one. Snapshots, and what it takes to undo copies, are not in it: the latter knows files by their inodes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound
 from projecthub.files import Homes
 from projecthub.files.archives import COMPRESSED_SUFFIX, SUFFIX, archive, has_zstd, require_tools, unpack
 from projecthub.files.failures import unwritable
+from projecthub.hub.backup_lists import LISTS, archive_lists, lists_part, unpack_lists
 from projecthub.store.snapshots import FILES, Kind, bring_to_rest, is_known, put_back, require_empty, take_snapshot
 from projecthub.wire.ids import ProjectId, is_uuid
 from projecthub.wire.units import to_iso
@@ -41,12 +43,13 @@ if TYPE_CHECKING:
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
 ADMIN_KEY: Final = "admin-key"
+LEFT_OUT: Final = ("snapshots of projects", "what is kept to undo copies")
 UNFINISHED: Final = ".restoring"
 """In a data directory: what a restore makes, until all of it is there."""
 
 _HOMES: Final = "homes"
 _PART: Final = re.compile(
-    rf"{_HOMES}/[0-9a-f-]{{36}}\.tar(\.zst)?|{ADMIN_KEY}|{'|'.join(map(re.escape, FILES.values()))}"
+    rf"({_HOMES}/[0-9a-f-]{{36}}|{LISTS})\.tar(\.zst)?|{ADMIN_KEY}|{'|'.join(map(re.escape, FILES.values()))}"
 )
 _AT_A_TIME: Final = 2
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -65,6 +68,7 @@ class Summary:
         seconds: How long it took.
         troubles: How many files vanished, changed or could not be read or written meanwhile.
         notes: What happened to the first of them.
+        left_out: What backups do not hold.
     """
 
     projects: int
@@ -73,11 +77,12 @@ class Summary:
     seconds: float = 0.0
     troubles: int = 0
     notes: list[str] = field(default_factory=list)
+    left_out: tuple[str, ...] = LEFT_OUT
 
-    def note(self, project_id: ProjectId, troubles: int, notes: Iterable[str]) -> None:
-        """Add what went wrong in one home."""
+    def note(self, where: str, troubles: int, notes: Iterable[str]) -> None:
+        """Add what went wrong in one home, or among the lists."""
         self.troubles += troubles
-        self.notes += [f"{project_id}: {note}" for note in notes][: _MAX_NAMED - len(self.notes)]
+        self.notes += [f"{where}: {note}" for note in notes][: _MAX_NAMED - len(self.notes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,10 @@ async def _write_parts(
         _write(partial / ADMIN_KEY, key.read_bytes())
         parts[ADMIN_KEY] = _measure(partial / ADMIN_KEY)
     homes = Homes(data_dir / "projects")
+    lists = lists_part(compressed)
+    archived_lists = await archive_lists(homes, snapshot.handouts, partial / lists, compressed=compressed)
+    if archived_lists is not None:
+        parts[lists] = _Part(archived_lists.bytes, archived_lists.sha256)
     with watch("Archiving homes", len(snapshot.projects)) as done:
 
         async def one(project_id: ProjectId) -> None:
@@ -205,6 +214,10 @@ async def restore(
     try:
         unfinished.mkdir(mode=0o700)
         await _unpack_homes(source, unfinished, manifest, uids, summary, watch)
+        lists = lists_part(manifest["compressed"])
+        if lists in manifest["parts"]:
+            notes = await unpack_lists(source / lists, unfinished / "projects", compressed=manifest["compressed"])
+            summary.note(LISTS, len(notes), notes)
         if ADMIN_KEY in manifest["parts"]:
             _write(unfinished / ADMIN_KEY, (source / ADMIN_KEY).read_bytes())
         restored_url = _url_within(store_url, data_dir, unfinished)

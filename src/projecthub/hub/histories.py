@@ -54,6 +54,8 @@ _QUIET_S: Final = 1.0
 """So long nothing is to be changed before the hub begins to write down; it looks so often whether that is so:"""
 _LOOK_EVERY_S: Final = 0.25
 _MAX_LOOKS: Final = 120
+PATIENCE_S: Final = 3.0
+"""So long whoever reads a history waits for what is not written down yet; most of the time it takes milliseconds."""
 _JOB_WITHIN_S: Final = 30 * 86_400.0
 _MAX_ENDED_JOBS: Final = 10_000
 _HOMES_A_SWEEP: Final = 200
@@ -81,6 +83,7 @@ class Histories:
         self._under_way = 0
         self._ended_at = 0.0
         self._ended_jobs: dict[str, None] = {}
+        self._catching_up: dict[ProjectId, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._swept = ""
 
@@ -90,10 +93,10 @@ class Histories:
 
     async def close(self) -> None:
         """End. What is not written down yet is, when it is asked for or swept."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        tasks = [*self._catching_up.values(), *([self._task] if self._task is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(cancel_futures=True)
 
     @asynccontextmanager
@@ -193,18 +196,18 @@ class Histories:
                 await self._in_thread(batches.close)
 
     async def history(self, project_id: ProjectId, home: Home, path: str, first: int | None, last: int | None) -> bytes:
-        """The JSON of `SyncHistory`, of a path in a home."""
-        await self.write_down(project_id)
+        """The JSON of `SyncHistory`, of a path in a home; what could not be written down in time is not in it."""
+        is_behind = not await self._caught_up(project_id)
         name = await self._in_thread(lambda: keeping.name_of(home, path))
         id = file_id(project_id, name)
         async with self._store.read() as tx:
             history = (await tx.histories.get([id])).get(id)
             versions = await tx.histories.versions(id) if history is not None else []
-        return await self._in_thread(lambda: _told(history, versions, first or 0, last))
+        return await self._in_thread(lambda: _told(history, versions, first or 0, last, is_behind=is_behind))
 
     async def edits(self, project_id: ProjectId, home: Home, path: str, account_id: str) -> list[int]:
         """When an account has changed a file, in milliseconds since the epoch, as far as its history tells."""
-        await self.write_down(project_id)
+        await self._caught_up(project_id)
         id = file_id(project_id, await self._in_thread(lambda: keeping.name_of(home, path)))
         async with self._store.read() as tx:
             return [to_ms(at) for at in await tx.histories.times(id, account_id)]
@@ -230,6 +233,31 @@ class Histories:
         async with self._store.read() as tx:
             newest = (await tx.histories.get([id]))[id]
         return {"seq": newest.last_seq, "time": to_ms(newest.last_at), "created": bool(added)}
+
+    async def _caught_up(self, project_id: ProjectId) -> bool:
+        """Have written down what was kept, for at most `PATIENCE_S` seconds; tells whether all is. The rest goes on.
+
+        Raises:
+            LimitError, StoreUnavailable: As `write_down`.
+        """
+        until = time.monotonic() + PATIENCE_S
+        if (before := self._catching_up.get(project_id)) is not None:
+            await asyncio.wait({before}, timeout=PATIENCE_S)
+            if not before.done():
+                return False
+        # The one before may have been past what the caller has changed; any that has begun since is not.
+        if (task := self._catching_up.get(project_id)) is None:
+            task = self._catching_up[project_id] = asyncio.create_task(self.write_down(project_id), name="history")
+            task.add_done_callback(lambda done: self._caught(project_id, done))
+        await asyncio.wait({task}, timeout=max(0.0, until - time.monotonic()))
+        if task.done():
+            task.result()
+        return task.done()
+
+    def _caught(self, project_id: ProjectId, task: asyncio.Task[None]) -> None:
+        del self._catching_up[project_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("history.not_written", project_id=project_id, error=str(error))
 
     async def _run(self) -> None:
         while True:
@@ -420,10 +448,12 @@ def _patch_to(version: Version, whole_seq: int, before: str, text: str) -> patch
     return patches.make_patch(before, text) if is_due else patches.replacing(before, text)
 
 
-def _told(history: History | None, versions: Sequence[Version], first: int, last: int | None) -> bytes:
+def _told(
+    history: History | None, versions: Sequence[Version], first: int, last: int | None, *, is_behind: bool
+) -> bytes:
     """The JSON of `SyncHistory`: of versions that follow one another, those that are asked for."""
     if history is None:
-        return b'{"patches":[],"info":{}}'
+        return b'{"patches":[],"info":{"is_behind":true}}' if is_behind else b'{"patches":[],"info":{}}'
     users: dict[str, int] = {history.project_id: 0}
     told: list[SyncPatch] = []
     before, whole_seq, parents = "", 0, list[int]()
@@ -459,4 +489,6 @@ def _told(history: History | None, versions: Sequence[Version], first: int, last
         "last_seq": history.last_seq,
         "sha256": history.digest,
     }
+    if is_behind:
+        info["is_behind"] = True
     return json.dumps({"patches": told, "info": info}, ensure_ascii=False, separators=(",", ":")).encode()

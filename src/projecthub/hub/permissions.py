@@ -5,15 +5,16 @@ A project that is not there and one of other people are answered alike, so that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, InvalidArgument, NotFound, OwnershipDenied, PermissionDenied
+from projecthub.files.sharing import is_kept_back
 from projecthub.store.records import Role
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
 from projecthub.wire.methods import ALL_ABILITIES, Ability
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from projecthub.hub.principals import Principal
     from projecthub.store import Transaction
@@ -207,6 +208,11 @@ def gives_upgrades(account: Account) -> bool:
     quotas as well.
     """
     return account.is_admin and not account.banned and account.deleted_at is None
+
+
+def is_shown(share: Mapping[str, Any] | None) -> bool:
+    """Whether others get a share: neither one that is disabled, nor of a host of its own, nor what a project keeps."""
+    return share is not None and not (share["disabled"] or share["vhost"] or is_kept_back(share["path"]))
 
 
 def not_deleted(project: Project) -> None:

@@ -129,12 +129,12 @@ class Projects:
             access = await member_access(
                 tx, caller, checked, "must be collaborator on project to get status", Ability.READ
             )
-            kept_bytes = await tx.snapshots.used_bytes(checked)
+            kept = await tx.snapshots.used_bytes(checked), await tx.copies.kept_bytes(checked)
         project = access.project
         instance = self._lifecycle.instance(checked)
         if instance is None:
-            return await self._disk_status(project, kept_bytes)
-        usage, disk = await asyncio.gather(self._engine.usage(instance), self._disk_status(project, kept_bytes))
+            return await self._disk_status(project, kept)
+        usage, disk = await asyncio.gather(self._engine.usage(instance), self._disk_status(project, kept))
         limits = self._quotas.limits(project.run_quota)
         status: shapes.ProjectStatus = {
             "project.pid": instance.pid,
@@ -157,7 +157,7 @@ class Projects:
             status["would_stop_at"] = idle["would_stop_at"]
         return status
 
-    async def _disk_status(self, project: Project, kept_bytes: int) -> shapes.ProjectStatus:
+    async def _disk_status(self, project: Project, kept: tuple[int, int]) -> shapes.ProjectStatus:
         use = await self._homes.disk_use(project.project_id)
         quota_bytes = self._homes.disk_quota_bytes(project.run_quota)
         status: shapes.ProjectStatus = {
@@ -167,8 +167,11 @@ class Projects:
         }
         if use.used_bytes >= quota_bytes:
             status["disk_full"] = True
-        if kept_bytes:
-            status["snapshots_MB"] = to_mb(kept_bytes)
+        snapshots_bytes, undo_bytes = kept
+        if snapshots_bytes:
+            status["snapshots_MB"] = to_mb(snapshots_bytes)
+        if undo_bytes:
+            status["undo_MB"] = to_mb(undo_bytes)
         return status
 
     async def _of_member(self, caller: Principal, project_id: object, message: str, needs: Ability) -> Project:

@@ -8,16 +8,16 @@ Source: Wire contract 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from projecthub.errors import InvalidArgument, QueryRefused
 from projecthub.hub.permissions import within_scopes
-from projecthub.hub.query_conditions import compared_whole, selection_of
+from projecthub.hub.query_answers import in_pages, many_rows, one_row, pages_of
+from projecthub.hub.query_conditions import selection_of
 from projecthub.hub.query_forms import MAX_QUERIES, Options, is_change, parse_options, parse_query
 from projecthub.hub.tables import TABLES
-from projecthub.hub.tables.declaring import Asked, Change, Row, Table, Tools
+from projecthub.hub.tables.declaring import Asked, Change, Table, Tools
 from projecthub.wire.methods import Ability
 from projecthub.wire.units import to_iso
 
@@ -32,8 +32,8 @@ class Queries:
         """Make the service; ``tools`` are what rows are read and changed with."""
         self._tools = tools
 
-    async def run(self, caller: Principal, query: Any, options: Any) -> dict[str, Any] | list[Any]:
-        """Answer one query, or a list of them in turn; the first error ends the list.
+    async def run(self, caller: Principal, query: Any, options: Any) -> bytes:
+        """The JSON of the answer to one query, or of those to a list of them in turn; the first error ends the list.
 
         Raises:
             QueryRefused: The query breaks a rule of its table.
@@ -43,9 +43,9 @@ class Queries:
             return await self._run_one(caller, query, options)
         if len(query) > MAX_QUERIES:
             raise QueryRefused(f"FATAL: {len(query)} queries in one call; give at most {MAX_QUERIES}")
-        return [await self._run_one(caller, one, options) for one in query]
+        return b"[%s]" % b",".join([await self._run_one(caller, one, options) for one in query])
 
-    async def _run_one(self, caller: Principal, query: Any, options: Any) -> dict[str, Any]:
+    async def _run_one(self, caller: Principal, query: Any, options: Any) -> bytes:
         parsed = parse_options(options)
         name, shape, many = parse_query(query)
         if parsed.account_id is not None:
@@ -57,17 +57,10 @@ class Queries:
             if is_change(shape, parsed):
                 within_scopes(caller, Ability.MANAGE, f"to change {name}")
                 await self._change(caller, name, shape, parsed)
-                return {}
-            rows = await self._get(caller, name, shape, parsed)
+                return b"{}"
+            return await self._get(caller, name, shape, parsed, many=many)
         except InvalidArgument as error:  # what only the store can tell, such as a text that no database holds
             raise QueryRefused(f"FATAL: {error.message}") from error
-        if many:
-            for row in rows:
-                if None in row.values():
-                    for field in [field for field, value in row.items() if value is None]:
-                        del row[field]
-            return {name: rows}
-        return {name: rows[0]} if rows else {}
 
     def _substituted(self, value: Any, caller: Principal) -> Any:
         """Put in the values of placeholders."""
@@ -85,7 +78,7 @@ class Queries:
 
     # -- get ---------------------------------------------------------------------------------------
 
-    async def _get(self, caller: Principal, name: str, shape: dict[str, Any], options: Options) -> list[dict[str, Any]]:
+    async def _get(self, caller: Principal, name: str, shape: dict[str, Any], options: Options, *, many: bool) -> bytes:
         table = TABLES.get(name)
         if table is None or table.rows is None:
             raise QueryRefused(f"FATAL: get queries not allowed for table '{name[:100]}'")
@@ -95,10 +88,15 @@ class Queries:
                 raise QueryRefused(f"FATAL: user get query not allowed for {name}.{field[:100]}")
         scope, wanted = _scope_of(table, shape)
         now = self._tools.clock.now()
-        asked = Asked(caller=caller, now=now, scope=scope, selection=selection_of(table, wanted, options, now))
+        selection = selection_of(table, wanted, options, now)
+        asked = Asked(caller=caller, now=now, scope=scope, selection=selection)
         async with self._tools.store.read() as tx:
+            if many and (pages := pages_of(table, wanted, tx, asked)) is not None:
+                return await in_pages(table, pages, wanted, told=not options.only_changes)
             rows = await table.rows(tx, asked)
-        return [] if options.only_changes else _answered(table, rows, wanted, scope)
+        if options.only_changes:
+            rows = []
+        return await (many_rows if many else one_row)(table, rows, wanted, scope)
 
     # -- set and delete ----------------------------------------------------------------------------
 
@@ -139,14 +137,3 @@ def _scope_of(table: Table, shape: dict[str, Any]) -> tuple[str | None, dict[str
     if table.scope.required:
         raise QueryRefused(f"FATAL: must specify {table.name}.{name}")
     return None, shape
-
-
-def _answered(table: Table, rows: Sequence[Row], wanted: Mapping[str, Any], scope: str | None) -> list[dict[str, Any]]:
-    """Rows of the store as the wire has them."""
-    readers = [(name, read) for name in wanted if (read := table.fields[name].read) is not None]
-    answered = [{name: read(row) for name, read in readers} for row in rows]
-    if table.scope is not None and scope is not None and table.scope.field in wanted:
-        for row in answered:
-            row[table.scope.field] = scope
-    whole = {name: value for name, value in wanted.items() if value is not None and compared_whole(table, name)}
-    return [row for row in answered if all(row[name] == value for name, value in whole.items())] if whole else answered

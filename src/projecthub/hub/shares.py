@@ -11,25 +11,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import InvalidArgument, NotFound, NotSignedIn
-from projecthub.files import CopyOptions
+from projecthub.errors import InvalidArgument, NotSignedIn
 from projecthub.files.paths import LeavesHomeError, reduced, shown
 from projecthub.files.sharing import is_kept_back, require_within
 from projecthub.hub.beginnings import Beginning
-from projecthub.hub.copies import COPIED, kept_back, told_summary
-from projecthub.hub.permissions import is_able, member_access, not_deleted, project_id_of
+from projecthub.hub.copies import Shared, no_share
+from projecthub.hub.permissions import is_able, is_shown, member_access, not_deleted, project_id_of
+from projecthub.store.records import Access
 from projecthub.store.shares import TOLD
+from projecthub.wire import shapes
 from projecthub.wire.ids import ProjectId, is_share_id
 from projecthub.wire.methods import Ability
 from projecthub.wire.units import to_iso
 
 if TYPE_CHECKING:
-    from projecthub.hub.clock import Clock
+    from projecthub.hub.copies import Copies
     from projecthub.hub.principals import Principal
     from projecthub.hub.workplaces import Workplaces
     from projecthub.store import Store, Transaction
     from projecthub.store.records import Project
-    from projecthub.wire import shapes
     from projecthub.wire.sharing import CopyShare, ListShares
     from projecthub.wire.sharing import Share as ShareShape
 
@@ -84,21 +84,23 @@ class Shown:
         id: Its id.
         project: Whose path it is; it may be deleted.
         path: What is shared, relative to the home.
+        row: All that is told of it.
     """
 
     id: str
     project: Project
     path: str
+    row: Mapping[str, Any]
 
 
 class Shares:
     """Tells of shares, and gives what is in them."""
 
-    def __init__(self, store: Store, clock: Clock, workplaces: Workplaces) -> None:
+    def __init__(self, store: Store, workplaces: Workplaces, copies: Copies) -> None:
         """Make the service."""
         self._store = store
-        self._clock = clock
         self._workplaces = workplaces
+        self._copies = copies
 
     async def content(self, public_path_id: str) -> SharedContent:
         """What somebody who is signed in gets of a share.
@@ -174,10 +176,12 @@ class Shares:
             share = _visible(await tx.shares.told(_checked(id)), caller, id)
             project = await tx.projects.get(share["project_id"])
         assert project is not None
-        return Shown(id, project, share["path"])
+        return Shown(id, project, share["path"], share)
 
     async def copy(self, caller: Principal, request: CopyShare) -> shapes.CopySummary:
         """Copy what is shared, or a part of it, into a project; the caller need not be on the one that shares it.
+
+        It is an operation of the caller's like any other copy, which can be undone.
 
         Raises:
             InvalidArgument: An id that is none, or a path that leaves the share or its home.
@@ -191,41 +195,24 @@ class Shares:
         share = await self.shown(caller, request.id)
         async with self._store.read() as tx:
             message = "user must be collaborator on target project"
-            target = (await member_access(tx, caller, target_id, message, Ability.WRITE)).project
-        not_deleted(target)
+            target = await member_access(tx, caller, target_id, message, Ability.WRITE)
+        not_deleted(target.project)
         inner = path_below(request.path or "")
         home = await self._workplaces.homes.opened(share.project)
         await self._workplaces.run(home, lambda: require_within(home.path, share.path, inner))
-        path = f"{share.path}/{inner}".strip("/")
-        target_path = path if request.target_path is None else request.target_path
-        options = CopyOptions(
+        wanted = shapes.CopyPath(
+            src_project_id=share.project.project_id,
+            src_path=f"{share.path}/{inner}".strip("/"),
+            target_project_id=target_id,
+            target_path=request.target_path,
             overwrite_newer=request.overwrite_newer,
             delete_missing=request.delete_missing,
             backup=request.backup,
-            exclude=(*kept_back((path, target_path)), *(request.exclude or ())),
-            timeout_s=request.timeout,
+            exclude=request.exclude,
+            timeout=request.timeout,
         )
-        async with self._workplaces.histories.recording(target_id, caller.account_id, COPIED) as keeper:
-            summary = await self._workplaces.homes.copy(
-                (share.project.project_id, share.project.unix_slot, path),
-                (target_id, target.unix_slot, target_path),
-                options,
-                target.run_quota,
-                keeper,
-            )
-        event = {
-            "event": "path_copied",
-            "public_path_id": share.id,
-            "src_path": shown(path),
-            "target_project_id": target_id,
-            "target_path": shown(target_path),
-            "files": summary.files,
-            "bytes": summary.bytes,
-        }
-        async with self._store.write() as tx:
-            await tx.shares.count(share.id)
-            await tx.log.append(target_id, caller.account_id, event, at=self._clock.now())
-        return told_summary(summary)
+        source = Access(project=share.project, role=None)
+        return await self._copies.copy_shared(caller, wanted, Shared(share.id, share.row), source, target)
 
 
 def _checked(id: str) -> str:
@@ -239,8 +226,8 @@ async def _reads(tx: Transaction, caller: Principal | None, project_id: ProjectI
 
 
 def _visible(share: Mapping[str, Any] | None, caller: Principal | None, id: str) -> Mapping[str, Any]:
-    if share is None or share["disabled"] or share["vhost"] or is_kept_back(share["path"]):
-        raise NotFound(f"there is no share with id '{id}', or it is disabled; ask who has told you of it", id=id)
+    if share is None or not is_shown(share):
+        raise no_share(id)
     if share["authenticated"] and caller is None:
         raise NotSignedIn(
             "this share is for people who are signed in; give an API key as 'Authorization: Bearer <key>'"

@@ -125,6 +125,7 @@ class SnapshotSchedule:
 
     async def _take(self, project_id: ProjectId) -> None:
         """Look at one project. What goes wrong is tried again in an hour, and keeps no other waiting."""
+        looked_at = self._clock.now()  # what is changed from here on may not be in it
         try:
             async with self._store.read() as tx:
                 project = await tx.projects.get(project_id)
@@ -135,7 +136,7 @@ class SnapshotSchedule:
             _log.warning("snapshots.not_taken", project_id=project_id, error=error.message)
             again_at = self._clock.now() + min(self._every, _AGAIN)
         async with self._store.write() as tx:
-            await tx.snapshots.looked(project_id, at=self._clock.now(), again_at=again_at)
+            await tx.snapshots.looked(project_id, at=looked_at, again_at=again_at)
 
     async def _take_of(self, project: Project) -> None:
         async with self._keeping.turn(project.project_id) as shelf:

@@ -9,6 +9,8 @@ import os
 import select
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from projecthub.wire.jobs import CHUNKS_FILE, MAX_CHUNK_BYTES, OUTPUT_FILE, RECORD, Stream
@@ -100,45 +102,53 @@ class JobLog:
 
 
 class Recorder:
-    """Reads the pipes of all jobs. Its thread begins with the first of them, and ends with the process."""
+    """Reads the pipes of all jobs. Its thread begins with the first of them, and ends with the process.
+
+    The thread alone touches the pipes, and takes what it is asked for after the events that it was told: the number of
+    a pipe that it has closed may be that of a new one, which an event of the old one must not be taken for.
+    """
 
     def __init__(self) -> None:
         self._pipes: dict[int, tuple[JobLog, Stream]] = {}
         self._epoll: select.epoll | None = None
         self._wakeup = -1
-        self._to_close: list[JobLog] = []
+        self._asked: deque[Callable[[select.epoll], None]] = deque()
 
     def add(self, log: JobLog, stdout: int, stderr: int) -> None:
         """Take over the reading ends of two pipes; the log is closed when both have ended, or by `close`."""
-        epoll = self._begun()
         log.open_pipes = 2
-        for fd, stream in ((stdout, Stream.STDOUT), (stderr, Stream.STDERR)):
-            os.set_blocking(fd, False)
-            self._pipes[fd] = log, stream
-        for fd in (stdout, stderr):
-            epoll.register(fd, select.EPOLLIN)
+
+        def take(epoll: select.epoll) -> None:
+            for fd, stream in ((stdout, Stream.STDOUT), (stderr, Stream.STDERR)):
+                os.set_blocking(fd, False)
+                self._pipes[fd] = log, stream
+                epoll.register(fd, select.EPOLLIN)
+
+        self._ask(take)
 
     def close(self, log: JobLog) -> None:
         """Take what is in the pipes of a log by now, and close it; `JobLog.ended` tells when."""
-        self._to_close.append(log)
-        os.eventfd_write(self._wakeup, 1)
+        self._ask(lambda _: self._close(log))
 
-    def _begun(self) -> select.epoll:
+    def _ask(self, work: Callable[[select.epoll], None]) -> None:
         if self._epoll is None:
             self._epoll = select.epoll()
             self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._epoll.register(self._wakeup, select.EPOLLIN)
             threading.Thread(target=self._run, args=(self._epoll,), name="recorder", daemon=True).start()
-        return self._epoll
+        self._asked.append(work)
+        os.eventfd_write(self._wakeup, 1)
 
     def _run(self, epoll: select.epoll) -> None:
         while True:
-            for fd, _ in epoll.poll():
-                if fd == self._wakeup:
-                    os.eventfd_read(fd)
-                    self._close_those_asked()
-                elif fd in self._pipes:
+            ready = [fd for fd, _ in epoll.poll()]
+            for fd in ready:
+                if fd in self._pipes:
                     self._read(fd)
+            if self._wakeup in ready:
+                os.eventfd_read(self._wakeup)
+                while self._asked:
+                    self._asked.popleft()(epoll)
 
     def _read(self, fd: int) -> bool:
         """Take one piece from a pipe; False if there is none."""
@@ -163,13 +173,11 @@ class Recorder:
         if not log.open_pipes:
             log.close()
 
-    def _close_those_asked(self) -> None:
-        while self._to_close:
-            log = self._to_close.pop()
-            for fd in [fd for fd, (each, _) in self._pipes.items() if each is log]:
-                # Who writes on for ever would be read for ever: a pipe's worth is what there was.
-                for _ in range(2):
-                    if fd in self._pipes and not self._read(fd):
-                        break
-                if fd in self._pipes:
-                    self._drop(fd, log)
+    def _close(self, log: JobLog) -> None:
+        for fd in [fd for fd, (each, _) in self._pipes.items() if each is log]:
+            # Who writes on for ever would be read for ever: a pipe's worth is what there was.
+            for _ in range(2):
+                if fd in self._pipes and not self._read(fd):
+                    break
+            if fd in self._pipes:
+                self._drop(fd, log)

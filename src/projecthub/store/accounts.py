@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict, InvalidArgument, NotFound
 from projecthub.store.expressions import Following, UnicodeLower, upserting
-from projecthub.store.name_parts import RECENT, candidates, note_names
+from projecthub.store.name_parts import LENGTH, RECENT, SAMPLED, candidates, note_names
 from projecthub.store.records import Account, Selection
 from projecthub.store.selections import checked_changes, in_chunks, rows_of
 from projecthub.store.tables import SEEN_AT, accounts, memberships
@@ -67,7 +67,9 @@ _PASSWORD_HASH: Final = select(accounts.c.password_hash).where(accounts.c.accoun
 _MARK_ACTIVE: Final = (
     update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
 )
-_RECENT_SINCE: Final = select(SEEN_AT).order_by(SEEN_AT.desc()).offset(RECENT).limit(1)
+_SURELY: Final = 2
+"""So many times as many as are wanted have to be expected, for a look that may be in vain."""
+_SEEN_SINCE: Final = select(SEEN_AT).order_by(SEEN_AT.desc()).offset(bindparam("count")).limit(1)
 
 
 class Accounts:
@@ -226,14 +228,31 @@ class Accounts:
         way = or_(*(and_(*map(_has, words)) for words in terms))
         lookups = [await candidates(self._connection, words) for words in terms]
         if not all(few for _, few in lookups):
-            since = (await self._connection.execute(_RECENT_SINCE)).scalar()
-            recent = true() if since is None else since <= SEEN_AT
-            found = await self._found(and_(way, recent), limit, include_unlisted)
-            if since is None or len(found) == limit:
+            may_be_rare = all(len(words) > 1 and len(max(words, key=len)) >= LENGTH for words in terms)
+            found, is_all = await self._among_recent(way, limit, include_unlisted, may_be_rare=may_be_rare)
+            if is_all or len(found) == limit:
                 return found
         few = union(*(lookup for lookup, _ in lookups)).subquery("few")
         source = Following(few, accounts, accounts.c.account_id == few.c.account_id)
         return await self._found(way, limit, include_unlisted, source)
+
+    async def _among_recent(
+        self, way: ColumnElement[bool], limit: int, include_unlisted: bool, *, may_be_rare: bool
+    ) -> tuple[dict[str, Account], bool]:
+        """Those found among the accounts that were seen last, and whether these are all that there are.
+
+        Words that are common each ``may_be_rare`` together: where few are found at first it is given up.
+        """
+        found: dict[str, Account] = {}
+        for count in (SAMPLED, RECENT) if may_be_rare else (RECENT,):
+            since = (await self._connection.execute(_SEEN_SINCE, {"count": count})).scalar()
+            recent = true() if since is None else since <= SEEN_AT
+            found = await self._found(and_(way, recent), limit, include_unlisted)
+            if since is None or len(found) == limit:
+                return found, since is None
+            if len(found) * RECENT < _SURELY * limit * count:
+                break
+        return found, False
 
     async def _found(
         self, way: ColumnElement[bool], limit: int, include_unlisted: bool, source: FromClause = accounts

@@ -70,7 +70,15 @@ _KEPT: Final = (
     select(*_TARGET)
     .join_from(copy_targets, copy_operations, _operation.id == _target.operation_id)
     .where(_target.target_project_id == bindparam("of_project"), _target.kept_bytes.is_not(None))
-    .order_by(_operation.finished_at.desc(), _operation.id, _target.number)
+    .order_by(_operation.finished_at.desc().nulls_first(), _operation.id, _target.number)
+)
+_IS_KEPT: Final = (
+    select(_target.number)
+    .where(_target.operation_id == bindparam("of_operation"), _target.kept_bytes.is_not(None))
+    .limit(1)
+)
+_KEPT_BYTES: Final = select(func.coalesce(func.sum(_target.kept_bytes), 0)).where(
+    _target.target_project_id == bindparam("of_project"), _target.kept_bytes.is_not(None)
 )
 _HANDED_OUT: Final = select(
     handouts
@@ -82,6 +90,11 @@ _HAND_OUT: Final = upserting(handouts)
 _HAND_OUT_AGAIN: Final = _HAND_OUT.on_conflict_do_update(
     index_elements=["project_id", "path"],
     set_={"manifest": _HAND_OUT.excluded.manifest, "handed_out_at": _HAND_OUT.excluded.handed_out_at},
+)
+_PLANNED_ON: Final = select(*_TARGET).where(
+    _target.base == bindparam("of_manifest"),
+    _target.target_project_id == bindparam("of_project"),
+    _target.state == TargetState.DONE,
 )
 _TAKE_BACK: Final = delete(handouts).where(
     handouts.c.project_id == bindparam("of_project"),
@@ -281,8 +294,16 @@ class Copies:
         await self._connection.execute(delete(copy_operations).where(_operation.id == id))
 
     async def kept(self, project_id: ProjectId) -> list[CopyTarget]:
-        """What can be undone in a project, newest first."""
+        """What can be undone in a project, newest first: what is under way, then what has ended last."""
         return [_target_of(row) for row in await self._connection.execute(_KEPT, {"of_project": project_id})]
+
+    async def is_kept(self, operation_id: str) -> bool:
+        """Whether anything of an operation can be undone."""
+        return (await self._connection.execute(_IS_KEPT, {"of_operation": operation_id})).first() is not None
+
+    async def kept_bytes(self, project_id: ProjectId) -> int:
+        """What is kept in all to undo copies into a project."""
+        return int((await self._connection.execute(_KEPT_BYTES, {"of_project": project_id})).scalar_one())
 
     # -- handouts ----------------------------------------------------------------------------------
 
@@ -314,6 +335,11 @@ class Copies:
                 await self._connection.execute(_TAKE_BACK, values)
             else:
                 await self._connection.execute(_PUT_BACK, {**values, "to_manifest": before})
+
+    async def planned_on(self, manifest: str, project_id: ProjectId) -> list[CopyTarget]:
+        """Targets in a project that are done, and for whose plans this list told what was copied before."""
+        values = {"of_manifest": manifest, "of_project": project_id}
+        return [_target_of(row) for row in await self._connection.execute(_PLANNED_ON, values)]
 
     async def in_use(self, manifests: Sequence[str]) -> set[str]:
         """Which of these lists tell what was copied to some place last, or before a copy that can be undone."""

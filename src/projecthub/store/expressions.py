@@ -14,7 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import NamedFromClause
 
-__all__ = ["Bytewise", "Following", "JsonRows", "UnicodeLower", "upserting"]
+__all__ = ["Bytewise", "Following", "JsonList", "UnicodeLower", "upserting"]
 
 
 class UnicodeLower(FunctionElement[str]):
@@ -35,22 +35,21 @@ def _unicode_lower_postgresql(element: UnicodeLower, compiler: SQLCompiler, **op
     return f"lower({compiler.process(element.clauses, **options)})"
 
 
-class JsonRows(FunctionElement[str]):
-    """Aggregates rows to the text of a JSON list of lists, in no given order."""
+class JsonList(FunctionElement[str]):
+    """The text of a JSON list of values."""
 
-    name = "json_rows"
+    name = "json_list"
     type = Text()
     inherit_cache = True
 
 
-@compiles(JsonRows, "postgresql")
-def _json_rows_postgresql(element: JsonRows, compiler: SQLCompiler, **options: Any) -> str:
-    rows = f"json_agg(json_build_array({compiler.process(element.clauses, **options)}))"
-    return f"coalesce(CAST({rows} AS TEXT), '[]')"
+@compiles(JsonList, "postgresql")
+def _json_list_postgresql(element: JsonList, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST(json_build_array({compiler.process(element.clauses, **options)}) AS TEXT)"
 
 
-@compiles(JsonRows, "sqlite")
-def _json_rows_sqlite(element: JsonRows, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(JsonList, "sqlite")
+def _json_list_sqlite(element: JsonList, compiler: SQLCompiler, **options: Any) -> str:
     # JSON is text in SQLite: without json() it would become a string within the list.
     items = [
         f"json({compiler.process(item, **options)})"
@@ -58,7 +57,7 @@ def _json_rows_sqlite(element: JsonRows, compiler: SQLCompiler, **options: Any) 
         else compiler.process(item, **options)
         for item in element.clauses
     ]
-    return f"json_group_array(json_array({', '.join(items)}))"
+    return f"json_array({', '.join(items)})"
 
 
 class Bytewise(FunctionElement[str]):

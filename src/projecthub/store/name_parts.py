@@ -8,10 +8,10 @@ through before: a common word is soon found often enough.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, exists, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.store.tables import accounts, name_parts
@@ -23,11 +23,17 @@ COMMON: Final = 2000
 """Accounts from which on a part is common."""
 RECENT: Final = 5000
 """Accounts, those that were seen last, that are looked through before a common part is looked up."""
+SAMPLED: Final = 500
+"""Of these, those that tell whether that is worth while."""
+_MAX_WORDS: Final = 3
+"""Words of a term whose parts are counted."""
 _MAX_PARTS: Final = 8
-"""Parts of one word's that are counted: among so many one is rare, if any is."""
+"""Parts of the longest word's that are counted: among so many one is rare, if any is."""
 _PROBES: Final = 2
-"""Parts beside the rarest that an account must have before its names are looked at."""
+"""Parts beside the rarest that an account must have before its names are looked at, and of another word's."""
 _LAST: Final = "\U0010ffff"
+
+_Test: TypeAlias = Callable[[FromClause], ColumnElement[bool]]
 
 _NAMES: Final = select(accounts.c.first_name, accounts.c.last_name, accounts.c.name).where(
     accounts.c.account_id == bindparam("of_account")
@@ -60,26 +66,30 @@ async def candidates(connection: AsyncConnection, words: Sequence[str]) -> tuple
     Returns:
         A query for ids of accounts, among them all that have the words; and whether they are few.
     """
-    # The longest word is likely to have the rarest part.
-    word = max(words, key=len).lower()
-    parts = _spread(word)
-    if not parts:
-        lookup = and_(name_parts.c.part >= word, name_parts.c.part < word + _LAST)
-        (count,) = (await connection.execute(select(_count(lookup)))).one()
-        return select(name_parts.c.account_id).distinct().where(lookup), count < COMMON
-    counts = (await connection.execute(select(*(_count(name_parts.c.part == part) for part in parts)))).one()
-    first, *others = [parts[n] for n in sorted(range(len(parts)), key=lambda n: counts[n])]
-    found = select(name_parts.c.account_id).where(name_parts.c.part == first)
-    for other in others[:_PROBES]:
+    # The longest words are likely to have the rarest parts.
+    first, *others = sorted(map(str.lower, words), key=len, reverse=True)[:_MAX_WORDS]
+    tests = [*_tests(first, _MAX_PARTS), *(test for word in others for test in _tests(word, _PROBES))]
+    counts = (await connection.execute(select(*(_count(test(name_parts)) for test in tests)))).one()
+    rarest, *rest = [tests[n] for n in sorted(range(len(tests)), key=lambda n: counts[n])]
+    found = select(name_parts.c.account_id).distinct().where(rarest(name_parts))
+    for test in rest[:_PROBES]:
         probed = name_parts.alias()
-        found = found.where(exists().where(probed.c.part == other, probed.c.account_id == name_parts.c.account_id))
+        found = found.where(exists().where(test(probed), probed.c.account_id == name_parts.c.account_id))
     return found, min(counts) < COMMON
 
 
-def _spread(word: str) -> list[str]:
+def _tests(word: str, most: int) -> list[_Test]:
+    """What rows of parts an account must have to have a word in its names."""
+    parts = _spread(word, most)
+    if not parts:
+        return [lambda table: and_(table.c.part >= word, table.c.part < word + _LAST)]
+    return [lambda table, part=part: table.c.part == part for part in parts]  # type: ignore[misc]
+
+
+def _spread(word: str, most: int) -> list[str]:
     """The parts of a word, or as many of them as are looked at, from all over it; none of a short word."""
     parts = list(dict.fromkeys(word[start : start + LENGTH] for start in range(len(word) - LENGTH + 1)))
-    step = -(-len(parts) // _MAX_PARTS) or 1
+    step = -(-len(parts) // most) or 1
     return parts[::step]
 
 

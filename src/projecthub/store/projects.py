@@ -5,26 +5,46 @@ Source: Wire contract 3.3 to 3.8.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Column, Label, Update, bindparam, case, func, select, text, true, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Label,
+    Select,
+    Text,
+    Update,
+    bindparam,
+    case,
+    cast,
+    func,
+    select,
+    text,
+    true,
+    type_coerce,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from projecthub.errors import Conflict
-from projecthub.store.expressions import Following, JsonRows, upserting
+from projecthub.store.expressions import Following, JsonList, upserting
 from projecthub.store.records import Access, Project, Role, Selection, State
 from projecthub.store.selections import checked_changes, checked_limit, clauses_of, column_of, in_chunks, order_of
-from projecthub.store.tables import accounts, counters, memberships, projects
+from projecthub.store.tables import Moment, accounts, counters, memberships, projects
 from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.units import from_ms, to_ms
 
 COMPUTED: Final = ("users", "last_active")
 """Columns of a selection that are made of the memberships."""
+_AT_ONCE: Final = 500
+"""Rows that become objects in one go: the event loop waits for that."""
 
 _FIXED: Final = ("project_id", "unix_slot", "created_at")
 _FIELDS: Final = tuple(Project.__dataclass_fields__)
@@ -75,26 +95,42 @@ _TOUCH_MEMBER: Final = (
 _TOUCH_ACCOUNT: Final = (
     update(accounts).where(accounts.c.account_id == bindparam("of_account")).values(last_active_at=bindparam("at"))
 )
-_PLAIN: Final[dict[str, dict[str, Any]]] = {str(role): {"group": str(role)} for role in Role}
-"""What most people of a project are, and nothing else; shared by all rows, and read only."""
+_EXTRA: Final = "!"
+"""Under this name stand, in the JSON of somebody who is more than a member, the role and what else is kept."""
+_IS_PLAIN: Final = memberships.c.hide.is_(None) & memberships.c.upgrades.is_(None) & memberships.c.ssh_keys.is_(None)
+_PLAIN: Final = memberships.c.account_id + '":{"group":"' + memberships.c.role
+_WITH_EXTRA: Final = (
+    memberships.c.account_id
+    + f'":{{"{_EXTRA}":'
+    + JsonList(memberships.c.role, memberships.c.hide, memberships.c.upgrades, memberships.c.ssh_keys)
+    + ',"group":"'
+    + memberships.c.role
+)
 
 
-def _members(*told: Column[Any]) -> Label[str]:
-    """The people of a project, as lists whose plain order is theirs.
+def _joined(one: ColumnElement[str], separator: str, name: str) -> Label[str]:
+    """Texts of a project's people, in their order; null if there are none.
 
     Who came first is first; of those who came in the same millisecond, owners.
     """
     people = memberships.c
-    rows = JsonRows(
-        people.added_at, case((people.role == Role.OWNER, 0), else_=1), people.account_id, people.role, *told
+    mine = (
+        select(one.label("one"))
+        .where(people.project_id == projects.c.project_id)
+        .order_by(people.added_at, people.role != Role.OWNER, people.account_id)
+        .correlate(projects)
+        .subquery("people")
     )
-    mine = select(rows).where(people.project_id == projects.c.project_id)
-    return mine.correlate(projects).scalar_subquery().label("members")
+    # An ORDER BY within the aggregate is the standard's way, which SQLite knows since 3.44 only.
+    return select(func.aggregate_strings(mine.c.one, separator)).scalar_subquery().label(name)
 
 
-_USERS: Final = _members(memberships.c.hide, memberships.c.upgrades, memberships.c.ssh_keys)
-_LAST_ACTIVE: Final = _members(
-    memberships.c.hide, memberships.c.upgrades, memberships.c.ssh_keys, memberships.c.last_active_at
+_USERS: Final = _joined(case((_IS_PLAIN, _PLAIN), else_=_WITH_EXTRA), '"},"', "users")
+"""The inside of a JSON object: of texts that the database joins, reading and writing each person costs most."""
+_LAST_ACTIVE: Final = _joined(
+    memberships.c.account_id + '":' + cast(type_coerce(memberships.c.last_active_at, BigInteger), Text),
+    ',"',
+    "last_active",
 )
 
 
@@ -210,32 +246,45 @@ class Projects:
             InvalidArgument: See `selections`; the computed columns have neither conditions nor an order.
         """
         names = tuple(dict.fromkeys(selection.columns))
-        plain = [name for name in names if name not in COMPUTED]
-        columns = [column_of(projects, name) for name in plain]
-        statement = select(
-            *columns, *([_LAST_ACTIVE if "last_active" in names else _USERS] if len(plain) < len(names) else [])
-        )
-        if member is not None:
-            mine = projects.c.project_id == memberships.c.project_id
-            statement = statement.select_from(Following(memberships, projects, mine))
-            statement = statement.where(memberships.c.account_id == member)
-        else:
-            statement = statement.select_from(projects)
+        statement = _selecting(names, selection, member, raw=False)
         if project_id is not None:
             statement = statement.where(projects.c.project_id == project_id)
         if edited_after is not None:
             statement = statement.where(projects.c.last_edited_at > edited_after)
-        statement = (
-            statement.where(true(), *clauses_of(projects, selection.conditions))
-            .order_by(*order_of(projects, selection.order_by))
-            .limit(checked_limit(selection.limit))
-        )
-        rows = (await self._connection.execute(statement)).all()
-        found: list[dict[str, Any]] = [dict(zip(plain, row, strict=False)) for row in rows]
-        if len(plain) < len(names):
-            # One parse of all: for many short texts, calling the parser is most of the cost.
-            _add_members(found, json.loads(f"[{','.join([row.members for row in rows])}]"), names)
-        return found
+        return [row async for rows in self._parts(statement, names, raw=False) for row in rows]
+
+    async def pages(
+        self, selection: Selection, *, member: AccountId, edited_after: datetime | None = None
+    ) -> AsyncGenerator[list[dict[str, Any]]]:
+        """As `select`, for answers of thousands of rows: some at a time, and as the database has them.
+
+        Times are whole milliseconds, and `users` are JSON where nobody is more than a member.
+
+        Args:
+            selection: Columns, conditions, order and limit.
+            member: Only projects that this account is on, in whatever role.
+            edited_after: Only projects edited later than this.
+
+        Raises:
+            InvalidArgument: As `select`.
+        """
+        names = tuple(dict.fromkeys(selection.columns))
+        statement = _selecting(names, selection, member, raw=True)
+        if edited_after is not None:
+            statement = statement.where(projects.c.last_edited_at > edited_after)
+        async with aclosing(self._parts(statement, names, raw=True)) as parts:
+            async for rows in parts:
+                yield rows
+
+    async def _parts(
+        self, statement: Select[Any], names: Sequence[str], *, raw: bool
+    ) -> AsyncGenerator[list[dict[str, Any]]]:
+        for rows in (await self._connection.execute(statement)).partitions(_AT_ONCE):
+            part = [dict(zip(names, row, strict=True)) for row in rows]
+            _complete(part, names, raw=raw)
+            yield part
+            if len(part) == _AT_ONCE:
+                await asyncio.sleep(0)
 
     async def update(
         self,
@@ -337,26 +386,60 @@ def _project(row: Sequence[Any]) -> Project:
     return Project(**values)
 
 
-def _add_members(found: list[dict[str, Any]], members: list[list[Any]], names: Sequence[str]) -> None:
-    """Add the computed columns to rows, from what `_members` tells of each."""
-    with_users, with_last_active = "users" in names, "last_active" in names
-    for row, people in zip(found, members, strict=True):
-        people.sort()
-        if with_users:
-            row["users"] = {person[2]: _user(person) for person in people}
-        if with_last_active:
-            row["last_active"] = {person[2]: from_ms(person[7]) for person in people if person[7] is not None}
+def _selecting(names: Sequence[str], selection: Selection, member: AccountId | None, *, raw: bool) -> Select[Any]:
+    """A query for rows, of an account's projects or of any."""
+    statement = select(*(_column(name, raw=raw) for name in names))
+    if member is not None:
+        mine = projects.c.project_id == memberships.c.project_id
+        statement = statement.select_from(Following(memberships, projects, mine))
+        statement = statement.where(memberships.c.account_id == member)
+    else:
+        statement = statement.select_from(projects)
+    return (
+        statement.where(true(), *clauses_of(projects, selection.conditions))
+        .order_by(*order_of(projects, selection.order_by))
+        .limit(checked_limit(selection.limit))
+    )
 
 
-def _user(person: list[Any]) -> dict[str, Any]:
-    role, hide, upgrades, ssh_keys = person[3:7]
-    if hide is None and upgrades is None and ssh_keys is None:
-        return _PLAIN[role]
-    user: dict[str, Any] = {"group": role}
+def _column(name: str, *, raw: bool) -> ColumnElement[Any]:
+    """What is selected for a column of a selection."""
+    if name in COMPUTED:
+        return _USERS if name == "users" else _LAST_ACTIVE
+    column = column_of(projects, name)
+    return type_coerce(column, BigInteger) if raw and isinstance(column.type, Moment) else column
+
+
+def _complete(rows: Sequence[dict[str, Any]], names: Sequence[str], *, raw: bool) -> None:
+    """Make of the texts that stand for computed columns what they tell."""
+    for name in COMPUTED:
+        if name in names:
+            end = "}" if name == "last_active" else '"}}'
+            for row in rows:
+                row[name] = "{}" if row[name] is None else f'{{"{row[name]}{end}'
+    if "last_active" in names:
+        for row, times in _parsed(rows, "last_active"):
+            row["last_active"] = {account_id: from_ms(ms) for account_id, ms in times.items()}
+    if "users" in names:
+        for row, users in _parsed([row for row in rows if not raw or _EXTRA in row["users"]], "users"):
+            row["users"] = {account_id: _user(user) for account_id, user in users.items()}
+
+
+def _parsed(rows: Sequence[dict[str, Any]], name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Rows, each with what the JSON of a column tells."""
+    # One parse of all: for many short texts, calling the parser is most of the cost.
+    return zip(rows, json.loads(f"[{','.join([row[name] for row in rows])}]"), strict=True)
+
+
+def _user(user: dict[str, Any]) -> dict[str, Any]:
+    if _EXTRA not in user:
+        return user
+    role, hide, upgrades, ssh_keys = user[_EXTRA]
+    told: dict[str, Any] = {"group": role}
     if hide is not None:
-        user["hide"] = bool(hide)
+        told["hide"] = bool(hide)
     if upgrades is not None:
-        user["upgrades"] = upgrades
+        told["upgrades"] = upgrades
     if ssh_keys is not None:
-        user["ssh_keys"] = ssh_keys
-    return user
+        told["ssh_keys"] = ssh_keys
+    return told

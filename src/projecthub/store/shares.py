@@ -25,7 +25,9 @@ _GET: Final = select(*(public_paths.c[name] for name in Share.__dataclass_fields
 )
 _DELETE: Final = delete(public_paths).where(public_paths.c.id == bindparam("of_share"))
 _COUNT: Final = (
-    update(public_paths).where(public_paths.c.id == bindparam("of_share")).values(counter=public_paths.c.counter + 1)
+    update(public_paths)
+    .where(public_paths.c.id == bindparam("of_share"))
+    .values(counter=public_paths.c.counter + bindparam("more"))
 )
 TOLD: Final = (
     "id", "project_id", "path", "name", "description", "license", "disabled", "unlisted", "authenticated",
@@ -106,9 +108,9 @@ class Shares:
         rows = await self._connection.execute(statement, {"until": until, "at_most": limit})
         return [dict(row._mapping) for row in rows]
 
-    async def count(self, id: str) -> None:
-        """Note that something was taken from a share."""
-        await self._connection.execute(_COUNT, {"of_share": id})
+    async def count(self, id: str, *, times: int = 1) -> None:
+        """Note that something was taken from a share, so many times."""
+        await self._connection.execute(_COUNT, {"of_share": id, "more": times})
 
     async def delete(self, id: str) -> bool:
         """Delete a share.

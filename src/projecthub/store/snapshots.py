@@ -25,6 +25,7 @@ from projecthub.errors import Conflict, InternalError, InvalidArgument, NotFound
 from projecthub.store._copying import copy_sqlite, sync
 from projecthub.store._failures import translated
 from projecthub.store._schema import HEAD
+from projecthub.store.copy_tables import copy_operations, copy_targets, handouts
 from projecthub.store.tables import projects, snapshot_homes, snapshots
 from projecthub.wire.ids import ProjectId
 
@@ -44,11 +45,13 @@ class Snapshot:
         kind: Of which database it is.
         revision: The migration that it was at.
         projects: All its projects, each with its slot.
+        handouts: The lists of what was copied to places last, by their names.
     """
 
     kind: Kind
     revision: str
     projects: Sequence[tuple[ProjectId, int]]
+    handouts: Sequence[str]
 
 
 async def take_snapshot(url: str, directory: Path) -> Snapshot:
@@ -103,9 +106,9 @@ async def put_back(kind: Kind, source: Path, url: str) -> None:
 
 
 async def bring_to_rest(url: str) -> None:
-    """Have no project of a store wished to run, and no snapshot of a home: for a store that was put back.
+    """Have no project of a store wished to run, no snapshot of a home, and no copy that could be undone.
 
-    No project of it runs, and backups hold no snapshots.
+    For a store that was put back: no project of it runs, and backups hold neither snapshots nor what undoes copies.
 
     Raises:
         InternalError: The store cannot be written.
@@ -114,10 +117,16 @@ async def bring_to_rest(url: str) -> None:
     async with _connected(url, writes=True) as connection:
         not_at_rest = (projects.c.desired == "running") | (projects.c.state == "stopping")
         await connection.execute(update(projects).where(not_at_rest).values(at_rest))
-        there = await connection.run_sync(lambda plain: inspect(plain).get_table_names())
-        for table in (snapshots, snapshot_homes):
+        there = await _tables(connection)
+        lost = (
+            (snapshots, delete(snapshots)),
+            (snapshot_homes, delete(snapshot_homes)),
+            (copy_targets, update(copy_targets).where(copy_targets.c.kept_bytes.is_not(None)).values(kept_bytes=None)),
+            (copy_operations, update(copy_operations).values(undo_until=None)),
+        )
+        for table, statement in lost:
             if table.name in there:  # a backup may be older than they are
-                await connection.execute(delete(table))
+                await connection.execute(statement)
 
 
 async def require_empty(kind: Kind, url: str) -> None:
@@ -137,7 +146,7 @@ async def require_empty(kind: Kind, url: str) -> None:
         return
     _program("pg_restore")
     async with _connected(url) as connection:
-        tables = await connection.run_sync(lambda plain: inspect(plain).get_table_names())
+        tables = await _tables(connection)
     if tables:
         raise Conflict(f"the database holds tables already ({', '.join(tables[:3])}); give an empty one")
 
@@ -238,13 +247,21 @@ def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
     return postgresql_engines(url)
 
 
+async def _tables(connection: AsyncConnection) -> list[str]:
+    """The names of the tables that are there."""
+    return await connection.run_sync(lambda plain: inspect(plain).get_table_names())
+
+
 async def _read_snapshot(connection: AsyncConnection, kind: Kind) -> Snapshot:
     try:
         revision = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
         rows = (await connection.execute(select(projects.c.project_id, projects.c.unix_slot))).all()
+        known = await _tables(connection)
+        lists = select(handouts.c.manifest).distinct()  # a store may be older than they are
+        names = (await connection.execute(lists)).scalars().all() if handouts.name in known else []
     except (OperationalError, ProgrammingError) as error:
         raise NotFound("the database holds no store of projecthub; check the store's URL") from error
-    return Snapshot(kind, str(revision), [(ProjectId(row[0]), int(row[1])) for row in rows])
+    return Snapshot(kind, str(revision), [(ProjectId(row[0]), int(row[1])) for row in rows], [*names])
 
 
 def _reason(error: Exception) -> str:

@@ -12,9 +12,24 @@ from typing import Any, NotRequired, TypedDict
 
 
 class ProjectPath(TypedDict):
-    """A path in the home of a project. Of a target: no `path` means that of the source."""
+    """A path in the home of a project."""
 
     project_id: str
+    path: NotRequired[str]
+
+
+class TargetPath(TypedDict):
+    """Where to hand something out. No `path` means that of the source; `source_path`: what, instead of its path."""
+
+    project_id: str
+    path: NotRequired[str]
+    source_path: NotRequired[str]
+
+
+class SharedPath(TypedDict):
+    """What is shared, or a `path` below it."""
+
+    public_path_id: str
     path: NotRequired[str]
 
 
@@ -28,7 +43,7 @@ class SourcePath(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCopies:
-    """`copies.plan`: `source` with `targets`, or `sources` with `target`. `targets` are ids or `ProjectPath`s."""
+    """`copies.plan`: `source` with `targets`, or `sources` with `target`. `source` may be a `SharedPath`."""
 
     source: dict[str, Any] | None = None
     targets: list[str | dict[str, Any]] | None = None
@@ -120,6 +135,14 @@ class UndoCopies:
     wait: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetCopies:
+    """`copies.forget`: of this operation, of all copies into this project, or of the one into the other."""
+
+    id: str | None = None
+    project_id: str | None = None
+
+
 # -- replies ---------------------------------------------------------------------------------------
 
 
@@ -192,6 +215,13 @@ class CopyOperation(TypedDict):
     totals: CopyTotals
     progress: CopyProgress
     targets: NotRequired[list[CopyTargetRow]]
+
+
+class ForgottenCopies(TypedDict):
+    """Reply of `copies.forget`: how many targets cannot be undone any more, and what that frees."""
+
+    targets: int
+    freed_bytes: int
 
 
 class PlannedFile(TypedDict):

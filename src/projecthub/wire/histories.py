@@ -83,7 +83,8 @@ class HistoryInfo(TypedDict, total=False):
     """What `sync.history` tells of a file that it knows.
 
     `users`: the project, for what the hub did not see being made, and then ids of accounts. `first_seq` and `last_seq`
-    number the oldest and newest version that are kept; `sha256`, in hex, is of the newest text.
+    number the oldest and newest version that are kept; `sha256`, in hex, is of the newest text. `is_behind`: so much
+    has changed just now that newer versions are still being written down; left out where that is not so.
     """
 
     project_id: str
@@ -92,6 +93,7 @@ class HistoryInfo(TypedDict, total=False):
     first_seq: int
     last_seq: int
     sha256: str
+    is_behind: bool
 
 
 class SyncHistory(TypedDict):

@@ -79,7 +79,7 @@ class Method:
         needs: What the caller must be able to do, by role and by key.
         source: Where it is specified.
         form: How the arguments stand on the wire.
-        notes: Whether it changes what no ability stands for: sessions, or who has used what.
+        notes: Whether it changes what no ability stands for: sessions, who has used what, or plans.
     """
 
     name: str
@@ -109,8 +109,9 @@ def _hub(
     return Method(name, Endpoint.HUB, arguments, reply, caller, needs, source, form)
 
 
-def _copies(name: str, arguments: type, reply: Any, needs: Ability) -> Method:
-    return Method(f"copies.{name}", Endpoint.HUB, arguments, reply, Caller.ACCOUNT, needs, "docs/wire-extensions.md")
+def _copies(name: str, arguments: type, reply: Any, needs: Ability, *, notes: bool = False) -> Method:
+    source = "docs/wire-extensions.md"
+    return Method(f"copies.{name}", Endpoint.HUB, arguments, reply, Caller.ACCOUNT, needs, source, notes=notes)
 
 
 def _org(name: str, arguments: type, reply: Any, caller: Caller, needs: Ability) -> Method:
@@ -149,7 +150,7 @@ _ROWS: Final = (
     _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, WRITE,
          "Wire contract 2.3"),
     _hub("projects.copyPaths", copies.CopyPaths, copies.CopyOperation, Caller.MEMBER, WRITE, "docs/wire-extensions.md"),
-    _copies("plan", copies.PlanCopies, copies.CopyOperation, READ),
+    _copies("plan", copies.PlanCopies, copies.CopyOperation, READ, notes=True),
     _copies("files", copies.CopyFiles, copies.PlannedFiles, READ),
     _copies("apply", copies.ApplyCopies, copies.CopyOperation, WRITE),
     _copies("get", copies.GetCopies, copies.CopyOperation, READ),
@@ -157,6 +158,7 @@ _ROWS: Final = (
     _copies("cancel", copies.CancelCopies, copies.CopyOperation, WRITE),
     _copies("retry", copies.RetryCopies, copies.CopyOperation, WRITE),
     _copies("undo", copies.UndoCopies, copies.CopyOperation, WRITE),
+    _copies("forget", copies.ForgetCopies, copies.ForgottenCopies, MANAGE),
     _hub("projects.addCollaborator", shapes.AddCollaborator, shapes.AddedCollaborators, Caller.MEMBER, MANAGE,
          "Wire contract 2.4", Form.OPTS),
     _hub("projects.removeCollaborator", shapes.RemoveCollaborator, shapes.RemovedCollaborator, Caller.MEMBER, MANAGE,

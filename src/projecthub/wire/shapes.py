@@ -692,6 +692,7 @@ class ProjectStatus(_StatusFlat, total=False):
     disk_age_s: int
     disk_full: Literal[True]
     snapshots_MB: int
+    undo_MB: int
     memory: Memory
     cpu: Cpu
     oom_kills: int

@@ -15,7 +15,9 @@ from fastapi.routing import APIRoute
 from projecthub.api.audit_targets import _OTHERS, MAX_LISTED, MAX_VALUE, NAMED, UNNAMED, bounded, made_by, target_of
 from projecthub.api.auditing import SAFE, is_change
 from projecthub.api.native import archives, files, jobs, jupyter, snapshots, trash, uploads
-from projecthub.wire import messages, organizations, shapes
+from projecthub.hub.audited_calls import MAX_PROJECTS, rows_of
+from projecthub.hub.copies.requests import MAX_PAIRS
+from projecthub.wire import copies, messages, organizations, shapes
 from projecthub.wire.methods import METHODS, Ability, Caller, Endpoint, Method
 
 HUB = METHODS[Endpoint.HUB]
@@ -47,7 +49,7 @@ def test_it_is_decided_for_every_field_whether_it_is_kept() -> None:
 def test_what_changes_something_is_told_by_the_table(row: Method) -> None:
     if row.name == "db.userQuery":
         return
-    notes = row.name in ("accounts.signIn", "accounts.signOut", "db.touch")
+    notes = row.name in ("accounts.signIn", "accounts.signOut", "db.touch", "copies.plan")
     assert is_change(row, None) is (row.needs is not Ability.READ or notes)
     if row.caller is Caller.ANYONE:
         assert row.is_mutating
@@ -112,6 +114,11 @@ def test_routes_were_found() -> None:
             shapes.InviteCollaborator(project_id=ONE, account_id=ONE, email="hidden", subject="hidden"),
             {"project_id": ONE, "account_id": ONE},
         ),
+        (
+            "projects.copyPaths",
+            copies.CopyPaths(source={"public_path_id": "f" * 40, "path": "hidden"}, targets=[ONE]),
+            {"project_id": [ONE], "public_path_id": "f" * 40, "policy": "update"},
+        ),
     ],
 )
 def test_what_calls_name(name: str, arguments: Any, target: dict[str, Any]) -> None:
@@ -156,7 +163,25 @@ def test_queries_of_any_form_are_named_somehow(query: Any) -> None:
     target_of(HUB["db.userQuery"], shapes.UserQuery(query=query, options=query))
 
 
+@pytest.mark.parametrize("request_", [copies.PlanCopies, copies.CopyPaths])
+def test_all_projects_of_the_largest_copy_are_kept(request_: Any) -> None:
+    ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(2 * MAX_PAIRS)]
+    name = "copies.plan" if request_ is copies.PlanCopies else "projects.copyPaths"
+    sources = [{"project_id": one, "path": "a"} for one in ids[:MAX_PAIRS]]
+    assert target_of(HUB[name], request_(sources=sources, targets=ids[MAX_PAIRS:]))["project_id"] == ids
+    told = made_by(HUB["copies.apply"])
+    assert told is not None
+    rows = [{"source_project_id": one, "target_project_id": two} for one, two in zip(ids[::2], ids[1::2], strict=True)]
+    assert told({"id": TWO, "targets": rows}) == {"project_id": ids}
+    assert len(rows_of({"target": {"project_id": ids}}, {})) == len(ids) <= MAX_PROJECTS
+    assert len(target_of(HUB["messages.send"], messages.SendMessage(to_ids=ids, subject="", body=""))["to_ids"]) == 1000
+
+
 def test_what_is_made_is_named() -> None:
+    for name in ("copies.plan", "projects.copyPaths"):
+        told = made_by(HUB[name])
+        assert told is not None
+        assert told({"id": TWO, "targets": []}) == {"id": TWO}
     told = made_by(HUB["keys.create"])
     assert told is not None
     assert told({"id": 5, "secret": "hidden"}) == {"id": 5}

@@ -96,6 +96,16 @@ def test_collecting(run: Run, started: NamedReplies, tmp_path: Path) -> None:
     ]
 
 
+def test_from_a_share(run: Run, started: NamedReplies) -> None:
+    share = "f" * 40
+    assert run("projects", "copy", f"{share}:week1", "Analysis", f"{BACKUP}:x").code == 0
+    assert run("projects", "copy", f"{share}:", "Analysis").code == 0
+    several, one = started.named("projects.copyPaths")
+    assert several["source"] == {"public_path_id": share, "path": "week1"}
+    assert several["targets"] == [{"project_id": ANALYSIS}, {"project_id": BACKUP, "path": "x"}]
+    assert (one["source"], one["targets"]) == ({"public_path_id": share, "path": ""}, [{"project_id": ANALYSIS}])
+
+
 def test_several_targets_from_a_file(run: Run, started: NamedReplies, tmp_path: Path) -> None:
     named = tmp_path / "targets"
     named.write_text(f"{BACKUP}\n{BACKUP_TOO}:x\n")
@@ -115,6 +125,8 @@ def test_several_targets_from_a_file(run: Run, started: NamedReplies, tmp_path: 
         ("copies", "plan", "Analysis:hw"),
         ("copies", "plan", "Analysis", "b:c"),
         ("copies", "plan", "Analysis:hw", "--into", "b"),
+        ("copies", "plan", f"{'f' * 40}:hw", ":elsewhere"),
+        ("copies", "forget"),
     ],
 )
 def test_what_is_not_enough(run: Run, started: NamedReplies, arguments: tuple[str, ...]) -> None:
@@ -148,6 +160,11 @@ def test_the_exit_code_when_a_target_was_refused(
     assert "somebody was here" in done.out
 
 
+def test_several_places_in_one_project(run: Run, started: NamedReplies) -> None:
+    told = run("copies", "show", ID).out.splitlines()
+    assert [line.split()[:3] for line in told[-2:]] == [["0", BACKUP, "hw0"], ["1", BACKUP, "hw1"]]
+
+
 def test_undo_of_some(run: Run, started: NamedReplies) -> None:
     undone = operation("done", "undone")
     undone["targets"][0]["undone"] = {"restored": 1, "removed": 2, "kept": 3, "kept_paths": ["x"]}
@@ -155,6 +172,13 @@ def test_undo_of_some(run: Run, started: NamedReplies) -> None:
     done = run("copies", "undo", ID, "--target", "0", "--target", "4")
     assert started.named("copies.undo") == [{"id": ID, "targets": [0, 4], "wait": False}]
     assert "1 put back, 2 taken away, 3 kept" in done.out
+
+
+def test_forget(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["copies.forget"] = {"targets": 2, "freed_bytes": 8192}
+    assert run("copies", "forget", ID).out.split() == ["targets", "2", "freed_bytes", "8192"]
+    assert run("copies", "forget", "--project", "Analysis", "--json").json == {"targets": 2, "freed_bytes": 8192}
+    assert hub.named("copies.forget") == [{"id": ID}, {"project_id": ANALYSIS}]
 
 
 def test_not_waited_for(run: Run, started: NamedReplies) -> None:

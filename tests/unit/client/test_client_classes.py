@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from projecthub.client.classes.changes import Change, ChangeKind, departed, needed
 from projecthub.client.classes.definition import class_text, read_class, roster_path
-from projecthub.client.classes.register import Collected, file_time, read_register, write_register
+from projecthub.client.classes.register import (
+    Collected,
+    file_time,
+    read_register,
+    register_of,
+    with_collected,
+    write_register,
+)
 from projecthub.errors import InvalidArgument
 
 CLASS = """
@@ -221,6 +228,31 @@ def test_who_is_late() -> None:
     assert row.late_s == 3600
     assert ",3600," in write_register([row])
     assert Collected(**{**{name: getattr(row, name) for name in row.__slots__}, "due": None}).late_s == 0
+
+
+def collected(student: str, minute: int, changed: int | None = 0, **fields: Any) -> Collected:
+    changed_at = None if changed is None else AT.replace(minute=changed)
+    return Collected(
+        student=student, email_address="", project_id="p", due=None, changed_at=changed_at, files=1,
+        collected_at=AT.replace(minute=minute), **fields,
+    )  # fmt: skip
+
+
+def test_of_two_who_collect_at_once_the_later_counts() -> None:
+    old, mine = collected("a", 1), collected("a", 5, 3)
+    assert with_collected({"a": old}, [mine], seen={"a": old}) == {"a": mine}
+    assert with_collected({"b": old}, [mine], seen={}) == {"a": mine, "b": old}
+    for theirs, counts in ((collected("a", 4, 9), mine), (collected("a", 6), None), (collected("a", 5, 4), None),
+                           (collected("a", 5, None), mine)):  # fmt: skip
+        assert with_collected({"a": theirs}, [mine], seen={"a": old}) == {"a": counts or theirs}
+    # The hub's clock was put back since: nobody else has collected.
+    assert with_collected({"a": mine}, [old], seen={"a": mine}) == {"a": old}
+
+
+def test_a_register_that_is_no_text_is_refused() -> None:
+    assert register_of(write_register([collected("a", 1)]).encode()).keys() == {"a"}
+    with pytest.raises(InvalidArgument, match="no UTF-8"):
+        register_of(b"student\xff\n")
 
 
 @pytest.mark.parametrize(

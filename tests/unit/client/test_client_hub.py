@@ -115,6 +115,11 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         [{"id": A, "targets": [1, 2], "wait": True}],
         {"id": A},
     ),
+    (Endpoint.HUB, "copies.forget"): (
+        lambda hub: hub.copies.forget(A, project_id=P),
+        [{"id": A, "project_id": P}],
+        {"targets": 2, "freed_bytes": 8192},
+    ),
     (Endpoint.HUB, "messages.send"): (
         lambda hub: hub.messages.send("S", "B", [A], 3),
         [{"to_ids": [A], "subject": "S", "body": "B", "reply_id": 3}],

@@ -7,7 +7,6 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from two_homes import NOBODY, TwoHomes, tree, write
@@ -19,7 +18,8 @@ from projecthub.files.space import Disk, HomeSpace
 from projecthub.files.staging import is_empty
 from projecthub.wire.ids import ProjectId
 
-ONE, OTHER = ProjectId(str(uuid4())), ProjectId(str(uuid4()))
+ONE = ProjectId("a11a0000-0000-4000-8000-000000000001")  # fixed: it stands in names of tests
+OTHER = ProjectId("b22b0000-0000-4000-8000-000000000002")
 
 
 @pytest.fixture

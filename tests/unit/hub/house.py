@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -122,7 +123,8 @@ class House:
             self.cells,
         )
         self.templates = Templates(self.store, self.clock)
-        self.shares = Shares(self.store, self.clock, self.workplaces)
+        self.copies = Copies(self.store, self.homes, self.clock, self.histories)
+        self.shares = Shares(self.store, self.workplaces, self.copies)
         self.creation = Creation(
             self.store, self.clock, self.lifecycle, self.homes, self.shares, self.templates, self.histories
         )
@@ -142,7 +144,6 @@ class House:
         self.collaborators = Collaborators(self.clock, self.keys)
         self.mail = Mail(self.store, self.clock, self.smtp, most_a_day=self.mails_a_day)
         self.invitations = Invitations(self.clock, self.keys, self.mail, lambda: "https://hub.example.org")
-        self.copies = Copies(self.store, self.homes, self.clock, self.histories)
         self.courses = Courses(self.store)
         self.project_quotas = ProjectQuotas(self.store, self.clock, self.quotas, self.lifecycle)
         self.queries = Queries(
@@ -197,7 +198,7 @@ class House:
         return made["id"], made["secret"]
 
     async def ask(self, caller: Principal, query: Any, *options: dict[str, Any]) -> Any:
-        return await self.queries.run(caller, query, list(options) or None)
+        return json.loads(await self.queries.run(caller, query, list(options) or None))
 
     async def field(self, caller: Principal, project_id: ProjectId, name: str) -> Any:
         reply = await self.ask(caller, {"projects": {"project_id": project_id, name: None}})

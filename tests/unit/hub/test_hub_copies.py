@@ -395,6 +395,29 @@ async def test_collecting_from_more_than_are_copied_together(of: Class) -> None:
         assert not (of.home(of.students[0]) / "in").exists()
 
 
+async def test_to_each_something_of_its_own(of: Class) -> None:
+    one, two, three = of.students
+    for name in ("one", "two"):
+        of.write(of.course, f"graded/{name}/a.txt", name)
+    targets: list[Any] = [
+        {"project_id": one, "path": "back", "source_path": "graded/one"},
+        {"project_id": two, "source_path": "graded/two/"},
+        {"project_id": three, "path": "back", "source_path": "graded/three"},
+    ]
+    done = await of.house.copies.copy_paths(
+        of.teacher, wire.CopyPaths(source={"project_id": of.course, "path": "."}, targets=targets)
+    )
+    assert states(done) == ["done", "done", "failed"]
+    assert done["targets"][2]["error_code"] == "not_found"
+    assert of.tree(one, "back") == {"a.txt": "one"}
+    assert of.tree(two, "graded/two") == {"a.txt": "two"}
+    assert (await of.undo(done))["totals"]["states"] == {"undone": 2, "failed": 1}
+    assert not (of.home(one) / "back").exists()
+    for wrong in ("../x", 7):
+        with pytest.raises(InvalidArgument, match="source_path"):
+            await of.plan(targets=[{"project_id": one, "source_path": wrong}])
+
+
 async def test_plan_and_apply_at_once(of: Class) -> None:
     arguments = {"source": {"project_id": of.course, "path": "hw"}, "targets": of.students}
     before = everything(of)
@@ -535,6 +558,20 @@ async def test_what_was_handed_out_before_counts_again_after_undo(of: Class) -> 
     assert of.tree(of.students[0])["a.txt"] == "one"
     plan = await of.plan(policy="merge")
     assert counts(plan) == {"changed_by_us": 1, "same": 1}
+
+
+async def test_the_same_copied_again_before_undo_makes_nothing_theirs(of: Class) -> None:
+    """Who hands out twice, and takes it back, can hand out the same once more: nobody has touched it."""
+    await of.hand_out(policy="merge")
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    second = await of.hand_out(policy="merge")
+    for _ in range(3):
+        assert (await of.hand_out(policy="merge"))["totals"]["files"] == 0
+    await of.undo(second)
+    assert of.tree(of.students[0])["a.txt"] == "one"
+    assert counts(await of.plan(policy="merge")) == {"changed_by_us": 1, "same": 1}
+    of.write(of.students[0], "hw/a.txt", "theirs")
+    assert counts(await of.plan(policy="merge")) == {"conflict": 1, "same": 1}
 
 
 async def test_a_single_copy_is_undone(of: Class) -> None:
@@ -892,14 +929,17 @@ async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, mon
 
 
 async def test_plans_go_after_a_day_and_operations_after_a_month(of: Class) -> None:
-    plan, done = await of.plan(), await of.hand_out()
+    plan, done, cancelled = await of.plan(), await of.hand_out(), await of.plan()
+    await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=cancelled["id"]))
     of.house.clock.advance(hours=23)
     await of.house.copies.sweep()
     assert (await of.get(plan))["state"] == "planned"
+    assert (await of.get(cancelled))["state"] == "cancelled"
     of.house.clock.advance(hours=2)
     await of.house.copies.sweep()
-    with pytest.raises(NotFound):
-        await of.get(plan)
+    for gone in (plan, cancelled):
+        with pytest.raises(NotFound):
+            await of.get(gone)
     assert [path.name for path in of.house.homes.operations.iterdir()] == [done["id"]]
     of.house.clock.advance(days=7)
     await of.house.copies.sweep()
@@ -929,6 +969,121 @@ async def test_what_is_kept_to_undo_takes_a_tenth_of_the_quota(small: Class) -> 
     done.append(await small.hand_out(targets=[student], policy="overwrite"))
     await small.house.copies.sweep()
     assert [(await small.get(one))["targets"][0]["can_undo"] for one in done][1:] == [False, True, True]
+
+
+async def test_what_is_kept_to_undo_is_held_to_its_share_at_once(small: Class) -> None:
+    student, done = small.students[0], []
+    for n in range(6):
+        (small.home(small.course) / "hw/a.txt").write_bytes(os.urandom(900_000) + b"x" * n)
+        await small.house.copies.copy(
+            small.teacher, CopyPath(src_project_id=small.course, src_path="hw/a.txt", target_project_id=student)
+        )
+        done.append((await small.house.copies.page(small.teacher, wire.ListCopies()))[0])
+        small.house.clock.advance(seconds=1)
+        await asyncio.wait_for(settled(small), 10)
+        records = [*(small.home(student).parent / "copies").iterdir()]
+        assert sum(file.stat().st_size for one in records for file in one.rglob("*") if file.is_file()) < 2 * MB
+    assert [(await small.get(one))["targets"][0]["can_undo"] for one in done[-3:]] == [False, True, True]
+    assert "undo_until" not in await small.get(done[0])
+
+
+async def settled(of: Class) -> None:
+    """Wait until nothing of what is kept is looked at."""
+    task = of.house.copies._trimming._task
+    if task is not None:
+        await asyncio.wait([task])
+
+
+async def test_the_newest_copy_can_be_undone_in_all_its_parts_whatever_it_takes(small: Class) -> None:
+    """A tenth of the quota is 2 MB; what is collected again has displaced three times as much."""
+    for n, student in enumerate(small.students):
+        small.write(student, "hw/big", f"{n}" * 2 * MB)
+    sources = [{"project_id": student, "path": "hw"} for student in small.students]
+    collecting = wire.CopyPaths(sources=sources, target={"project_id": small.course, "path": "in"}, policy="overwrite")
+    await small.house.copies.copy_paths(small.teacher, collecting)
+    before = small.tree(small.course, "in")
+    for student in small.students:
+        small.write(student, "hw/big", "small")
+    again = await small.house.copies.copy_paths(small.teacher, collecting)
+    await settled(small)
+    await small.house.copies.sweep()
+    undone = await small.undo(again)
+    assert (undone["state"], small.tree(small.course, "in")) == ("undone", before)
+
+
+async def test_what_is_being_undone_is_not_let_go(of: Class) -> None:
+    student = of.students[0]
+    of.write(student, "hw/a.txt", "theirs", age_s=1000)
+    before = of.tree(student)
+    done = await of.hand_out(targets=[student], policy="overwrite")
+    async with of.house.store.write() as tx:  # a hub was killed just then
+        await tx.copies.update_targets(done["id"], {0: {"state": TargetState.UNDOING}})
+        await tx.copies.update(done["id"], {"state": CopyState.RUNNING})
+    of.house.clock.advance(days=8)
+    await of.house.copies.sweep()
+    assert (await forget(of, project_id=student))["targets"] == 0
+    await of.restart()
+    while (now := await of.get(done))["state"] == "running":
+        await asyncio.sleep(0.01)
+    assert (states(now), of.tree(student)) == (["undone"], before)
+
+
+async def forget(of: Class, caller: Principal | None = None, **of_what: Any) -> wire.ForgottenCopies:
+    return await of.house.copies.forget(caller or of.teacher, wire.ForgetCopies(**of_what))
+
+
+async def test_what_is_kept_is_told_and_let_go(of: Class) -> None:
+    student = of.students[0]
+    of.write(student, "hw/a.txt", "x" * 2 * MB, age_s=1000)
+    of.write(of.students[1], "hw/a.txt", "y" * 2 * MB, age_s=1000)
+    done = await of.hand_out(policy="overwrite")
+    single = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student, target_path="other")
+    await of.house.copies.copy(of.teacher, single)
+    assert (await of.house.projects.status(of.teacher, student))["undo_MB"] == 3
+    assert (await of.house.projects.status(of.teacher, of.students[2]))["undo_MB"] == 1
+    freed = await forget(of, id=done["id"], project_id=student)
+    assert (freed["targets"], freed["freed_bytes"] >= 2 * MB) == (1, True)
+    assert [target["can_undo"] for target in (await of.get(done))["targets"]] == [False, True, True]
+    assert (await of.house.log(student))[-1][1] == {
+        "event": "undo_forgotten", "operation_id": done["id"], "freed_bytes": freed["freed_bytes"],
+    }  # fmt: skip
+    with pytest.raises(Conflict, match="cannot be undone"):
+        await of.undo(done, 0)
+    assert (await forget(of, id=done["id"]))["targets"] == 2
+    with pytest.raises(Conflict, match="cannot be undone"):
+        await of.undo(done)
+    assert "undo_until" not in await of.get(done)
+    assert (await forget(of, project_id=student))["targets"] == 1
+    assert [event["event"] for _, event in await of.house.log(student)].count("undo_forgotten") == 2
+    assert (await forget(of, project_id=student)) == {"targets": 0, "freed_bytes": 0}
+    assert "undo_MB" not in await of.house.projects.status(of.teacher, student)
+    assert [*(of.home(student).parent / "copies").iterdir()] == []
+
+
+async def test_who_lets_go_of_what_is_kept(of: Class, bob: Principal, cid: Principal, admin: Principal) -> None:
+    """Of an operation its maker; in a project its people, but for who only views it."""
+    student = of.students[0]
+    of.write(student, "hw/a.txt", "theirs", age_s=1000)
+    done = await of.hand_out(policy="overwrite")
+    await of.house.viewer(student, cid)
+    for caller in (bob, cid, admin):
+        with pytest.raises(NotFound):
+            await forget(of, caller, id=done["id"])
+    for caller in (cid, admin):
+        with pytest.raises(PermissionDenied):
+            await forget(of, caller, project_id=student)
+    with pytest.raises(InvalidArgument, match="give id"):
+        await forget(of)
+    with pytest.raises(InvalidArgument):
+        await forget(of, project_id="x")
+    assert all(target["can_undo"] for target in (await of.get(done))["targets"])
+    assert (await forget(of, bob, project_id=student))["targets"] == 1
+    async with of.house.store.write() as tx:
+        for project_id in of.students:
+            await tx.collaborators.remove(project_id, of.teacher.account_id)
+    with pytest.raises(PermissionDenied):
+        await forget(of, id=done["id"])
+    assert [target["can_undo"] for target in (await of.get(done))["targets"]] == [False, True, True]
 
 
 async def test_what_a_killed_hub_has_left_is_swept(of: Class) -> None:

@@ -35,6 +35,7 @@ from projecthub.hub.uploads import Uploads
 from projecthub.store.records import Project
 from projecthub.wire import patches, shapes
 from projecthub.wire.histories import FileUseTimes, GetHistory, MakeCheckpoint, Touch
+from projecthub.wire.ids import ProjectId
 from projecthub.wire.patches import apply_patch
 from projecthub.wire.sharing import CopyShare
 
@@ -555,6 +556,43 @@ async def test_a_long_journal_is_not_read_at_once(house: House, desk: Desk) -> N
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
         tracemalloc.stop()
         assert len([*states]) == 199
+
+
+async def test_who_reads_a_history_does_not_wait_for_a_large_backlog(
+    house: House, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known is told, and that it is not all; what goes on is not begun again by whoever asks next."""
+    await desk.write("a", "1")
+    assert await desk.texts("a") == ["1"]
+    goes_on, begun = asyncio.Event(), 0
+    histories = house.workplaces.histories
+    write_down = histories.write_down
+
+    async def slow(project_id: ProjectId, *, gently: bool = False) -> None:
+        nonlocal begun
+        begun += 1
+        await goes_on.wait()
+        await write_down(project_id, gently=gently)
+
+    monkeypatch.setattr(histories, "write_down", slow)
+    monkeypatch.setattr("projecthub.hub.histories.PATIENCE_S", 0.05)
+    await desk.write("a", "2")
+    for _ in range(3):
+        told = await desk.told("a")
+        assert told["info"]["is_behind"] is True
+        assert [entry["seq"] for entry in told["patches"]] == [1]
+    assert (await desk.told("b"))["info"] == {"is_behind": True}
+    assert begun == 1
+    goes_on.set()
+    await asyncio.sleep(0.2)
+    assert await desk.texts("a") == ["1", "2"]
+    assert "is_behind" not in (await desk.told("a"))["info"]
+
+    await desk.write("a", "3")
+    goes_on.clear()
+    await desk.told("a")
+    await histories.close()
+    assert histories._catching_up == {}
 
 
 async def test_a_store_that_cannot_be_written_to_loses_nothing(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from projecthub.hub.principals import Principal
 from projecthub.hub.query_forms import parse_options, parse_query
 from projecthub.hub.tables import TABLES
 from projecthub.hub.tables.projects import PROJECTS, SETTINGS_DEFAULTS
+from projecthub.store.records import State
 from projecthub.wire.ids import ProjectId
 
 JSON = st.recursive(
@@ -139,6 +144,66 @@ async def test_one_row_keeps_its_nulls_and_many_drop_them(house: House, ann: Pri
     one = await house.ask(ann, {"projects": {**shape, "project_id": project_id}})
     assert one == {"projects": {**seen, "deleted": None, "name": None, "project_id": project_id}}
     assert await house.ask(ann, {"projects": [shape]}) == {"projects": [seen]}
+
+
+async def test_a_long_answer_is_that_of_its_rows_one_by_one(house: House, ann: Principal, bob: Principal) -> None:
+    """Its JSON is made of many rows at a time, by functions of its own."""
+    ids = [
+        await house.project(ann, bob, title='"Q" \\ / \x00\x1f\x7f \u2028 é 🎈'.replace("\x00", ""), deleted=False),
+        await house.project(ann, title="", description="\n\t", deleted=True, sandbox=True, ephemeral_ms=2**53),
+        await house.project(bob, ann, name="a-name", color="#fff", env={"A": '"b"'}, settings={"cores": 1e16}),
+        await house.project(ann, state=State.ERROR, state_error='died: "é"', site_license={"l": {}}),
+        await house.project(bob, ann, state=State.RUNNING, manage_users_owner_only=True, course={"a": [1.0, None]}),
+        *[await house.project(ann, title=f"number {number}") for number in range(600)],
+    ]
+    async with house.store.write() as tx:
+        await tx.collaborators.update(ids[0], bob.account_id, {"hide": True, "upgrades": {"a": 1e16}})
+        await tx.collaborators.update(ids[2], bob.account_id, {"ssh_keys": {'"!": é': {}}})
+        await tx.projects.touch(ids[1], ann.account_id, datetime(1999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC))
+    every = {name: None for name, field in PROJECTS.fields.items() if field.read is not None}
+    fast = {name: None for name in every if PROJECTS.fields[name].texts is not None}
+    for fields in (
+        fast,
+        {**fast, "project_id": {"!=": ids[3]}},
+        {"users": None},
+        {"users": None, "title": None},
+        every,
+    ):
+        whole = await house.queries.run(ann, {"projects_all": [fields]}, [{"order_by": "created"}])
+        alone = [
+            await house.queries.run(ann, {"projects_all": [{**fields, "project_id": one}]}, None)
+            for one in ids
+            if not isinstance(fields.get("project_id"), dict) or one != ids[3]
+        ]
+        rows = [one.removeprefix(b'{"projects_all":[').removesuffix(b"]}") for one in alone]
+        if "project_id" not in fields:
+            rows = [re.sub(rb'.?"project_id":"[^"]*"', b"", row) for row in rows]
+        assert sorted(json.loads(whole)["projects_all"], key=repr) == sorted(
+            (json.loads(row) for row in rows), key=repr
+        )
+        assert len(whole) == len(b'{"projects_all":[]}') + sum(map(len, rows)) + len(rows) - 1
+        assert all(row in whole for row in rows)
+
+
+async def test_a_long_answer_lets_others_go_first(house: House, ann: Principal) -> None:
+    for _ in range(1200):
+        await house.project(ann)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    try:
+        for fields in ({"users": None, "title": None}, {"users": None, "last_active": None}):
+            before = turns
+            assert len((await house.ask(ann, {"projects_all": [fields]}))["projects_all"]) == 1200
+            assert turns - before > 2
+    finally:
+        task.cancel()
 
 
 async def test_what_matches_nothing(house: House, ann: Principal) -> None:

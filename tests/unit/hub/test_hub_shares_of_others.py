@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from test_hub_shares import shared, with_files
 from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound, NotSignedIn, PermissionDenied
 from projecthub.hub.principals import Principal
 from projecthub.hub.shared_files import SharedFiles
+from projecthub.store.copy_records import CopyState, TargetState
+from projecthub.wire.copies import ApplyCopies, CopyPaths, GetCopies, ListCopies, PlanCopies, RetryCopies, UndoCopies
 from projecthub.wire.ids import ProjectId
 from projecthub.wire.shapes import CreateProject
 from projecthub.wire.sharing import CopyShare, ListShares
@@ -140,14 +143,143 @@ async def test_a_copy_from_a_share_of_others(house: House, ann: Principal, bob: 
     assert (home / "s.csv").read_text() == "a,b\n"
     assert await counter(house, id) == 2
     _, event = (await house.log(target))[0]
+    operations = {one["id"]: one for one in await house.copies.page(bob, ListCopies(project_id=target))}
     assert event == {
-        "event": "path_copied", "public_path_id": id, "src_path": "data", "target_project_id": target,
-        "target_path": "data", "files": 1, "bytes": 4,
+        "event": "path_copied", "operation_id": event["operation_id"], "public_path_id": id, "src_path": "data",
+        "target_project_id": target, "target_path": "data", "files": 1, "bytes": 4,
     }  # fmt: skip
+    operation = operations[event["operation_id"]]
+    assert (len(operations), operation["state"], operation["totals"]["files"]) == (2, "done", 1)
     assert await house.log(project_id) == before
     await deleted(house, project_id)
     await house.shares.copy(bob, CopyShare(id=id, target_project_id=target, target_path="again"))
     assert (home / "again" / "soil.csv").exists()
+
+
+async def test_a_copy_from_a_share_is_undone_and_made_again_counts_once(
+    house: House, ann: Principal, bob: Principal
+) -> None:
+    project_id, target = await with_files(house, ann), await house.project(bob)
+    home = await house.homes.ensure(target, (await house.row(target)).unix_slot)
+    (home / "data").mkdir()
+    (home / "data" / "soil.csv").write_text("mine")
+    id = await shared(house, ann, project_id, "data")
+    wanted = CopyShare(id=id, target_project_id=target, overwrite_newer=True)
+    assert (await house.shares.copy(bob, wanted))["files"] == 1
+    assert (await house.shares.copy(bob, wanted))["unchanged"] == 1
+    assert await counter(house, id) == 2
+    assert (home / "data" / "soil.csv").read_text() == "a,b\n"
+    [operation] = await house.copies.page(bob, ListCopies(project_id=target))
+    with pytest.raises(NotFound):
+        await house.copies.undo(ann, UndoCopies(id=operation["id"]))
+    await shared(house, ann, project_id, "data", disabled=True)
+    before = await house.log(project_id)
+    undone = await house.copies.undo(bob, UndoCopies(id=operation["id"]))
+    assert (undone["state"], (home / "data" / "soil.csv").read_text()) == ("undone", "mine")
+    assert [event["event"] for _, event in await house.log(target)][-1] == "copy_undone"
+    assert await house.log(project_id) == before
+    assert await counter(house, id) == 2
+
+
+async def test_a_share_is_planned_and_copied_to_many(house: House, ann: Principal, bob: Principal) -> None:
+    project_id = await with_files(house, ann)
+    targets = [await house.project(bob) for _ in range(3)]
+    id, before = await shared(house, ann, project_id, "data"), await house.log(project_id)
+    plan = await house.copies.plan(bob, PlanCopies(source={"public_path_id": id}, targets=[*targets]))
+    assert (plan["state"], plan["totals"]["files"], await counter(house, id)) == ("planned", 3, 0)
+    done = await house.copies.apply(bob, ApplyCopies(id=plan["id"]))
+    assert (done["state"], await counter(house, id)) == ("done", 3)
+    assert all((house.homes.path(one) / "data" / "soil.csv").read_text() == "a,b\n" for one in targets)
+    assert await house.log(project_id) == before, "whose path it is does not read of who takes it"
+    assert [event["public_path_id"] for _, event in await house.log(targets[0])][-1:] == [id]
+    part = {"public_path_id": id, "path": "soil.csv"}
+    one = CopyPaths(source=part, targets=[{"project_id": targets[0], "path": "s.csv"}])
+    assert (await house.copies.copy_paths(bob, one))["state"] == "done"
+    assert (house.homes.path(targets[0]) / "s.csv").read_text() == "a,b\n"
+
+
+async def test_what_of_a_share_nobody_plans_to_copy(house: House, ann: Principal, bob: Principal) -> None:
+    project_id, target = await with_files(house, ann), await house.project(bob)
+    home = house.homes.path(project_id)
+    (home / "data" / "out").symlink_to("../private")
+    id = await shared(house, ann, project_id, "data")
+    disabled = await shared(house, ann, project_id, "private", disabled=True)
+    hosted = await shared(house, ann, project_id, "hosted")
+    house.sql(f"UPDATE public_paths SET vhost = 'www.example.org' WHERE id = '{hosted}'")
+    cases: list[tuple[type[HubError], dict[str, Any]]] = [
+        (NotFound, {"public_path_id": "f" * 40}),
+        (NotFound, {"public_path_id": disabled}),
+        (NotFound, {"public_path_id": hosted}),
+        (NotFound, {"public_path_id": id, "path": "none"}),
+        (InvalidArgument, {"public_path_id": id, "path": "../private"}),
+        (InvalidArgument, {"public_path_id": id, "path": "out"}),
+        (InvalidArgument, {"public_path_id": id, "path": ["x"]}),
+        (InvalidArgument, {"public_path_id": id, "path": 0}),
+        (InvalidArgument, {"public_path_id": id, "path": "a\0b"}),
+        (InvalidArgument, {"public_path_id": "x"}),
+        (InvalidArgument, {"public_path_id": 7}),
+        (InvalidArgument, {"public_path_id": id, "project_id": project_id}),
+        (PermissionDenied, {"project_id": project_id, "path": "data"}),
+    ]
+    for kind, source in cases:
+        with pytest.raises(kind):
+            await house.copies.plan(bob, PlanCopies(source=source, targets=[target]))
+    with pytest.raises(PermissionDenied):
+        await house.copies.plan(ann, PlanCopies(source={"public_path_id": id}, targets=[target]))
+    for path in ("private", "data/../private", "data/soil.csv"):
+        other = {"project_id": target, "path": "x", "source_path": path}
+        for targets in ([other], [target, other]):
+            with pytest.raises(InvalidArgument, match="source_path"):
+                await house.copies.plan(bob, PlanCopies(source={"public_path_id": id}, targets=targets))
+    assert await house.copies.page(bob, ListCopies()) == []
+
+
+async def test_a_share_that_is_disabled_after_the_plan_is_not_copied(
+    house: House, ann: Principal, bob: Principal
+) -> None:
+    project_id, target = await with_files(house, ann), await house.project(bob)
+    id = await shared(house, ann, project_id, "data")
+    plan = await house.copies.plan(bob, PlanCopies(source={"public_path_id": id}, targets=[target]))
+    await shared(house, ann, project_id, "data", disabled=True)
+    done = await house.copies.apply(bob, ApplyCopies(id=plan["id"]))
+    assert [each["state"] for each in done["targets"]] == ["refused"]
+    assert "disabled" in done["targets"][0]["error"]
+    (house.homes.path(project_id) / "data" / "soil.csv").unlink()
+    (house.homes.path(project_id) / "data" / "soil.csv").symlink_to("../private")
+    await shared(house, ann, project_id, "data", disabled=False)
+    again = await house.copies.retry(bob, RetryCopies(id=plan["id"]))
+    assert [each["state"] for each in again["targets"]] == ["done"]
+    copied = house.homes.path(target) / "data" / "soil.csv"
+    assert (copied.is_symlink(), copied.exists()) == (True, False), "a link comes as a link, and leads to nothing here"
+
+
+async def test_a_copy_from_a_share_that_was_marked_is_brought_to_its_end(
+    house: House, ann: Principal, bob: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id, target = await with_files(house, ann), await house.project(bob)
+    id, before = await shared(house, ann, project_id, "data"), await house.log(project_id)
+    applier, reached = house.copies._operations._applier, asyncio.Event()
+
+    async def commit(*arguments: Any, **options: Any) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(applier, "commit", commit)
+    copying = asyncio.create_task(house.shares.copy(bob, CopyShare(id=id, target_project_id=target)))
+    await asyncio.wait_for(reached.wait(), 10)
+    copying.cancel()
+    for end in [*house.copies._operations._ends]:
+        end.cancel()  # as a kill
+    [operation] = await house.copies.page(bob, ListCopies())
+    assert (operation["state"], await counter(house, id)) == (CopyState.RUNNING, 0)
+    await house.copies.close()
+    house.join()
+    await house.copies.open()
+    while (now := await house.copies.get(bob, GetCopies(id=operation["id"])))["state"] == "running":
+        await asyncio.sleep(0.01)
+    assert [each["state"] for each in now["targets"]] == [TargetState.DONE]
+    assert (house.homes.path(target) / "data" / "soil.csv").read_text() == "a,b\n"
+    assert (await counter(house, id), await house.log(project_id)) == (1, before)
 
 
 async def test_copies_that_are_refused_change_nothing(

@@ -504,6 +504,32 @@ async def test_used_projects_get_snapshots_and_others_do_not(kept: Kept, house: 
     assert (row["automatic"], row["account_id"]) == (True, None)
 
 
+async def test_what_is_used_while_it_is_looked_at_is_looked_at_again(
+    kept: Kept, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sweep(kept)
+    real = kept.keeping.take
+
+    async def take(*order: Any) -> Any:
+        taken = await real(*order)
+        await use(house, kept, hours=0.01)
+        (kept.home / "f").write_text("too late for this one")
+        house.clock.advance(hours=0.01)
+        return taken
+
+    (kept.home / "f").write_text("one")
+    await use(house, kept, hours=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(kept.keeping, "take", take)
+        await sweep(kept)
+    assert len(await kept.ids()) == 1
+    house.clock.advance(hours=1)
+    await sweep(kept)
+    house.clock.advance(hours=24)
+    await sweep(kept)
+    assert len(await kept.ids()) == 2
+
+
 async def use(house: House, kept: Kept, *, hours: float) -> None:
     """Have a project used some hours later."""
     house.clock.advance(hours=hours)

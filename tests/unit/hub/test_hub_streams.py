@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncGenerator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,9 +14,12 @@ from house import House
 from starlette.requests import Request
 
 from projecthub.api.native import callers, files
+from projecthub.api.native import exports as native_exports
 from projecthub.api.native.callers import Member
 from projecthub.api.services import Services
 from projecthub.errors import PermissionDenied, ServerLost
+from projecthub.hub.audited_calls import AuditedCall
+from projecthub.hub.exports import Exports
 from projecthub.hub.files import Files
 from projecthub.hub.jupyter_sessions import JupyterSessions
 from projecthub.hub.principals import Principal
@@ -88,6 +93,46 @@ async def test_who_is_removed_while_he_uploads_writes_nothing(
     else:
         await files._put(asked, member, "a")
         assert path.read_text() == "begun, and done"
+
+
+@pytest.mark.parametrize("ends", ["", "disabled", "without the scope"])
+async def test_who_is_disabled_while_he_imports_gets_no_project(
+    house: House, ann: Principal, bob: Principal, admin: Principal, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr(callers, "CHECKED_EVERY_S", 0.05)
+    exports = Exports(house.store, house.workplaces, house.creation)
+    exported = await house.row(await house.project(ann, title="Exported"))
+    opened = await exports.open(ann, exported)
+    content = b"".join([piece async for piece in exports.content(exported, opened)])
+    os.close(opened.fd)
+    key_id, secret = await house.key(bob)
+    parts = [(content[:100], True), (content[100:], False)]
+
+    async def receive() -> dict[str, object]:
+        part, is_more = parts.pop(0)
+        if not is_more:
+            await asyncio.sleep(0.1)
+            if ends == "disabled":
+                await house.accounts.update(admin, shapes.UpdateAccount(account_id=bob.account_id, disabled=True))
+            elif ends:
+                await house.keys.update(bob, shapes.UpdateKey(id=key_id, scopes=["read"]))
+        return {"type": "http.request", "body": part, "more_body": is_more}
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    asked = Request(scope, receive)
+    services: Any = SimpleNamespace(keys=house.keys, exports=exports)
+    call = AuditedCall(method="POST /projects/import", began_at=house.clock.now())
+    maker = callers.Asker(bob, services, call, secret, asked)
+    if ends:
+        with pytest.raises(PermissionDenied, match="ended meanwhile"):
+            await native_exports._import(asked, maker)
+        async with house.store.read() as tx:
+            assert await tx.projects.count() == 1
+        homes = house.homes.path(exported.project_id).parents[1]
+        assert [home.name for home in homes.iterdir() if home.name != ".unfinished"] == [exported.project_id]
+    else:
+        done = json.loads(bytes((await native_exports._import(asked, maker)).body))
+        assert (await house.row(done["project_id"])).title == "Exported"
 
 
 @pytest.mark.parametrize(

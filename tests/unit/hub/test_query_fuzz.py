@@ -308,7 +308,7 @@ def put_in(world: World, caller: str, value: Any) -> Any:
 async def test_any_query_is_answered_or_refused(world: World, caller: str, query: Any, options: Any) -> None:
     query, options = put_in(world, caller, query), put_in(world, caller, options)
     try:
-        reply = await world.house.queries.run(world.people[caller], query, options)
+        reply = json.loads(await world.house.queries.run(world.people[caller], query, options))
     except HubError as error:
         event(type(error).__name__)
         assert isinstance(error, CallerError), error

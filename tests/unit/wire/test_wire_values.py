@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projecthub.wire.ids import is_share_id, is_uuid
-from projecthub.wire.units import MEGABYTE, from_ms, to_iso, to_mb, to_ms
+from projecthub.wire.units import MEGABYTE, from_ms, ms_to_iso, to_iso, to_mb, to_ms
 
 MOMENTS = st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000))
 
@@ -50,6 +50,7 @@ def test_milliseconds_survive_moments(ms: int) -> None:
 @given(MOMENTS)
 def test_moments_survive_iso(at: datetime) -> None:
     text = to_iso(at)
+    assert ms_to_iso(to_ms(at)) == text
     assert len(text) == 24
     assert text.endswith("Z")
     assert datetime.fromisoformat(text) == at

@@ -13,7 +13,7 @@ from projecthub.api.departures import unless_left
 from projecthub.api.native.targets import named_by
 from projecthub.api.requests import address_of, read_key
 from projecthub.api.services import Services
-from projecthub.errors import Conflict, NotSignedIn, PermissionDenied, StoreUnavailable
+from projecthub.errors import Conflict, NotFound, NotSignedIn, PermissionDenied, StoreUnavailable
 from projecthub.files.threads import until_ended
 from projecthub.hub.audited_calls import AuditedCall
 from projecthub.hub.permissions import within_scopes
@@ -29,8 +29,61 @@ _T = TypeVar("_T")
 _NOBODY = "must be signed in: give an API key of an account or of the project as 'Authorization: Bearer <key>'"
 
 
+class _Admitted:
+    """Somebody with a key, who may be at it for long."""
+
+    __slots__ = ()
+
+    request: Request | None
+
+    async def is_still_one(self) -> bool:
+        """Whether they may do now, too, what they asked for: answers may go on for days."""
+        raise NotImplementedError
+
+    async def while_still_one(self, work: Awaitable[_T]) -> _T:
+        """Do some work that may take long, as long as the key and the access hold; see `is_still_one`.
+
+        Raises:
+            PermissionDenied: They hold no more; the work was cancelled.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=CHECKED_EVERY_S))[0]:
+                await self.check()
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await until_ended(task)
+
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """What the request holds, as it comes, as long as the key and the access hold.
+
+        Raises:
+            PermissionDenied: They hold no more.
+            ClientDisconnect: They went away.
+        """
+        assert self.request is not None
+        now = asyncio.get_running_loop().time
+        checked_at = now()
+        async for part in self.request.stream():  # after all of it comes an empty part
+            if now() - checked_at >= CHECKED_EVERY_S:
+                await self.check()
+                checked_at = now()
+            yield part
+
+    async def check(self) -> None:
+        """Let nobody go on whose key or access has ended.
+
+        Raises:
+            PermissionDenied: It has.
+        """
+        if not await self.is_still_one():
+            raise PermissionDenied("your key, or what you may do with it, has ended meanwhile")
+
+
 @dataclass(frozen=True, slots=True)
-class Member:
+class Member(_Admitted):
     """Somebody who may do what the project's people may.
 
     Attributes:
@@ -67,22 +120,6 @@ class Member:
             return True
         return True
 
-    async def while_still_one(self, work: Awaitable[_T]) -> _T:
-        """Do some work that may take long, as long as the key and the access hold; see `is_still_one`.
-
-        Raises:
-            PermissionDenied: They hold no more; the work was cancelled.
-        """
-        task = asyncio.ensure_future(work)
-        try:
-            while not (await asyncio.wait({task}, timeout=CHECKED_EVERY_S))[0]:
-                await self.check()
-            return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await until_ended(task)
-
     async def unless_left(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do some work, and give it up when they go away: a project may not answer at all.
 
@@ -97,31 +134,6 @@ class Member:
             work.close()
             raise
         return await unless_left(work, self.request.receive)
-
-    async def body(self) -> AsyncGenerator[bytes, None]:
-        """What the request holds, as it comes, as long as the key and the access hold.
-
-        Raises:
-            PermissionDenied: They hold no more.
-            ClientDisconnect: They went away.
-        """
-        assert self.request is not None
-        now = asyncio.get_running_loop().time
-        checked_at = now()
-        async for part in self.request.stream():  # after all of it comes an empty part
-            if now() - checked_at >= CHECKED_EVERY_S:
-                await self.check()
-                checked_at = now()
-            yield part
-
-    async def check(self) -> None:
-        """Let nobody go on whose key or access has ended.
-
-        Raises:
-            PermissionDenied: It has.
-        """
-        if not await self.is_still_one():
-            raise PermissionDenied("your key, or your access to this project, has ended meanwhile")
 
 
 async def identify(request: Request) -> None:
@@ -154,18 +166,30 @@ async def identify_if_signed_in(request: Request) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(_Admitted):
     """Somebody whose request is about no project that is there.
 
     Attributes:
         caller: Who.
         services: The hub's services.
         call: The request, as it is to stand in the audit log.
+        key: The API key.
+        request: What they ask.
     """
 
     caller: Principal
     services: Services
     call: AuditedCall
+    key: str = field(repr=False)
+    request: Request
+
+    async def is_still_one(self) -> bool:
+        """Whether the key and its scopes hold now, too."""
+        try:
+            caller = await self.services.keys.check(self.key)
+        except StoreUnavailable:  # nobody can have taken anything away meanwhile
+            return True
+        return caller is not None and Ability.MANAGE in caller.scopes
 
     async def making(self, work: Awaitable[_T], made: Callable[[_T], Mapping[str, Any]]) -> _T:
         """Do some work that goes on after the request was answered; the audit log tells what came of it.
@@ -209,7 +233,7 @@ async def _maker(request: Request) -> Asker:
     services: Services = request.app.state.services
     request.state.audited.target |= await named_by(request)
     await services.audit.begin(request.state.audited)
-    return Asker(caller, services, request.state.audited)
+    return Asker(caller, services, request.state.audited, read_key(request), request)
 
 
 async def _visitor(request: Request) -> Visitor:
@@ -268,14 +292,34 @@ Runner = Annotated[Member, Depends(_able_to(Ability.RUN))]
 
 
 async def _awake(member: Runner) -> Member:
-    """Have the project running, and mark it as used.
+    """Have the project running, and mark it as used. A request that is safe otherwise is noted as one that starts it.
 
     Raises:
         Conflict, StartFailed: See `Lifecycle.start`.
     """
+    assert member.request is not None
+    call: AuditedCall = member.request.state.audited
+    if not call.has_begun and not member.services.calls.reaches(member.project_id):
+        await member.services.audit.begin(call)
     await member.services.calls.wake(member.caller, member.project)
     return member
 
 
 AwakeRunner = Annotated[Member, Depends(_awake)]
 """For routes that need the project to run: it is started first."""
+
+
+async def _runs(member: Runner) -> Member:
+    """Look at a project as it is, and mark it as used.
+
+    Raises:
+        NotFound: It does not run.
+    """
+    if not member.services.calls.reaches(member.project_id):
+        raise NotFound(f"project '{member.project_id}' does not run, so that there is nothing of that kind; start it")
+    await member.services.calls.touch(member.caller, member.project)
+    return member
+
+
+Onlooker = Annotated[Member, Depends(_runs)]
+"""For routes that look at what is there only while the project runs: nobody starts it by looking."""

@@ -84,8 +84,9 @@ async def _import(
     ] = None,
 ) -> Response:
     length = request.headers.get("content-length", "")
-    done = await maker.services.exports.import_(
-        maker.caller, request.stream(), title=title, length=int(length) if length.isdigit() else None
+    work = maker.services.exports.import_(
+        maker.caller, maker.body(), title=title, length=int(length) if length.isdigit() else None
     )
+    done = await maker.while_still_one(work)
     maker.call.target["project_id"] = done["project_id"]
     return JSONResponse(done, 201)

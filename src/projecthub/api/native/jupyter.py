@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from projecthub.api.native.callers import AwakeRunner, Member, Reader
+from projecthub.api.native.callers import AwakeRunner, Member, Onlooker, Reader
 from projecthub.api.native.job_streams import event, kept_alive
 from projecthub.api.native.jobs import JobView
 from projecthub.api.native.routes import make_router as make_router_of
@@ -172,7 +172,7 @@ async def _open(member: AwakeRunner, name: SessionName, session: NewSession) -> 
     return _view(SessionView, await _ask(member, "open", name, **session.model_dump()))
 
 
-async def _get(member: AwakeRunner, name: SessionName) -> SessionView:
+async def _get(member: Onlooker, name: SessionName) -> SessionView:
     """One session."""
     return _view(SessionView, await _ask(member, "get", name))
 
@@ -206,19 +206,19 @@ async def _execute(member: AwakeRunner, name: SessionName, execution: NewExecuti
     return _view(ExecutionView, told)
 
 
-async def _executions(member: AwakeRunner, name: SessionName) -> list[ExecutionView]:
+async def _executions(member: Onlooker, name: SessionName) -> list[ExecutionView]:
     """The executions that a session remembers, oldest first."""
     executions = member.services.jupyter_sessions.executions(member.project_id, name)
     return [_view(ExecutionView, told) for told in await member.unless_left(executions)]
 
 
-async def _execution(member: AwakeRunner, name: SessionName, execution_id: ExecutionId) -> ExecutionView:
+async def _execution(member: Onlooker, name: SessionName, execution_id: ExecutionId) -> ExecutionView:
     """One execution."""
     return _view(ExecutionView, await _ask(member, "execution", name, id=str(execution_id)))
 
 
 async def _events(
-    member: AwakeRunner,
+    member: Onlooker,
     name: SessionName,
     execution_id: ExecutionId,
     index: Annotated[int, Query(ge=0, le=MAX_INDEX, description="The first output that is wanted.")] = 0,

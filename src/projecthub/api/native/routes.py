@@ -19,7 +19,7 @@ from projecthub.api.native.callers import identify, identify_if_signed_in
 from projecthub.api.native.targets import named_by
 from projecthub.api.request_ids import SCOPE_KEY
 from projecthub.api.requests import MAX_BODY_BYTES
-from projecthub.errors import HubError, InternalError, InvalidArgument, StoreUnavailable
+from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument, StoreUnavailable
 from projecthub.hub.audited_calls import message_of
 from projecthub.wire.audit import LEFT_OUTCOME
 
@@ -125,7 +125,7 @@ def _problem(request: Request, error: Exception) -> tuple[HubError, Response]:
         known: HubError = InvalidArgument(_sentence(error))
         return known, problems.answer(known, status=422)
     if isinstance(error, HTTPException):
-        known = InvalidArgument(str(error.detail))
+        known = (Conflict if error.status_code == 412 else InvalidArgument)(str(error.detail))
         return known, problems.answer(known, status=error.status_code, headers=error.headers)
     if isinstance(error, ClientDisconnect):
         known = InvalidArgument("the request was not read to its end")

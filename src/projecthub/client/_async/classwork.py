@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -14,9 +15,9 @@ from projecthub.client.classes.definition import (
     read_class,
     roster_path,
 )
-from projecthub.client.classes.register import Collected, file_time, read_register, write_register
+from projecthub.client.classes.register import Collected, file_time, register_of, with_collected, write_register
 from projecthub.client.classes.reports import CollectReport, Failure
-from projecthub.errors import CallerError, HubError, LimitError, NotFound
+from projecthub.errors import CallerError, Conflict, LimitError, NotFound
 from projecthub.wire.courses import CourseProject
 from projecthub.wire.units import from_ms
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _FILES_A_PAGE: Final = 10_000
 _DOOMED: Final = "would_be_deleted"
+_NOTE_TRIES: Final = 50
+_NOTE_PAUSE_S: Final = 0.05
+_Change = Callable[[dict[str, Collected]], Mapping[str, Collected]]
+"""From the rows of a register as it is to those that it is to have."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
@@ -151,18 +156,39 @@ class AsyncClasswork:
 
     async def _copy(self, operation_id: str) -> Any:
         await self._hub.copies.apply(operation_id, wait=False)
-        return await self._hub.copies.wait(operation_id)
+        done = await self._hub.copies.wait(operation_id)
+        if any(target.get("error_code") == Conflict.code for target in done["targets"]):
+            # Somebody was at work there, such as another who teaches and does the same.
+            await self._hub.copies.retry(operation_id, wait=False)
+            done = await self._hub.copies.wait(operation_id)
+        return done
 
     async def _register(self, course_id: str, definition: ClassDefinition, item: Item) -> dict[str, Collected]:
-        try:
-            return read_register(await self._hub.project(course_id).files.read_text(definition.register_path(item)))
-        except NotFound:
-            return {}
+        return (await self._register_with_etag(course_id, definition, item))[0]
 
-    async def _note(self, course_id: str, definition: ClassDefinition, item: Item, rows: Sequence[Collected]) -> None:
-        register = await self._register(course_id, definition, item)
-        text = write_register((register | {row.student: row for row in rows}).values())
-        await self._hub.project(course_id).files.write_text(definition.register_path(item), text)
+    async def _register_with_etag(
+        self, course_id: str, definition: ClassDefinition, item: Item
+    ) -> tuple[dict[str, Collected], str]:
+        """The register of an item, and the state that it is in; empty: it is not there."""
+        try:
+            content, etag = await self._hub.project(course_id).files.read_with_etag(definition.register_path(item))
+        except NotFound:
+            return {}, ""
+        return register_of(content), etag
+
+    async def _note(self, course_id: str, definition: ClassDefinition, item: Item, change: _Change) -> None:
+        """Change the register of an item: once more with what is there then, if somebody else was quicker."""
+        files, path = self._hub.project(course_id).files, definition.register_path(item)
+        for tries_left in reversed(range(_NOTE_TRIES)):
+            register, etag = await self._register_with_etag(course_id, definition, item)
+            content = write_register(change(register).values()).encode()
+            try:
+                await files.write_bytes(path, content, if_etag=etag)
+                return
+            except Conflict:
+                if not tries_left:
+                    raise
+            await asyncio.sleep(_NOTE_PAUSE_S)
 
     async def _now(self) -> datetime:
         """The hub's time, in whole seconds."""
@@ -220,14 +246,14 @@ class AsyncClasswork:
             if target["state"] == "done":
                 known = [at for at in (changed_at, before.changed_at if before else None) if at is not None]
                 rows.append(_row(item, student, target, max(known, default=None), files, now))
-            elif target.get("error_code") == NotFound.code:
+            elif _is_missing(target):
                 missing.append(student.id)
             else:
                 failures.append(Failure(student=student.id, what="collect", error=target.get("error") or ""))
         if rows:
             if definition.layout == "nbgrader":
                 await self._stamp(course_id, definition, item, rows)
-            await self._note(course_id, definition, item, rows)
+            await self._note(course_id, definition, item, lambda known: with_collected(known, rows, seen=register))
         return replace(report, rows=rows, missing=missing, failures=failures)
 
     async def _plan_collection(
@@ -311,36 +337,97 @@ class AsyncClasswork:
     async def _return_item(
         self, course_id: str, definition: ClassDefinition, item: Item, found: dict[str, CourseProject]
     ) -> CollectReport:
-        register, now = await self._register(course_id, definition, item), await self._now()
-        files = self._hub.project(course_id).files
-        rows, missing, failures = [], [], []
-        for student in definition.students:
-            if not item.is_for(student) or student.id not in found:
-                continue
-            path, project_id = definition.graded_path(item, student), found[student.id]["project_id"]
-            try:
-                await files.stat(path)
-            except NotFound:
-                missing.append(student.id)
-                continue
-            try:
-                operation: Any = await self._hub.projects.copy_paths(
-                    source={"project_id": course_id, "path": path},
-                    targets=[{"project_id": project_id, "path": definition.returned_path(item)}],
-                    policy="merge",
-                )
-                (target,) = operation["targets"]
-                if target["state"] != "done":
-                    raise HubError(target.get("error") or "it was not copied")
-            except HubError as error:
-                failures.append(Failure(student=student.id, what="return", error=error.message))
-                continue
-            before = register.get(student.id)
-            if before is not None and (before.returned_at is None or target["files"]):
-                rows.append(replace(before, returned_at=now))
-        if rows:
-            await self._note(course_id, definition, item, rows)
-        return CollectReport(item=item.name, rows=rows, missing=missing, failures=failures)
+        students = [each for each in definition.students if item.is_for(each) and each.id in found]
+        if not students:
+            return CollectReport(item=item.name)
+        now = await self._now()
+        try:
+            operation = await self._plan_return(course_id, definition, item, students, found)
+            missing = [
+                student for student, target in zip(students, operation["targets"], strict=True) if _is_missing(target)
+            ]
+            students = [each for each in students if each not in missing]
+            if missing:  # what is told of then is about those of whom there is something
+                await self._hub.copies.cancel(operation["id"])
+            if missing and students:
+                operation = await self._plan_return(course_id, definition, item, students, found)
+        except (CallerError, LimitError) as error:  # to none of them
+            failures = [Failure(student=each.id, what="return", error=error.message) for each in students]
+            return CollectReport(item=item.name, failures=failures)
+        report = CollectReport(item=item.name, missing=[each.id for each in missing])
+        return (
+            await self._give_back(course_id, definition, item, report, students, operation, now) if students else report
+        )
+
+    async def _give_back(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        report: CollectReport,
+        students: Sequence[Student],
+        operation: Any,
+        now: datetime,
+    ) -> CollectReport:
+        """Do what is planned of a return, and note it."""
+        # A plan of which nothing is to be copied is not applied: who has it as it is has got it before.
+        is_idle = not operation["totals"]["files"]
+        operation = await (self._hub.copies.cancel if is_idle else self._copy)(operation["id"])
+        returned, failures = {}, []
+        for student, target in zip(students, operation["targets"], strict=True):
+            if target["state"] == ("cancelled" if is_idle else "done"):
+                returned[student.id] = bool(target["files"])
+            else:
+                failures.append(Failure(student=student.id, what="return", error=target.get("error") or ""))
+        rows: list[Collected] = []
+
+        def note(register: dict[str, Collected]) -> Mapping[str, Collected]:
+            rows[:] = _returned(register, returned, now)
+            return register | {row.student: row for row in rows}
+
+        if _returned(await self._register(course_id, definition, item), returned, now):
+            await self._note(course_id, definition, item, note)
+        return replace(report, rows=rows, failures=failures)
+
+    async def _plan_return(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        students: Sequence[Student],
+        found: dict[str, CourseProject],
+    ) -> Any:
+        """Plan to give each student what is graded of an item: one operation, which one call undoes."""
+        started = await self._hub.copies.plan(
+            source={"project_id": course_id, "path": "."},
+            targets=[
+                {
+                    "project_id": found[student.id]["project_id"],
+                    "path": definition.returned_path(item),
+                    "source_path": definition.graded_path(item, student),
+                }
+                for student in students
+            ],
+            policy="merge",
+            wait=False,  # which would be refused if nothing could be had of anybody
+        )
+        return await self._hub.copies.wait(started["id"])
+
+
+def _is_missing(target: Any) -> bool:
+    return bool(target.get("error_code") == NotFound.code)
+
+
+def _returned(register: Mapping[str, Collected], returned: Mapping[str, bool], now: datetime) -> list[Collected]:
+    """Rows that are to tell that graded work went back: where they did not yet, or more of it did now.
+
+    Args:
+        register: What is known.
+        returned: By the student's id whether anything was copied this time.
+        now: When.
+    """
+    known = [(register[student], is_new) for student, is_new in returned.items() if student in register]
+    return [replace(row, returned_at=now) for row, is_new in known if is_new or row.returned_at is None]
 
 
 def _row(

@@ -30,8 +30,8 @@ class AsyncCopies:
 
     async def plan(
         self,
-        source: shapes.ProjectPath | None = None,
-        targets: Sequence[str | shapes.ProjectPath] | None = None,
+        source: shapes.ProjectPath | shapes.SharedPath | None = None,
+        targets: Sequence[str | shapes.TargetPath] | None = None,
         *,
         sources: Sequence[shapes.SourcePath] | None = None,
         target: shapes.ProjectPath | None = None,
@@ -48,8 +48,9 @@ class AsyncCopies:
 
         Args:
             source: What to hand out: `project_id`, and `path` relative to its home; one that ends with a slash has to
-                be a directory.
+                be a directory. Or what is shared: `public_path_id`, and perhaps a `path` below it.
             targets: Projects to hand it out to: their ids, or `project_id` with `path`. Default path: the source's.
+                With `source_path`, that is handed out and not the source's path: to each something of its own.
             sources: What to collect: `project_id`, `path`, and perhaps `target_path`, as what. Default: the target's
                 path, and in it the source's project id.
             target: Where to collect it: `project_id` and `path`.
@@ -245,6 +246,31 @@ class AsyncCopies:
         arguments = shapes.UndoCopies(id=id, targets=None if targets is None else [*targets], wait=wait)
         return await self._operation("copies.undo", arguments)
 
+    async def forget(self, id: str | None = None, *, project_id: str | None = None) -> shapes.ForgottenCopies:
+        """Let go for good of what copies have displaced, which frees the room; they cannot be undone any more.
+
+        Args:
+            id: Only of this operation of yours.
+            project_id: Only of copies into this project, whoever made them.
+
+        Returns:
+            How many `targets` cannot be undone any more, and `freed_bytes`.
+
+        Raises:
+            InvalidArgument: Neither is given.
+            NotFound: There is no such operation of yours.
+            PermissionDenied: You may not manage the project, or none of those that were copied to.
+
+        Example:
+            ```python
+            print((await hub.copies.forget(project_id=project_id))["freed_bytes"])
+            ```
+        """
+        reply: shapes.ForgottenCopies = await self._call(
+            "copies.forget", shapes.ForgetCopies(id=id, project_id=project_id)
+        )
+        return reply
+
     async def wait(
         self,
         id: str,
@@ -298,5 +324,5 @@ class AsyncCopies:
         return await self._connection.call(_METHODS[name], request)
 
 
-def _plain(path: shapes.ProjectPath | None) -> dict[str, Any] | None:
+def _plain(path: shapes.ProjectPath | shapes.SharedPath | None) -> dict[str, Any] | None:
     return None if path is None else {**path}

@@ -106,6 +106,18 @@ class AsyncProjectFiles:
         async with self._connection.native("GET", await self._place("files/content"), params={"path": path}) as answer:
             return await answer.aread()
 
+    async def read_with_etag(self, path: str) -> tuple[bytes, str]:
+        """The content of a file, and a name for this state of it, for `write_bytes`. Raises as `read_bytes`.
+
+        Example:
+            ```python
+            content, etag = await project.files.read_with_etag("names.txt")
+            await project.files.write_bytes("names.txt", content + b"one more", if_etag=etag)
+            ```
+        """
+        async with self._connection.native("GET", await self._place("files/content"), params={"path": path}) as answer:
+            return await answer.aread(), answer.headers["etag"]
+
     async def read_text(self, path: str, encoding: str = "utf-8") -> str:
         """The text of a file. Raises as `read_bytes`.
 
@@ -116,20 +128,29 @@ class AsyncProjectFiles:
         """
         return (await self.read_bytes(path)).decode(encoding)
 
-    async def write_bytes(self, path: str, content: bytes) -> shapes.WrittenFile:
+    async def write_bytes(self, path: str, content: bytes, *, if_etag: str | None = None) -> shapes.WrittenFile:
         """Write a file whole, or not at all. Missing directories are made.
+
+        Args:
+            path: Where.
+            content: What.
+            if_etag: Only if the file is in this state, of which `read_with_etag` told; if it is empty: only if there
+                is no file.
 
         Raises:
             LimitError: It would not fit.
-            Conflict: A directory is in its place.
+            Conflict: A directory is in its place, or the file is in another state.
 
         Example:
             ```python
             await project.files.write_bytes("week1/data.bin", bytes(1000))
             ```
         """
+        headers = _digest_of(content)
+        if if_etag is not None:
+            headers |= {"if-match": if_etag} if if_etag else {"if-none-match": "*"}
         reply: shapes.WrittenFile = await self._json(
-            "PUT", "files/content", params={"path": path}, content=content, headers=_digest_of(content)
+            "PUT", "files/content", params={"path": path}, content=content, headers=headers
         )
         return reply
 

@@ -81,8 +81,8 @@ class AsyncProjectCopies:
 
     async def copy_paths(
         self,
-        source: copies.ProjectPath | None = None,
-        targets: Sequence[str | copies.ProjectPath] | None = None,
+        source: copies.ProjectPath | copies.SharedPath | None = None,
+        targets: Sequence[str | copies.TargetPath] | None = None,
         *,
         sources: Sequence[copies.SourcePath] | None = None,
         target: copies.ProjectPath | None = None,

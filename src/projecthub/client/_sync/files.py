@@ -107,6 +107,18 @@ class ProjectFiles:
         with self._connection.native("GET", self._place("files/content"), params={"path": path}) as answer:
             return answer.read()
 
+    def read_with_etag(self, path: str) -> tuple[bytes, str]:
+        """The content of a file, and a name for this state of it, for `write_bytes`. Raises as `read_bytes`.
+
+        Example:
+            ```python
+            content, etag = project.files.read_with_etag("names.txt")
+            project.files.write_bytes("names.txt", content + b"one more", if_etag=etag)
+            ```
+        """
+        with self._connection.native("GET", self._place("files/content"), params={"path": path}) as answer:
+            return answer.read(), answer.headers["etag"]
+
     def read_text(self, path: str, encoding: str = "utf-8") -> str:
         """The text of a file. Raises as `read_bytes`.
 
@@ -117,20 +129,29 @@ class ProjectFiles:
         """
         return self.read_bytes(path).decode(encoding)
 
-    def write_bytes(self, path: str, content: bytes) -> shapes.WrittenFile:
+    def write_bytes(self, path: str, content: bytes, *, if_etag: str | None = None) -> shapes.WrittenFile:
         """Write a file whole, or not at all. Missing directories are made.
+
+        Args:
+            path: Where.
+            content: What.
+            if_etag: Only if the file is in this state, of which `read_with_etag` told; if it is empty: only if there
+                is no file.
 
         Raises:
             LimitError: It would not fit.
-            Conflict: A directory is in its place.
+            Conflict: A directory is in its place, or the file is in another state.
 
         Example:
             ```python
             project.files.write_bytes("week1/data.bin", bytes(1000))
             ```
         """
+        headers = _digest_of(content)
+        if if_etag is not None:
+            headers |= {"if-match": if_etag} if if_etag else {"if-none-match": "*"}
         reply: shapes.WrittenFile = self._json(
-            "PUT", "files/content", params={"path": path}, content=content, headers=_digest_of(content)
+            "PUT", "files/content", params={"path": path}, content=content, headers=headers
         )
         return reply
 

@@ -376,7 +376,8 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas, 
 
         Returns:
             `disk_MB`, `disk_quota_MB` and `disk_age_s`: what its home takes and may take, and how many seconds old that
-            may be; `disk_full` if it takes all of that; `snapshots_MB` beside it, if there are any. Of a running
+            may be; `disk_full` if it takes all of that; if there are any, beside it `snapshots_MB`, and `undo_MB`,
+            what is kept to undo copies. Of a running
             project also `project.pid`, `start_ts` (milliseconds since the epoch), `version`, `memory` in MB, `cpu` in
             seconds, and more.
 

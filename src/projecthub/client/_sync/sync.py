@@ -36,7 +36,8 @@ class Sync:
 
         Returns:
             Versions; none of a file that was never seen to change. The first one's `patch` makes its text of nothing,
-            each other one's of the text before; `text` does that.
+            each other one's of the text before; `text` does that. The hub waits some seconds for what it has yet to
+            write down: of very much that was changed a moment ago the newest may come later.
 
         Raises:
             PermissionDenied: You are not on the project.
@@ -83,7 +84,11 @@ class Sync:
         reply = self._history(project_id, path, None, seq)
         found, info = reply["patches"], reply["info"]
         if not found or (seq is not None and found[-1]["seq"] != seq):
-            kept = f"those from {info['first_seq']} to {info['last_seq']} are kept" if info else "it has no history"
+            kept = (
+                f"those from {info['first_seq']} to {info['last_seq']} are kept"
+                if "first_seq" in info
+                else "it has no history"
+            )
             raise NotFound(f"there is no version {'' if seq is None else f'{seq} '}of '{path}': {kept}")
         text = ""
         try:

@@ -61,6 +61,44 @@ def file_time(ms: int) -> datetime:
     return from_ms(min(max(ms, 0), _LAST_MS)).replace(microsecond=0)
 
 
+def with_collected(
+    known: Mapping[str, Collected], rows: Iterable[Collected], *, seen: Mapping[str, Collected]
+) -> dict[str, Collected]:
+    """A register with what was collected just now.
+
+    Args:
+        known: What it says.
+        rows: What was collected.
+        seen: What it said when that was begun. Where it says something else now, somebody else has collected the same
+            at the same time, and what was begun later counts.
+    """
+    register = dict(known)
+    for row in rows:
+        there = register.get(row.student)
+        if there is None or there == seen.get(row.student) or _order(row) >= _order(there):
+            register[row.student] = row
+    return register
+
+
+def _order(row: Collected) -> tuple[datetime, datetime]:
+    return row.collected_at, row.changed_at or datetime.min.replace(tzinfo=UTC)
+
+
+def register_of(content: bytes) -> dict[str, Collected]:
+    """The rows of a register's file, by the student's id.
+
+    Raises:
+        InvalidArgument: It is none.
+    """
+    try:
+        return read_register(content.decode())
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"the register of what was collected is no UTF-8 (byte {error.start}); put it in order, or move it away "
+            "and collect again"
+        ) from error
+
+
 def read_register(text: str) -> dict[str, Collected]:
     """The rows of a register, by the student's id.
 

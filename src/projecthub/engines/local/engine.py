@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import weakref
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import structlog
 from projecthub.engines import calls
 from projecthub.engines.local import cgroups, probe, processes, uplink
 from projecthub.engines.local.cgroups import Group, Trees
+from projecthub.engines.local.ends import Ends
 from projecthub.engines.local.launching import LauncherLost, Launching, to_the_end
 from projecthub.engines.local.records import (
     INIT_NAME,
@@ -27,7 +27,6 @@ from projecthub.engines.local.records import (
     Record,
     is_locked_alive,
     project_dir,
-    read_exit,
 )
 from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
 from projecthub.errors import ServerLost, StartFailed
@@ -37,12 +36,9 @@ _START_TIMEOUT_S = 30.0
 _FIND_TIMEOUT_S = 1.0
 _LAUNCHERS = 3
 """How many launchers may be lost in a row before it is given up."""
-_REMEMBERED_EXITS = 1024
 _NOTHING = Usage(processes=0, rss=0, pss=0, uss=0, swap=0, cpu_s=0.0)
 # How long an init that has no pid namespace may take to kill and reap everything before it is killed itself.
 _HUNT_S = 5.0
-# How long an init may outlive its server. It ends with it, or with what it has asked to end, which may take its time.
-_OUTLIVES_S = 10.0
 _REMOVALS, _REMOVAL_S = 100, 0.01
 
 _T = TypeVar("_T")
@@ -76,15 +72,12 @@ class LocalEngine:
         self._network = network
         self._networks = frozenset({Network.HOST})
         self._trees = Trees()
-        self._before_boot: set[str] = set()
-        self._oom_kills: dict[str, int] = {}  # by session, as of the last look at its activity
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
         self._launcher_watch: asyncio.Task[None] | None = None
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
         self._records: dict[ProjectId, Record] = {}  # of runs that were started or found here: files can be spoiled
-        self._watches: dict[str, asyncio.Task[Exit]] = {}
-        self._exits: OrderedDict[str, Exit] = OrderedDict()
+        self._ends = Ends(self._runtime_dir)
 
     @property
     def name(self) -> str:
@@ -147,7 +140,7 @@ class LocalEngine:
             if record is None:
                 await self._end_unknown(directory)
             elif record.boot_id != boot_id:
-                self._before_boot.add(record.session_id)
+                self._ends.before_boot(record.session_id)
                 shutil.rmtree(directory, ignore_errors=True)
             elif not record.is_alive():
                 await self._end(record, grace_s=0.0)  # how it ended is remembered
@@ -223,7 +216,7 @@ class LocalEngine:
 
     async def close(self) -> None:
         """Let go of everything but the projects, which run on."""
-        watches: list[asyncio.Task[Any]] = [*self._watches.values()]
+        watches: list[asyncio.Task[Any]] = [*self._ends.watches.values()]
         if self._launcher_watch is not None:
             watches.append(self._launcher_watch)
         for watch in watches:
@@ -388,7 +381,7 @@ class LocalEngine:
             # Its init was killed, and nothing but the parent's end held the rest together.
             killed = processes.kill_tree(record.server.pid)
             await asyncio.gather(*(processes.end_of(process) for process in killed))
-        await asyncio.wait([self._watch(record)])
+        await asyncio.wait([self._ends.watch(record)])
         await self._end_group(Group(record.groups))
         if record.isolation is Isolation.NONE:
             # Only here is /tmp the machine's own: the scripts of commands that were killed with their server.
@@ -399,7 +392,7 @@ class LocalEngine:
 
     async def _end_processes(self, record: Record, grace_s: float) -> None:
         """Ask a run to end, then make it. The end of its init is the end of all of it."""
-        ended = self._watch(record)
+        ended = self._ends.watch(record)
         steps = [(signal.SIGTERM, grace_s), (signal.SIGKILL, None)]
         if record.isolation is Isolation.NONE:
             steps.insert(1, (signal.SIGUSR1, _HUNT_S))
@@ -413,55 +406,7 @@ class LocalEngine:
 
     async def wait(self, instance: Instance) -> Exit:
         """Wait until an instance has ended by whatever cause, and tell how. See `Engine.wait`."""
-        session_id = instance.session_id
-        if session_id not in self._exits and session_id not in self._watches:
-            record = self._load(instance.project_id)
-            if record is None or record.session_id != session_id:
-                return Exit(rebooted=session_id in self._before_boot)
-            self._watch(record)
-        if session_id in self._watches:
-            return await asyncio.shield(self._watches[session_id])
-        return self._exits[session_id]
-
-    def _watch(self, record: Record) -> asyncio.Task[Exit]:
-        """The task that waits for the end of a run, one for all who ask."""
-        session_id = record.session_id
-        watch = self._watches.get(session_id)
-        if watch is None:
-            watch = self._watches[session_id] = asyncio.create_task(self._see_end(record))
-            watch.add_done_callback(lambda _: self._watches.pop(session_id))
-        return watch
-
-    async def _see_end(self, record: Record) -> Exit:
-        if record.boot_id == processes.boot_id():
-            await self._end_of_init(record)
-            await uplink.end(project_dir(self._runtime_dir, record.project_id))
-        known = read_exit(project_dir(self._runtime_dir, record.project_id))
-        kills = Group(record.groups).oom_kills() - self._oom_kills.pop(record.session_id, 0)
-        if kills > 0:
-            killed = known.code is None and known.signal in (None, signal.SIGKILL)
-            known = replace(known, out_of_memory=killed, oom_kills=kills)
-        self._exits[record.session_id] = known
-        if len(self._exits) > _REMEMBERED_EXITS:
-            self._exits.popitem(last=False)
-        return known
-
-    async def _end_of_init(self, record: Record) -> None:
-        """Wait for the end of an init, and see to it if it does not end after its server: it may have been stopped."""
-        init = asyncio.ensure_future(processes.end_of(record.init))
-        server = asyncio.ensure_future(processes.end_of(record.server))
-        try:
-            await asyncio.wait([init, server], return_when=asyncio.FIRST_COMPLETED)
-            done, _ = await asyncio.wait([init], timeout=_OUTLIVES_S)
-            if not done:
-                _log.warning("engine.init_outlives_server", project_id=record.project_id)
-                if record.isolation is Isolation.NONE:
-                    processes.kill_tree(record.init.pid)
-                processes.send(record.init, signal.SIGKILL)
-                await init
-        finally:
-            init.cancel()
-            server.cancel()
+        return await self._ends.exit_of(instance.session_id, self._load(instance.project_id))
 
     def _alive(self, instance: Instance) -> Record | None:
         """The record of an instance that runs."""
@@ -485,7 +430,8 @@ class LocalEngine:
             return None
         group, pids = await _processes_of(record)
         activity = processes.activity_of(pids, own=(record.init.pid, record.server.pid))
-        kills = self._oom_kills[record.session_id] = group.oom_kills()
+        kills = group.oom_kills()
+        self._ends.seen_oom_kills(record.session_id, kills)
         return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s, oom_kills=kills)
 
     async def call(
@@ -540,4 +486,4 @@ async def _with_another(attempt: Callable[[], Awaitable[_T]], told: str) -> _T:
 async def _processes_of(record: Record) -> tuple[Group, list[int]]:
     """The control group of a run, and its processes: those of the group, or where there is none, of the tree."""
     group = Group(record.groups)
-    return group, group.pids() or await asyncio.to_thread(processes.tree_of, record.init.pid)
+    return group, group.pids(everywhere=False) or await asyncio.to_thread(processes.tree_of, record.init.pid)

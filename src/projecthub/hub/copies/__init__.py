@@ -12,17 +12,17 @@ brought to its end by it.
 ``planning``          walks sources, compares them with targets
 ``applying``          stages, marks, commits
 ``undoing``           puts back what a copy has displaced
+``events``            what the logs of projects tell
 ``operations``        owns what is under way, goes on with it after a restart
 ``single``            one pair at once
+``trimming``          holds what is kept to undo them to its share of the quota
 ``keeping``           forgets what is too old, or takes too much room
 ``replies``           what is told of all this
 ``service``           what the API calls
 ====================  =============================================================================
 """
 
-from projecthub.hub.copies.applying import told_summary
-from projecthub.hub.copies.ground import COPIED
-from projecthub.hub.copies.requests import kept_back
+from projecthub.hub.copies.ground import COPIED, Shared, no_share
 from projecthub.hub.copies.service import Copies
 
-__all__ = ["COPIED", "Copies", "kept_back", "told_summary"]
+__all__ = ["COPIED", "Copies", "Shared", "no_share"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -29,7 +28,8 @@ from projecthub.files.paths import shown
 from projecthub.files.plans import CopyOptions, CopySummary
 from projecthub.files.threads import until_ended
 from projecthub.hub import figures
-from projecthub.hub.copies.ground import COPIED, is_refusal
+from projecthub.hub.copies.events import events_of, events_of_all, shared_projects
+from projecthub.hub.copies.ground import COPIED, is_refusal, share_id_of
 from projecthub.hub.copies.planning import place_of, plan_json, plan_of, refused
 from projecthub.hub.copies.replies import state_of, totals_of
 from projecthub.hub.copies.requests import options_of
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from projecthub.files.keeping import Keeper
     from projecthub.files.plans import Course
     from projecthub.hub.copies.ground import Accesses, Ground
+    from projecthub.hub.copies.trimming import Trimming
     from projecthub.hub.copies.works import Work
     from projecthub.store import Transaction
     from projecthub.store.copy_records import CopyOperation, CopyTarget
-    from projecthub.wire import shapes
     from projecthub.wire.ids import ProjectId
 
 BATCH: Final = 32
@@ -132,16 +132,16 @@ class _Batch:
 class Applier:
     """Applies plans."""
 
-    def __init__(self, ground: Ground, grown: set[ProjectId]) -> None:
-        """Make ready; projects for which more is kept go into ``grown``."""
+    def __init__(self, ground: Ground, trimming: Trimming) -> None:
+        """Make ready."""
         self._ground = ground
-        self._grown = grown
+        self._trimming = trimming
 
     async def apply(self, work: Work) -> None:
         """Apply what is planned of an operation, some targets at a time."""
         async with self._ground.store.read() as tx:
             targets = await tx.copies.targets(work.operation.id)
-        shared = shared_projects(targets)
+        shared = shared_projects(work.operation, targets)
         planned = [target for target in targets if target.state is TargetState.PLANNED]
         plans = [plan_of(target) for target in planned]
         work.begin_anew(len(planned), sum(plan.files for plan in plans), sum(plan.bytes for plan in plans))
@@ -180,7 +180,7 @@ class Applier:
         ground, operation = self._ground, work.operation
         began = time.perf_counter()
         async with ground.store.read() as tx:
-            accesses = await ground.accesses(tx, operation.account_id, targets)
+            accesses = await ground.accesses(tx, operation, targets)
         options = options_of(operation.policy, operation.options)
         async with AsyncExitStack() as held:
             await held.enter_async_context(ground.places.hold(place_of(target) for target in targets))
@@ -291,6 +291,7 @@ class Applier:
         """Say what came of a batch, in the rows and in the logs of the projects."""
         async with self._ground.store.write() as tx:
             await self.note(tx, work.operation, batch, shared)
+        self.noted(batch)
         for one in batch:
             tell_figures(one, seconds)
             summary = one.summary
@@ -308,11 +309,18 @@ class Applier:
         failed = {one.target.number: _row(failure_of(one.error)) for one in batch if one.error is not None}
         await tx.copies.update_targets(operation.id, {one.target.number: one.row() for one in done})
         await tx.copies.update_targets(operation.id, failed)
-        entries = [entry for one in done for entry in events_of(one, shared)]
+        entries = [entry for one in done for entry in events_of(operation, one, shared)]
         await tx.log.append_all(entries, operation.account_id, at=now)
+        if (share_id := share_id_of(operation)) is not None:
+            await tx.shares.count(share_id, times=len(done))
         handed_out = [(*place_of(one.target), one.target.manifest) for one in done if one.target.manifest is not None]
         await tx.copies.hand_out(handed_out, at=now)
-        self._grown.update(one.target.target_project_id for one in done if one.kept_bytes is not None)
+
+    def noted(self, batch: Sequence[Applied]) -> None:
+        """What came of a batch is in the store: more is kept to undo it."""
+        for one in batch:
+            if one.kept_bytes is not None:
+                self._trimming.grew(one.target.target_project_id, one.kept_bytes)
 
     # -- beginning and end -------------------------------------------------------------------------
 
@@ -322,7 +330,7 @@ class Applier:
         async with ground.store.read() as tx:
             targets = await tx.copies.targets(work.operation.id)
         committing = [target for target in targets if target.state is TargetState.COMMITTING]
-        shared = shared_projects(targets)
+        shared = shared_projects(work.operation, targets)
         for start in range(0, len(committing), BATCH):
             began = time.perf_counter()
             batch = [Applied(target, plan_of(target)) for target in committing[start : start + BATCH]]
@@ -372,7 +380,7 @@ class Applier:
             targets = await tx.copies.targets(operation.id)
             await tx.copies.update(operation.id, ended(targets, now))
             if noted:
-                await tx.log.append_all(_events_of_all(operation, targets), operation.account_id, at=now)
+                await tx.log.append_all(events_of_all(operation, targets), operation.account_id, at=now)
             found = await tx.copies.get(operation.id)
         assert found is not None
         return found
@@ -398,46 +406,6 @@ def failure_of(error: HubError | None) -> dict[str, Any]:
     return refused(error, TargetState.REFUSED if is_refusal(error) else TargetState.FAILED)
 
 
-def shared_projects(targets: Iterable[CopyTarget]) -> set[ProjectId]:
-    """Projects that more than one target of an operation is about: their logs have one entry for all."""
-    times = Counter(project for target in targets for project in {target.source_project_id, target.target_project_id})
-    return {project for project, n in times.items() if n > 1}
-
-
-def events_of(one: Applied, shared: Collection[ProjectId]) -> list[tuple[ProjectId, dict[str, Any]]]:
-    """What the logs of the projects of a target tell of it."""
-    assert one.summary is not None
-    event = {**event_of(one.target), "files": one.summary.files, "bytes": one.summary.bytes}
-    projects = dict.fromkeys((one.target.source_project_id, one.target.target_project_id))
-    return [(project, event) for project in projects if project not in shared]
-
-
-def event_of(target: CopyTarget) -> dict[str, Any]:
-    """The event of one pair, without what came of it."""
-    return {
-        "event": "path_copied",
-        "operation_id": target.operation_id,
-        "src_project_id": target.source_project_id,
-        "src_path": shown(target.source_path),
-        "target_project_id": target.target_project_id,
-        "target_path": shown(target.target_path),
-    }
-
-
-def _events_of_all(operation: CopyOperation, targets: Sequence[CopyTarget]) -> list[tuple[ProjectId, dict[str, Any]]]:
-    totals = totals_of(targets)
-    states = totals["states"]
-    event = {
-        "event": "paths_copied",
-        "operation_id": operation.id,
-        "targets": totals["targets"],
-        "done": states.get(TargetState.DONE, 0),
-        "files": totals["files"],
-        "bytes": totals["bytes"],
-    }
-    return [(project, event) for project in sorted(shared_projects(targets))]
-
-
 def summary_json(summary: CopySummary) -> dict[str, Any]:
     """What a copy has done, for its row."""
     return {
@@ -450,11 +418,6 @@ def summary_json(summary: CopySummary) -> dict[str, Any]:
         "deleted": summary.deleted,
         "backed_up": summary.backed_up,
     }
-
-
-def told_summary(summary: CopySummary) -> shapes.CopySummary:
-    """What a copy has done, as the wire tells it."""
-    return {**summary_json(summary), "seconds": round(summary.seconds, 6)}  # type: ignore[typeddict-item]
 
 
 def tell_figures(one: Applied, seconds: float) -> None:

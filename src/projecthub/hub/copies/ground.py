@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from projecthub.errors import Conflict, HubError, NotFound, PermissionDenied
+from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound, PermissionDenied
 from projecthub.files.copying import End, record_path
 from projecthub.files.failures import unwritable
-from projecthub.hub.permissions import is_able, not_deleted
+from projecthub.files.paths import reduced, shown
+from projecthub.files.sharing import require_within
+from projecthub.hub.permissions import is_able, is_shown, not_deleted
 from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     from projecthub.hub.histories import Histories
     from projecthub.hub.homes import ProjectHomes
     from projecthub.store import Store, Transaction
-    from projecthub.store.copy_records import CopyTarget
+    from projecthub.store.copy_records import CopyOperation, CopyTarget
     from projecthub.store.records import Access, Project
-    from projecthub.wire.ids import AccountId, ProjectId
+    from projecthub.wire.ids import ProjectId
 
 T = TypeVar("T")
 
@@ -33,6 +35,8 @@ UNDONE: Final = "undone"
 
 NO_SOURCE: Final = "user must be collaborator on source project"
 NO_TARGET: Final = "user must be collaborator on target project"
+SHARE: Final = "public_path_id"
+"""Among the options of an operation: the share that it copies from."""
 MANIFEST: Final = ".manifest"
 PLAN: Final = ".plan"
 
@@ -125,12 +129,30 @@ class Ground:
 
     # -- people ------------------------------------------------------------------------------------
 
-    async def accesses(self, tx: Transaction, account_id: AccountId, targets: Iterable[CopyTarget]) -> Accesses:
-        """What an account is now to the projects of targets."""
+    async def accesses(self, tx: Transaction, operation: CopyOperation, targets: Iterable[CopyTarget]) -> Accesses:
+        """What whoever made an operation is now to the projects of targets, and to the share that it copies from."""
         ids = [project for one in targets for project in (one.source_project_id, one.target_project_id)]
-        found = await tx.projects.accesses(ids, account_id)
-        account = await tx.accounts.get(account_id)
-        return Accesses(found, enabled=account is not None and not account.banned and account.deleted_at is None)
+        found = await tx.projects.accesses(ids, operation.account_id)
+        account = await tx.accounts.get(operation.account_id)
+        enabled = account is not None and not account.banned and account.deleted_at is None
+        share_id = share_id_of(operation)
+        if share_id is None:
+            return Accesses(found, enabled=enabled)
+        share = await tx.shares.told(share_id)
+        return Accesses(found, enabled=enabled, share=Shared(share_id, share if is_shown(share) else None))
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A share that is copied from.
+
+    Attributes:
+        id: Its id.
+        row: What is told of it; None: nobody gets it any more.
+    """
+
+    id: str
+    row: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +162,41 @@ class Accesses:
     Attributes:
         by_id: The projects that are there.
         enabled: Whether the account may do anything at all.
+        share: What is copied from, and may be read by who is not on its project; None: it is no share.
     """
 
     by_id: dict[ProjectId, Access]
     enabled: bool
+    share: Shared | None = None
 
     def refusal(self, target: CopyTarget) -> HubError | None:
         """Why this may not be copied; None: it may."""
         try:
-            self.require(target.source_project_id, Ability.READ, NO_SOURCE)
+            self._readable(target)
             self.writable(target)
         except HubError as error:
             return error
         return None
+
+    def _readable(self, target: CopyTarget) -> None:
+        share = self.share
+        if share is None:
+            self.require(target.source_project_id, Ability.READ, NO_SOURCE)
+        elif share.row is None or share.row["project_id"] != target.source_project_id:
+            raise no_share(share.id)
+
+    def require_within(self, source: End) -> None:
+        """See that no symlink leads a source out of the share that it is of. Blocks.
+
+        Raises:
+            InvalidArgument: One does.
+            NotFound: It is not there.
+        """
+        if self.share is not None and self.share.row is not None:
+            path, wanted = self.share.row["path"], reduced(source.path)
+            if path and wanted != path and not wanted.startswith(f"{path}/"):
+                raise InvalidArgument(f"'{shown(wanted)}' is not in what is shared")
+            require_within(source.home, path, wanted[len(path) :].strip("/"))
 
     def writable(self, target: CopyTarget) -> Project:
         """The project that is copied to.
@@ -165,6 +209,22 @@ class Accesses:
         not_deleted(project)
         return project
 
+    def managed(self, targets: Sequence[CopyTarget]) -> list[CopyTarget]:
+        """Those of the targets in whose projects the account may let go of what is kept.
+
+        Raises:
+            PermissionDenied: It may in none of them.
+        """
+        able = []
+        for n, target in enumerate(targets, 1):
+            try:
+                self.require(target.target_project_id, Ability.MANAGE, NO_TARGET)
+                able.append(target)
+            except PermissionDenied:
+                if n == len(targets) and not able:
+                    raise
+        return able
+
     def require(self, project_id: ProjectId, needs: Ability, message: str) -> Project:
         """A project in which the account may do something.
 
@@ -175,6 +235,16 @@ class Accesses:
         if not self.enabled or access is None or not is_able(access.role, needs):
             raise PermissionDenied(f"{message} '{project_id}'")
         return access.project
+
+
+def share_id_of(operation: CopyOperation) -> str | None:
+    """The share that an operation copies from; None: it copies from projects."""
+    return operation.options.get(SHARE)
+
+
+def no_share(id: str) -> NotFound:
+    """Nobody gets such a share."""
+    return NotFound(f"there is no share with id '{id}', or it is disabled; ask who has told you of it", id=id)
 
 
 def is_refusal(error: HubError) -> bool:

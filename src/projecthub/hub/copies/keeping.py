@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -21,11 +21,10 @@ from projecthub.wire.ids import is_uuid
 if TYPE_CHECKING:
     from projecthub.hub.copies.ground import Ground
     from projecthub.hub.copies.operations import Operations
-    from projecthub.store.copy_records import CopyOperation, CopyTarget
+    from projecthub.hub.copies.trimming import Trimming
+    from projecthub.store.copy_records import CopyOperation
     from projecthub.wire.ids import ProjectId
 
-SHARE_OF_QUOTA: Final = 10
-"""What is kept to undo copies takes this part of a project's quota at most."""
 _AT_A_TIME: Final = 50
 _HOMES_A_SWEEP: Final = 200
 _RECORD: Final = re.compile(r"([0-9a-f-]{36})-([0-9]{1,5})")
@@ -37,21 +36,20 @@ _log = structlog.get_logger()
 class Keeping:
     """Forgets what is too old, and removes what nobody needs."""
 
-    def __init__(self, ground: Ground, operations: Operations, grown: set[ProjectId]) -> None:
-        """Make ready; ``grown``: projects for which more is kept than when they were looked at last."""
+    def __init__(self, ground: Ground, operations: Operations, trimming: Trimming) -> None:
+        """Make ready."""
         self._ground = ground
         self._operations = operations
         self._swept_projects = ""
         self._swept_lists = ""
-        self._grown = grown
+        self._trimming = trimming
 
     async def sweep(self) -> None:
         """Do a part of all this."""
         now = self._ground.clock.now()
         for work in (self._end_undo, self._forget):
             await work(now)
-        while self._grown:
-            await self._trim(self._grown.pop())
+        await self._trimming.look()
         await self._sweep_lists()
         await self._sweep_records()
 
@@ -67,7 +65,7 @@ class Keeping:
         for operation in found:
             async with self._ground.store.read() as tx:
                 targets = await tx.copies.targets(operation.id)
-            await self._discard([target for target in targets if target.kept_bytes is not None])
+            await self._trimming.let_go([target for target in targets if target.kept_bytes is not None])
             async with self._ground.store.write() as tx:
                 await tx.copies.update(operation.id, {"undo_until": None})
 
@@ -82,28 +80,6 @@ class Keeping:
                 await tx.copies.forget(operation.id)
             if operation.state is CopyState.PLANNED:
                 await self._ground.each([lambda of=operation.id: self._ground.remove(of)])  # type: ignore[misc]
-
-    async def _trim(self, project_id: ProjectId) -> None:
-        """Hold what is kept to undo copies into a project to its bounds: the oldest goes first, the newest stays."""
-        async with self._ground.store.read() as tx:
-            kept = await tx.copies.kept(project_id)
-            project = await tx.projects.get(project_id)
-        if project is None:
-            return
-        room = self._ground.homes.disk_quota_bytes(project.run_quota) // SHARE_OF_QUOTA
-        too_much: list[CopyTarget] = []
-        for n, target in enumerate(kept):
-            room -= target.kept_bytes or 0
-            if room < 0 and n > 0:
-                too_much.append(target)
-        await self._discard(too_much)
-
-    async def _discard(self, targets: Collection[CopyTarget]) -> None:
-        """What these targets have displaced goes for good, after it is said that they cannot be undone."""
-        for target in targets:
-            async with self._ground.store.write() as tx:
-                await tx.copies.update_targets(target.operation_id, {target.number: {"kept_bytes": None}})
-        await self._ground.each([lambda target=target: discard(self._ground.record(target)) for target in targets])  # type: ignore[misc]
 
     # -- what no row tells of ----------------------------------------------------------------------
 

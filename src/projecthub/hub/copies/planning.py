@@ -65,7 +65,7 @@ class Planner:
         ground, operation = self._ground, work.operation
         async with ground.store.read() as tx:
             targets = await tx.copies.targets(operation.id, states=[TargetState.PLANNING])
-            accesses = await ground.accesses(tx, operation.account_id, targets)
+            accesses = await ground.accesses(tx, operation, targets)
             bases = await tx.copies.handed_out([place_of(target) for target in targets])
         work.begin_anew(len(targets))
         ground.make_directory(operation.id)
@@ -137,10 +137,12 @@ class Planner:
         course = work.course(target.number)
         source, manifest, hashes = ground.source(target), ground.manifest(name), needs_hashes(options)
         walk_one = ground.homes.workers.walk if work.has_many_sources else walk
-        return await ground.homes.in_turn(
-            lambda: walk_one(source, manifest, exclude=options.exclude, hashes=hashes, course=course),
-            cancel=course.cancel,
-        )
+
+        def walked() -> SourceSummary:
+            accesses.require_within(source)
+            return walk_one(source, manifest, exclude=options.exclude, hashes=hashes, course=course)
+
+        return await ground.homes.in_turn(walked, cancel=course.cancel)
 
     async def _compare(
         self, work: Work, target: CopyTarget, comparison: Comparison, accesses: Accesses

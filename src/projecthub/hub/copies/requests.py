@@ -11,9 +11,10 @@ from projecthub.files import CopyOptions, Policy
 from projecthub.files.excludes import Excludes
 from projecthub.files.paths import LeavesHomeError, reduced, shown
 from projecthub.hub.beginnings import KEPT_BACK
+from projecthub.hub.copies.ground import SHARE
 from projecthub.hub.permissions import project_id_of
 from projecthub.wire import copies as shapes
-from projecthub.wire.ids import ProjectId
+from projecthub.wire.ids import ProjectId, is_share_id
 
 MAX_PAIRS: Final = 10_000
 _EITHER: Final = "give either source (one) with targets (many), or sources (many) with target (one)"
@@ -49,13 +50,54 @@ class Wanted:
     pairs: tuple[Pair, ...]
 
 
-def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths) -> Wanted:
+def share_named(source: Mapping[str, Any] | None) -> str | None:
+    """The id of the share that a source names; None: it names a project.
+
+    Raises:
+        InvalidArgument: It names both, or what is no share's id.
+    """
+    if source is None or SHARE not in source:
+        return None
+    if unknown := sorted(source.keys() - {SHARE, "path"}):
+        raise InvalidArgument(
+            f"source has '{unknown[0][:100]}' beside {SHARE}; give {SHARE}, and perhaps a path below it"
+        )
+    if not is_share_id(source[SHARE]):
+        raise InvalidArgument(f"source.{SHARE} '{str(source[SHARE])[:100]}' is no share's id; it has 40 hex digits")
+    return str(source[SHARE])
+
+
+def path_in_share(shared: str, source: Mapping[str, Any]) -> str:
+    """The path in its home of what is copied from a share; a slash at its end stays.
+
+    Raises:
+        InvalidArgument: It is no path, or leads out of the share.
+    """
+    path = "" if source.get("path") is None else source["path"]
+    if not isinstance(path, str):
+        raise InvalidArgument(f"source.path is {str(path)[:100]}; give a text")
+    try:
+        reduced(path)
+    except LeavesHomeError:
+        raise InvalidArgument(f"source.path '{shown(path)[:200]}' leads out of what is shared") from None
+    below = "/".join(part for part in (shared, reduced(path)) if part)
+    return f"{below}/" if below and path.endswith("/") else below or "."
+
+
+def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths, share_id: str | None = None) -> Wanted:
     """What a request asks for.
+
+    Args:
+        request: The request.
+        share_id: The share that its source is of, if it is.
 
     Raises:
         InvalidArgument: It says too little, too much, or nothing that there is.
     """
     pairs = _pairs_of(request)
+    shared = None if share_id is None or request.source is None else request.source["path"]
+    if shared is not None and any(pair.source_path != shared for pair in pairs):
+        raise InvalidArgument("source_path of a target is for sources that are projects; of a share, give the path")
     if not pairs:
         raise InvalidArgument("there is nothing to copy to: the list is empty; name at least one project")
     if len(pairs) > MAX_PAIRS:
@@ -69,6 +111,7 @@ def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths) -> Wanted:
         "delete_missing": request.delete_missing,
         "backup": request.backup,
         "exclude": exclude,
+        **({} if share_id is None else {SHARE: share_id}),
     }
     return Wanted(_policy_of(request.policy), options, tuple(pairs))
 
@@ -113,7 +156,7 @@ def _pairs_of(request: shapes.PlanCopies | shapes.CopyPaths) -> list[Pair]:
             raise InvalidArgument(_EITHER)
         source, path = _end(request.source, "source")
         return [
-            Pair(source, path, *_end({"project_id": one} if isinstance(one, str) else one, f"targets[{n}]", path))
+            _handed_out(source, path, {"project_id": one} if isinstance(one, str) else one, f"targets[{n}]")
             for n, one in enumerate(request.targets)
         ]
     if request.sources is not None and request.target is not None:
@@ -122,6 +165,14 @@ def _pairs_of(request: shapes.PlanCopies | shapes.CopyPaths) -> list[Pair]:
         target, path = _end(request.target, "target", ".")
         return [_collected(one, f"sources[{n}]", target, path) for n, one in enumerate(request.sources)]
     raise InvalidArgument(_EITHER)
+
+
+def _handed_out(source: ProjectId, path: str, given: Mapping[str, Any], name: str) -> Pair:
+    source_path = given.get("source_path")
+    if source_path is None:
+        return Pair(source, path, *_end(given, name, path))
+    own = _path(source_path, f"{name}.source_path")
+    return Pair(source, own, *_end({key: value for key, value in given.items() if key != "source_path"}, name, own))
 
 
 def _collected(given: Mapping[str, Any], name: str, target: ProjectId, path: str) -> Pair:

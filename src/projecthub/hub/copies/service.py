@@ -8,35 +8,40 @@ Source: docs/wire-extensions.md.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, LimitError, NotFound
 from projecthub.files.copying import Status, planned_files
 from projecthub.hub.copies import replies
 from projecthub.hub.copies.applying import Applier, ended
-from projecthub.hub.copies.ground import Ground
+from projecthub.hub.copies.ground import NO_TARGET, Ground, no_share
 from projecthub.hub.copies.keeping import Keeping
 from projecthub.hub.copies.operations import Operations
 from projecthub.hub.copies.places import Places
 from projecthub.hub.copies.planning import Planner
-from projecthub.hub.copies.requests import wanted_of
+from projecthub.hub.copies.requests import path_in_share, share_named, wanted_of
 from projecthub.hub.copies.single import SingleCopies
+from projecthub.hub.copies.trimming import Trimming
 from projecthub.hub.copies.undoing import Undoer
-from projecthub.hub.permissions import project_id_of
+from projecthub.hub.permissions import is_shown, member_access, project_id_of
 from projecthub.store.copy_records import LEFT_OVER, OPEN_STATES, CopyOperation, CopyState, CopyTarget, TargetState
 from projecthub.wire import copies as shapes
 from projecthub.wire.errors import BY_CODE
 from projecthub.wire.ids import is_uuid
+from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
+    from projecthub.hub.copies.ground import Shared
     from projecthub.hub.copies.requests import Wanted
     from projecthub.hub.histories import Histories
     from projecthub.hub.homes import ProjectHomes
     from projecthub.hub.principals import Principal
     from projecthub.store import Store, Transaction
-    from projecthub.wire.ids import ProjectId
+    from projecthub.store.records import Access
     from projecthub.wire.shapes import CopyPath, CopySummary
 
 PLAN_KEPT: Final = timedelta(days=1)
@@ -44,7 +49,10 @@ MAX_PLANS: Final = 100
 """Of one account, neither applied nor cancelled. One more, and the oldest that is made gives way."""
 MAX_LISTED: Final = 500
 MAX_FILES: Final = 10_000
-_NOT_DONE: Final = "it has copied nothing that could be undone"
+_NOT_DONE: Final = (
+    "it has copied nothing that could be undone, or that was too long ago, or it was forgotten, or the hub was "
+    "restored from a backup since"
+)
 
 
 class Copies:
@@ -55,10 +63,10 @@ class Copies:
         self._store = store
         self._clock = clock
         self._ground = ground = Ground(store, homes, clock, Places(), histories)
-        grown: set[ProjectId] = set()
-        applier = Applier(ground, grown)
+        self._trimming = Trimming(ground)
+        applier = Applier(ground, self._trimming)
         self._operations = Operations(ground, Planner(ground), applier, Undoer(ground))
-        self._keeping = Keeping(ground, self._operations, grown)
+        self._keeping = Keeping(ground, self._operations, self._trimming)
         self._single = SingleCopies(ground, applier, self._operations)
 
     async def open(self) -> None:
@@ -68,6 +76,7 @@ class Copies:
     async def close(self) -> None:
         """Stop; the next hub goes on."""
         await self._operations.close()
+        await self._trimming.close()
 
     async def sweep(self) -> None:
         """Forget what is too old."""
@@ -76,6 +85,12 @@ class Copies:
     async def copy(self, caller: Principal, request: CopyPath) -> CopySummary:
         """Copy one path. See `SingleCopies.copy`."""
         return await self._single.copy(caller, request)
+
+    async def copy_shared(
+        self, caller: Principal, request: CopyPath, share: Shared, source: Access, target: Access
+    ) -> CopySummary:
+        """Copy one path of a share. See `SingleCopies.copy_shared`."""
+        return await self._single.copy_shared(caller, request, share, source, target)
 
     # -- plans -------------------------------------------------------------------------------------
 
@@ -95,11 +110,14 @@ class Copies:
             NotFound: There is no such source; only if the plan is waited for, and not applied.
             LimitError: Too many plans of the caller are being made, or the disk is full.
         """
-        wanted = wanted_of(request)
+        share_id = share_named(request.source)
+        if share_id is not None:
+            request = replace(request, source=await self._source_of(share_id, request.source or {}))
+        wanted = wanted_of(request, share_id)
         self._ground.homes.require_spare_for_plan()
         operation, targets = self._rows(caller, wanted, applies=applies)
         async with self._store.read() as tx:
-            accesses = await self._ground.accesses(tx, caller.account_id, targets)
+            accesses = await self._ground.accesses(tx, operation, targets)
         refusals = [accesses.refusal(target) for target in targets]
         if all(refusal is not None for refusal in refusals):
             assert refusals[0] is not None
@@ -115,6 +133,19 @@ class Copies:
             if not applies:
                 await self._require_plan(operation)
         return await self._told(operation.id)
+
+    async def _source_of(self, share_id: str, source: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a share is, or a path below it, as a source.
+
+        Raises:
+            NotFound: Nobody gets such a share.
+            InvalidArgument: The path leads out of it.
+        """
+        async with self._store.read() as tx:
+            share = await tx.shares.told(share_id)
+        if share is None or not is_shown(share):
+            raise no_share(share_id)
+        return {"project_id": share["project_id"], "path": path_in_share(share["path"], source)}
 
     async def _make_room(self, tx: Transaction, caller: Principal) -> str | None:
         """Have the oldest plan give way to a new one, if there are as many as may be; tells its id.
@@ -135,7 +166,8 @@ class Copies:
         """Cancel a plan. What was written of it is to be removed then."""
         await tx.copies.move_targets(operation_id, (TargetState.PLANNED,), TargetState.CANCELLED)
         targets = await tx.copies.targets(operation_id)
-        await tx.copies.update(operation_id, ended(targets, self._clock.now()))
+        now = self._clock.now()  # nothing came of it: whoever asks again and again how things stand leaves no heap
+        await tx.copies.update(operation_id, {**ended(targets, now), "expires_at": now + PLAN_KEPT})
 
     def _rows(self, caller: Principal, wanted: Wanted, *, applies: bool) -> tuple[CopyOperation, list[CopyTarget]]:
         now = self._clock.now()
@@ -283,7 +315,7 @@ class Copies:
             operation = await _own(tx, caller, request.id, lock=True)
             self._require_ended(operation)
             targets = await self._undoable(tx, operation, request.targets)
-            accesses = await self._ground.accesses(tx, caller.account_id, targets)
+            accesses = await self._ground.accesses(tx, operation, targets)
             able = []
             for target in targets:
                 try:
@@ -306,9 +338,7 @@ class Copies:
         if numbers is None:
             targets = [target for target in targets if _can_undo(target)]
             if not targets:
-                raise Conflict(
-                    f"copy operation '{operation.id}' cannot be undone: {_NOT_DONE}, or that was too long ago"
-                )
+                raise Conflict(f"copy operation '{operation.id}' cannot be undone: {_NOT_DONE}")
             return targets
         missing = {*numbers} - {target.number for target in targets}
         if missing or not numbers:
@@ -317,9 +347,37 @@ class Copies:
             if not _can_undo(target):
                 raise Conflict(
                     f"target {target.number} of copy operation '{operation.id}' is {target.state}, and cannot be "
-                    f"undone: {_NOT_DONE}, or that was too long ago"
+                    f"undone: {_NOT_DONE}"
                 )
         return targets
+
+    async def forget(self, caller: Principal, request: shapes.ForgetCopies) -> shapes.ForgottenCopies:
+        """Let go for good of what copies have displaced: it frees the room, and they cannot be undone any more.
+
+        What is being undone just now stays.
+
+        Raises:
+            InvalidArgument: Neither an operation nor a project is named.
+            NotFound: There is no such operation.
+            PermissionDenied: The caller may not do it in any of the projects.
+        """
+        if request.id is None and request.project_id is None:
+            raise InvalidArgument("say of what to forget: give id, an operation of yours, or project_id, or both")
+        project_id = None if request.project_id is None else project_id_of(request.project_id)
+        async with self._store.read() as tx:
+            if project_id is not None:
+                await member_access(tx, caller, project_id, NO_TARGET, Ability.MANAGE)
+                targets = await tx.copies.kept(project_id)
+            if request.id is not None:
+                operation = await _own(tx, caller, request.id)
+                targets = await tx.copies.targets(operation.id, states=[TargetState.DONE])
+                targets = [one for one in targets if one.kept_bytes is not None]
+                accesses = await self._ground.accesses(tx, operation, targets)
+                targets = accesses.managed(targets)
+        if project_id is not None:
+            targets = [target for target in targets if target.target_project_id == project_id]
+        gone = await self._trimming.let_go(targets, by=caller.account_id)
+        return {"targets": len(gone), "freed_bytes": sum(target.kept_bytes or 0 for target in gone)}
 
     def _begun(self, state: CopyState) -> dict[str, object]:
         now = self._clock.now()

@@ -24,11 +24,11 @@ from projecthub.hub.copies.applying import (
     Applied,
     Applier,
     ended,
-    event_of,
     failure_of,
     summary_json,
 )
-from projecthub.hub.copies.ground import NO_SOURCE, NO_TARGET, Accesses
+from projecthub.hub.copies.events import event_of, told_projects
+from projecthub.hub.copies.ground import NO_SOURCE, NO_TARGET, SHARE, Accesses, Shared, share_id_of
 from projecthub.hub.copies.planning import place_of, plan_json
 from projecthub.hub.copies.requests import kept_back
 from projecthub.hub.copies.works import Work
@@ -55,8 +55,7 @@ class _Pair:
 
     work: Work
     target: CopyTarget
-    source_access: Access
-    target_access: Access
+    accesses: Accesses
     options: CopyOptions
     course: Course
 
@@ -92,21 +91,34 @@ class SingleCopies:
             source_access = await member_access(tx, caller, source, NO_SOURCE, Ability.READ)
             target_access = await member_access(tx, caller, target, NO_TARGET, Ability.WRITE)
         not_deleted(target_access.project)
-        pair = self._pair(caller, request, source_access, target_access)
+        accesses = Accesses({source: source_access, target: target_access}, enabled=True)
+        return await self._copied(self._pair(caller, request, accesses), request.timeout)
+
+    async def copy_shared(
+        self, caller: Principal, request: shapes.CopyPath, share: Shared, source: Access, target: Access
+    ) -> shapes.CopySummary:
+        """Copy what somebody may see of a share, and write into the target; both were looked at. Errors as `copy`."""
+        by_id = {access.project.project_id: access for access in (source, target)}
+        return await self._copied(
+            self._pair(caller, request, Accesses(by_id, enabled=True, share=share)), request.timeout
+        )
+
+    async def _copied(self, pair: _Pair, timeout_s: float | None) -> shapes.CopySummary:
         began = time.perf_counter()
         try:
-            summary = await self._copy(pair, request.timeout)
+            summary = await self._copy(pair, timeout_s)
         except HubError as error:
             figures.copied(time.perf_counter() - began, 0, outcome=error.code)
             if not isinstance(error, InvalidArgument | NotFound):
-                await self._note(pair, {**event_of(pair.target), "error": error.code})
+                await self._note(pair, {**event_of(pair.operation, pair.target), "error": error.code})
             raise
         seconds = time.perf_counter() - began
         figures.copied(seconds, summary["bytes"])
         return {**summary, "seconds": round(seconds, 6)}
 
-    def _pair(self, caller: Principal, request: shapes.CopyPath, source_access: Access, target_access: Access) -> _Pair:
+    def _pair(self, caller: Principal, request: shapes.CopyPath, accesses: Accesses) -> _Pair:
         now, operation_id = self._ground.clock.now(), str(uuid.uuid4())
+        source, target = _projects_of(request)
         assert request.src_path is not None
         target_path = request.src_path if request.target_path is None else request.target_path
         exclude = [*(request.exclude or ()), *kept_back((request.src_path, target_path))]
@@ -117,6 +129,7 @@ class SingleCopies:
             exclude=tuple(exclude),
             timeout_s=request.timeout,
         )
+        of_share = {} if accesses.share is None else {SHARE: accesses.share.id}
         operation = CopyOperation(
             id=operation_id,
             account_id=caller.account_id,
@@ -127,27 +140,28 @@ class SingleCopies:
                 "delete_missing": options.delete_missing,
                 "backup": options.backup,
                 "exclude": exclude,
+                **of_share,
             },
             applies=True,
             created_at=now,
             updated_at=now,
             expires_at=now,
         )
-        target = CopyTarget(
+        row = CopyTarget(
             operation_id=operation_id,
             number=0,
-            source_project_id=source_access.project.project_id,
+            source_project_id=source,
             source_path=request.src_path,
-            target_project_id=target_access.project.project_id,
+            target_project_id=target,
             target_path=target_path,
             state=TargetState.PLANNED,
             manifest=self._ground.new_manifest(operation_id),
         )
-        return _Pair(Work(operation), target, source_access, target_access, options, Course(request.timeout))
+        return _Pair(Work(operation), row, accesses, options, Course(request.timeout))
 
     async def _copy(self, pair: _Pair, timeout_s: float | None) -> shapes.CopySummary:
         ground = self._ground
-        for access in (pair.source_access, pair.target_access):
+        for access in pair.accesses.by_id.values():
             await ground.homes.opened(access.project)
         async with AsyncExitStack() as held:
             held.enter_context(self._operations.hold(pair.work))
@@ -193,8 +207,7 @@ class SingleCopies:
 
     async def _admitted(self, pair: _Pair, plan: PlanSummary) -> Applied:
         one = Applied(replace(pair.target, summary=plan_json(plan)), plan)
-        by_id = {access.project.project_id: access for access in (pair.source_access, pair.target_access)}
-        await self._applier.admit(pair.work, one, Accesses(by_id, enabled=True), pair.options, course=pair.course)
+        await self._applier.admit(pair.work, one, pair.accesses, pair.options, course=pair.course)
         if one.error is not None:
             raise one.error
         return one
@@ -204,8 +217,9 @@ class SingleCopies:
         ground, target, options = self._ground, pair.target, pair.options
         assert target.manifest is not None
         ground.make_directory(pair.operation.id)
-        manifest = ground.manifest(target.manifest)
-        walk(ground.source(target), manifest, exclude=options.exclude, hashes=False, course=pair.course)
+        manifest, source = ground.manifest(target.manifest), ground.source(target)
+        pair.accesses.require_within(source)
+        walk(source, manifest, exclude=options.exclude, hashes=False, course=pair.course)
         return self._compare(pair)
 
     def _compare(self, pair: _Pair) -> PlanSummary:
@@ -220,7 +234,7 @@ class SingleCopies:
         if one.application is None:
             summary = one.plan.idle_summary()
             self._ground.remove(pair.operation.id)
-            await self._note(pair, {**event_of(pair.target), "files": 0, "bytes": 0})
+            await self._note(pair, {**event_of(pair.operation, pair.target), "files": 0, "bytes": 0})
             return {**summary_json(summary), "seconds": 0.0}  # type: ignore[typeddict-item]
         try:
             async with self._ground.store.write() as tx:
@@ -261,15 +275,17 @@ class SingleCopies:
         async with self._ground.store.write() as tx:
             await self._applier.note(tx, pair.operation, [one], ())
             await tx.copies.update(pair.operation.id, ended([done], self._ground.clock.now()))
+        self._applier.noted([one])
 
     async def _note(self, pair: _Pair, event: dict[str, object]) -> None:
-        """Write into the logs of both projects what came of a copy that has no row."""
-        target = pair.target
-        projects: list[ProjectId] = [*dict.fromkeys((target.source_project_id, target.target_project_id))]
+        """Write into the logs of its projects what came of a copy that has no row."""
+        projects, share_id = told_projects(pair.operation, pair.target), share_id_of(pair.operation)
         told = {name: value for name, value in event.items() if name != "operation_id"}
         async with self._ground.store.write() as tx:
             entries = [(project, told) for project in projects]
             await tx.log.append_all(entries, pair.operation.account_id, at=self._ground.clock.now())
+            if share_id is not None and "error" not in event:
+                await tx.shares.count(share_id)
 
 
 def _place_of(target: CopyTarget) -> Place:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import HubError, InternalError, NotFound
 from projecthub.files.copying import discard, undo
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
     from projecthub.hub.copies.ground import Ground
     from projecthub.hub.copies.works import Work
+    from projecthub.store import Transaction
     from projecthub.store.copy_records import CopyTarget
     from projecthub.wire.ids import AccountId, ProjectId
+
+
+_MAX_AGAIN: Final = 100
+"""So many times may the same have been copied again, and its undoing is still known to be that of all of them."""
 
 
 class Undoer:
@@ -91,7 +96,6 @@ class Undoer:
         operation, ground = work.operation, self._ground
         rows = {target.number: row for target, row in zip(batch, outcomes, strict=True)}
         undone = [target for target in batch if rows[target.number]["state"] is TargetState.UNDONE]
-        back = [(*place_of(target), target.manifest, target.base) for target in undone if target.manifest is not None]
         sums: dict[ProjectId, dict[str, int]] = defaultdict(
             lambda: {"targets": 0, "restored": 0, "removed": 0, "kept": 0}
         )
@@ -105,10 +109,32 @@ class Undoer:
         ]
         async with ground.store.write() as tx:
             await tx.copies.update_targets(operation.id, rows)
-            await tx.copies.take_back(back)
+            for target in undone:
+                if target.manifest is not None:
+                    last = await _last_of_same(tx, target, target.manifest)
+                    await tx.copies.take_back([(*place_of(target), last, target.base)])
             await tx.log.append_all(entries, operation.account_id, at=ground.clock.now())
         records = [ground.record(target) for target in batch if rows[target.number]["kept_bytes"] is None]
         await ground.each([lambda record=record: discard(record) for record in records])  # type: ignore[misc]
+
+
+async def _last_of_same(tx: Transaction, target: CopyTarget, manifest: str) -> str:
+    """The list of the last copy to a place that has found there what an earlier one had made, and changed nothing."""
+    for _ in range(_MAX_AGAIN):
+        again = [
+            other.manifest
+            for other in await tx.copies.planned_on(manifest, target.target_project_id)
+            if place_of(other) == place_of(target) and other.manifest is not None and _is_idle(other)
+        ]
+        if not again:
+            break
+        manifest = again[-1]
+    return manifest
+
+
+def _is_idle(target: CopyTarget) -> bool:
+    done = target.summary or {}
+    return not (done.get("files") or done.get("deleted"))
 
 
 def _row(target: CopyTarget, error: HubError, *, kept_bytes: int | None) -> dict[str, Any]:

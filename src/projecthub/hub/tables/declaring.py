@@ -6,14 +6,17 @@ Source: Wire contract 3.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic_core import to_json
 
 from projecthub.errors import QueryRefused
 from projecthub.hub.values import boolean, refused, text
 from projecthub.wire.ids import AccountId, ProjectId, is_uuid
-from projecthub.wire.units import to_iso
+from projecthub.wire.units import ms_to_iso, to_iso
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,6 +34,8 @@ HARD_LIMIT: Final = 100_000
 Kind = Literal["text", "time", "bool", "number", "object"]
 """What a condition's value must be. An object can be compared as a whole, and in tables of one row only."""
 Row = Mapping[str, Any]
+Texts = Callable[[Sequence[Row]], Iterable[str]]
+"""Makes the JSON of the wire's value of each of some rows as `Projects.pages` has them."""
 Shape = Mapping[str, Any]
 
 
@@ -77,6 +82,7 @@ class Field:
         columns: What has to be selected to read it; none: it never has a value here.
         compare: The column that conditions and orders use; None: neither is possible.
         write: Its rule in set queries; None: it cannot be set.
+        texts: Tells of many rows what ``read`` tells of one; None: they are read one by one.
     """
 
     kind: Kind
@@ -84,6 +90,7 @@ class Field:
     columns: tuple[str, ...] = ()
     compare: str | None = None
     write: Write | None = None
+    texts: Texts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +138,8 @@ class Table:
         order_by: Fields' columns, with whether descending, for queries without an order.
         limit: Rows, for queries without a limit.
         admins_only: Whether it is for site admins alone.
+        pages: Gives the same rows as ``rows`` where no scope is given, some at a time and as `Field.texts` takes them;
+            None: answers are never so long that it matters.
         keys: Fields that a set or delete must give: they name the row.
         change: Carries out a set query: all that is given, or a refusal and nothing; None: no set queries. The keys are
             given, and all other fields can be set, when it is called.
@@ -145,6 +154,7 @@ class Table:
     order_by: tuple[tuple[str, bool], ...] = ()
     limit: int = HARD_LIMIT
     admins_only: bool = False
+    pages: Callable[[Transaction, Asked], AsyncGenerator[Sequence[Row]]] | None = None
     keys: tuple[str, ...] = ()
     change: Callable[[Change], Awaitable[None]] | None = None
     delete: Callable[[Change], Awaitable[None]] | None = None
@@ -177,7 +187,11 @@ def plain(column: str, kind: Kind = "text", *, default: Any = None, write: Write
         value = row[column]
         return default if value is None else value
 
-    return Field(kind=kind, read=read, columns=(column,), compare=column, write=write)
+    def texts(rows: Sequence[Row]) -> Iterable[str]:
+        of_null, of_value = _json(default), encode_basestring if kind == "text" else _json
+        return [of_null if (value := row[column]) is None else of_value(value) for row in rows]
+
+    return Field(kind=kind, read=read, columns=(column,), compare=column, write=write, texts=texts)
 
 
 def moment(column: str, *, write: Write | None = None) -> Field:
@@ -187,7 +201,10 @@ def moment(column: str, *, write: Write | None = None) -> Field:
         value = row[column]
         return None if value is None else to_iso(value)
 
-    return Field(kind="time", read=read, columns=(column,), compare=column, write=write)
+    def texts(rows: Sequence[Row]) -> Iterable[str]:
+        return ["null" if (ms := row[column]) is None else f'"{ms_to_iso(ms)}"' for row in rows]
+
+    return Field(kind="time", read=read, columns=(column,), compare=column, write=write, texts=texts)
 
 
 def mapping_of(column: str, default: Mapping[str, Any] | None = None, *, write: Write | None = None) -> Field:
@@ -197,17 +214,24 @@ def mapping_of(column: str, default: Mapping[str, Any] | None = None, *, write: 
         value = row[column]
         return value if default is None else {**default, **(value or {})}
 
-    return Field(kind="object", read=read, columns=(column,), write=write)
+    def texts(rows: Sequence[Row]) -> Iterable[str]:
+        return ["null" if (value := read(row)) is None else _json(value) for row in rows]
+
+    return Field(kind="object", read=read, columns=(column,), write=write, texts=texts)
 
 
-def made_of(*columns: str, read: Callable[[Row], Any]) -> Field:
+def made_of(*columns: str, read: Callable[[Row], Any], texts: Texts | None = None) -> Field:
     """An object that is made of columns as it is read."""
-    return Field(kind="object", read=read, columns=columns)
+    return Field(kind="object", read=read, columns=columns, texts=texts)
 
 
 def absent() -> Field:
     """A field that scripts may ask for, and that is always null here."""
-    return Field(kind="object", read=lambda row: None)
+    return Field(kind="object", read=lambda row: None, texts=lambda rows: ["null"] * len(rows))
+
+
+def _json(value: Any) -> str:
+    return to_json(value).decode()
 
 
 def only_set(write: Write) -> Field:

@@ -5,9 +5,12 @@ Source: Wire contract 3.6 to 3.8, 3.10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from pydantic_core import to_json
 
 from projecthub.hub.tables import project_changes as changes
 from projecthub.hub.tables.declaring import (
@@ -28,7 +31,7 @@ from projecthub.hub.tables.declaring import (
 from projecthub.hub.tables.rules import may_read
 from projecthub.store.records import State
 from projecthub.wire.ids import ProjectId
-from projecthub.wire.units import to_iso
+from projecthub.wire.units import from_ms, ms_to_iso, to_iso
 
 if TYPE_CHECKING:
     from projecthub.store import Transaction
@@ -45,6 +48,20 @@ def _state(row: Row) -> dict[str, Any]:
     elif word == State.ERROR:
         state["error"] = row["state_error"] or ""
     return state
+
+
+def _states(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        if row["state"] == State.STOPPED:
+            yield f'{{"state":"opened","time":"{ms_to_iso(row["state_at"])}"}}'
+        else:
+            yield to_json(_state({**row, "state_at": from_ms(row["state_at"])})).decode()
+
+
+def _users(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        users = row["users"]
+        yield users if isinstance(users, str) else to_json(users).decode()
 
 
 def _status(row: Row) -> dict[str, Any]:
@@ -82,7 +99,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "name": plain("name", write=changes.set_name),
     "title": plain("title", default="", write=a_text(1_000_000)),
     "description": plain("description", default="", write=a_text(1_000_000)),
-    "users": mapping_of("users", {}, write=changes.set_users),
+    "users": replace(mapping_of("users", {}, write=changes.set_users), texts=_users),
     "invite": mapping_of("invite"),
     "invite_requests": mapping_of("invite_requests", write=changes.set_invite_requests),
     "deleted": plain("deleted", "bool", write=changes.set_deleted),
@@ -91,7 +108,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "run_quota": mapping_of("run_quota"),
     "site_license": mapping_of("site_license", write=changes.set_licenses),
     "status": made_of("instance", read=_status),
-    "state": made_of("state", "state_at", "state_error", read=_state),
+    "state": made_of("state", "state_at", "state_error", read=_state, texts=_states),
     "manage_users_owner_only": Field(
         kind="bool",
         read=lambda row: row["manage_users_owner_only"] or None,
@@ -141,6 +158,14 @@ async def _recent(tx: Transaction, asked: Asked) -> Sequence[Row]:
     return await tx.projects.select(asked.selection, member=asked.caller.account_id, edited_after=asked.now - WINDOW)
 
 
+def _all_pages(tx: Transaction, asked: Asked) -> AsyncGenerator[Sequence[Row]]:
+    return tx.projects.pages(asked.selection, member=asked.caller.account_id)
+
+
+def _recent_pages(tx: Transaction, asked: Asked) -> AsyncGenerator[Sequence[Row]]:
+    return tx.projects.pages(asked.selection, member=asked.caller.account_id, edited_after=asked.now - WINDOW)
+
+
 _ANY: Final = Scope(field="project_id", check=a_project_id, required=False)
 _ONE: Final = Scope(field="project_id", check=a_project_id)
 
@@ -149,12 +174,13 @@ PROJECTS: Final = Table(
     fields=FIELDS,
     rows=_recent,
     scope=_ANY,
+    pages=_recent_pages,
     order_by=(("last_edited_at", True),),
     limit=300,
     keys=("project_id",),
     change=changes.change_project,
 )
-PROJECTS_ALL: Final = Table(name="projects_all", fields=FIELDS, rows=_all, scope=_ANY)
+PROJECTS_ALL: Final = Table(name="projects_all", fields=FIELDS, rows=_all, scope=_ANY, pages=_all_pages)
 PROJECTS_ADMIN: Final = Table(name="projects_admin", fields=FIELDS, rows=_one, scope=_ONE, admins_only=True)
 PROJECTS_OWNER: Final = Table(
     name="projects_owner",
