@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,8 @@ from two_homes import TwoHomes, as_plain_user, tree, write
 from engine import fingerprint
 from projecthub.errors import CallTimeout, Conflict, HubError, InvalidArgument, LimitError, NotFound, PermissionDenied
 from projecthub.files.copying import Application, End, compare, record_path, stage_many, walk
-from projecthub.files.copying.workers import Workers
+from projecthub.files.copying.pairs import Pair
+from projecthub.files.copying.workers import MUCH, Workers
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Course
 
 MB = 1_000_000
@@ -102,6 +104,17 @@ def test_they_make_what_the_hub_would(workers: Workers, homes: TwoHomes, tmp_pat
             43,
             sum(path.stat().st_size for path in there.rglob("*") if is_file(path)),
         )
+
+
+def test_a_pair_that_is_large_is_their_work(workers: Workers, homes: TwoHomes) -> None:
+    for number in range(MUCH):
+        write(homes.one / f"src/d{number % 20}/{number}", "x")
+    ends = End(homes.one, "src"), End(homes.other, "dst")
+    pair = Pair(*ends, options=CopyOptions(), uid=None, course=Course(None), workers=workers)
+    with contextlib.closing(pair):
+        assert pair.apply(pair.plan()).files == MUCH
+    assert len(children()) == 1
+    assert fingerprint(homes.other / "dst") == fingerprint(homes.one / "src")
 
 
 def is_file(path: Path) -> bool:
@@ -362,7 +375,8 @@ from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 import test_copying_workers as tests
 from projecthub.files.copying import End
-from projecthub.files.copying.workers import Workers
+from projecthub.files.copying.pairs import Pair
+from projecthub.files.copying.workers import MUCH, Workers
 from projecthub.files.plans import Course
 top, course = Path(sys.argv[1]), Course(None)
 workers = Workers(2)

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ OTHER = ProjectId("b22b0000-0000-4000-8000-000000000002")
 
 
 @pytest.fixture
-def homes(tmp_path: Path) -> Homes:
-    return Homes(tmp_path / "projects")
+def homes(tmp_path: Path) -> Iterator[Homes]:
+    made = Homes(tmp_path / "projects")
+    yield made
+    made.close()
 
 
 async def test_a_home_is_made_once(homes: Homes) -> None:
@@ -131,6 +134,7 @@ async def test_a_cancelled_copy_ends_and_leaves_nothing(homes: Homes) -> None:
         write(source / str(number), "x" * 1000)
     copying = asyncio.create_task(copy(homes))
     while is_empty(target.with_name("copies")):
+        assert not copying.done()
         await asyncio.sleep(0.001)
     began = time.monotonic()
     copying.cancel()

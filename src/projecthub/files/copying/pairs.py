@@ -72,7 +72,7 @@ class Pair:
             self._run = StagingRun(self._target.home.with_name("staging"))
         except OSError as error:
             raise unwritable(error, "the plan of the copy") from error
-        self._work = Path(f"/proc/self/fd/{self._run.fd}")
+        self._work = Path(f"/proc/{os.getpid()}/fd/{self._run.fd}")  # and not `self`: a worker is another one
         options = self._options
         hashes = options.policy in (Policy.KEEP, Policy.MERGE)
         walk(self._source, self._work / "manifest", exclude=options.exclude, hashes=hashes, course=self._course)

@@ -66,6 +66,7 @@ class StagedTarget:
         self._contents = Contents(staging.course.check)
         self._umask = read_umask()
         self._number = 0
+        self._root = ""
         self._linked: dict[str, str] = {}  # paths of the source with more names, and what was made of them
         self._unfinished: list[tuple[str, str, int, int | None]] = []  # directories that are being filled
         self._top = ""  # the topmost directory that is made, in the target
@@ -83,6 +84,7 @@ class StagedTarget:
         self._plan = Plan(staging.plan)
         self._opened.callback(self._plan.close)
         head = self._plan.head
+        self._root = head.root
         self._parts = self._plan.parts()
         about = {
             "root": head.root,
@@ -140,7 +142,7 @@ class StagedTarget:
 
     def _fail(self, error: OSError | HubError, name: str) -> None:
         if isinstance(error, OSError):
-            where = shown(join(join(self._plan.head.root, self.part.get("p", "")), name))
+            where = shown(join(join(self._root, self.part.get("p", "")), name))
             error = unwritable(error, where or shown(self.staging.target.path))
         self.staging.error = error
         with contextlib.suppress(HubError):
