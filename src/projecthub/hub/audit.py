@@ -237,7 +237,7 @@ class Audit:
         if error is not None:
             self._failed(what, error)
         else:
-            self._boarding.update({call.open_id: call for call in what if not call.has_ended})
+            self._boarding.update({call.open_id: call for call in what})
 
     def _failed(self, calls: Sequence[AuditedCall], error: BaseException) -> None:
         self._is_failing = True
@@ -257,7 +257,8 @@ class Audit:
             return
         call.has_ended = True
         self._under_way.pop(call.open_id, None)
-        self._boarding.pop(call.open_id, None)
+        if outcome != LEFT_OUTCOME:  # who went away may have left something that goes on, and is going to write
+            self._boarding.pop(call.open_id, None)
         if self._is_failing:
             _tell(call, outcome)
         if call.is_open or (call.open_id and call.writes_first):  # the latter may stand there though nobody was told

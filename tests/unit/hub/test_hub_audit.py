@@ -131,6 +131,49 @@ async def test_one_that_ends_while_another_writes_it_is_not_left_there(
     assert [entry["outcome"] for entry in await entries(audit, admin)] == ["ok"]
 
 
+async def test_what_goes_on_when_its_caller_has_left_has_its_call_on_disk_too(
+    house: House, audit: Audit, admin: Principal, ada: Principal
+) -> None:
+    has_left = asyncio.Event()
+
+    async def turn() -> None:
+        await has_left.wait()
+        with pytest.raises(ZeroDivisionError):
+            async with house.store.write():
+                raise ZeroDivisionError
+        async with house.store.write():
+            pass
+
+    going_on = asyncio.create_task(turn())
+    call = a_call(house, ada, project_id=ONE)
+    call.writes_first = True
+    caller = asyncio.create_task(audit.through(call, lambda: asyncio.shield(going_on), None))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    has_left.set()
+    await going_on
+    assert under_way(house) == 1  # a hub that is killed now has changed something, and the next one tells of it
+    await audit.flush()
+    assert under_way(house) == 0
+    assert [entry["outcome"] for entry in await entries(audit, admin)] == ["left"]
+
+
+async def test_one_that_was_left_before_anything_was_written_does_not_stay_there(
+    house: House, audit: Audit, admin: Principal, ada: Principal
+) -> None:
+    call = a_call(house, ada, project_id=ONE)
+    call.writes_first = True
+    await audit.begin(call)
+    audit.end(call, "left")
+    await audit.flush()
+    async with house.store.write():
+        pass
+    assert under_way(house) == 0
+    assert [entry["outcome"] for entry in await entries(audit, admin)] == ["left"]
+
+
 async def test_one_that_cannot_be_written_is_in_the_way_of_one_write_at_most(
     house: House, audit: Audit, admin: Principal, ada: Principal
 ) -> None:
