@@ -121,7 +121,9 @@ class Chronicle:
             project = await _get(tx, project_id)
             if runs or project.state is not State.STOPPED:
                 changes = {"state_at": now, **stopping, **changes}
-            elif not changes:
+            elif project.desired != "stopped":  # a start that has not begun yet is not to come
+                changes = {"desired": "stopped", **changes}
+            if not changes:
                 return project
             return await _updated(tx, project, changes)
 

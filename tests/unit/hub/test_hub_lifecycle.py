@@ -238,6 +238,16 @@ async def test_what_should_not_run_is_ended_by_the_hub_that_comes_back(
     assert (await house.row(project_id)).state is not State.RUNNING
 
 
+async def test_a_stop_of_what_is_to_start_and_has_not_begun_to_counts(house: House, ann: Principal) -> None:
+    project_id = await house.project(ann, desired="running")
+    assert (await house.row(project_id)).state is State.STOPPED
+    await house.projects.stop(ann, project_id)
+    assert (await house.row(project_id)).desired == "stopped"
+    await house.lifecycle.settle_all()
+    await asyncio.gather(*house.lifecycle._promised)
+    assert not house.engine.live
+
+
 async def test_an_engine_is_closed_when_the_rest_of_opening_fails(house: House, ann: Principal) -> None:
     project_id = await house.project(ann)
     await house.projects.start(ann, project_id)
