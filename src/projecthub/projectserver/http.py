@@ -15,6 +15,7 @@ import json
 import logging
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import aclosing, suppress
 from http import HTTPStatus
@@ -37,6 +38,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _KEEP_ALIVE_S = 75
 _STREAM = "stream"
 _UNWATCHED_S = 0.1
+_TAKEN_WITHIN_S = 1.0
+"""How long an answer that is larger than the socket holds is waited for at the end, until its caller has taken it."""
+_TAKEN_LOOK_S = 0.005
 _ANOTHER_RUN = {"error": "another run of this project"}
 _log = logging.getLogger(__name__)
 
@@ -204,7 +208,18 @@ class _Server(uvicorn.Server):
         # Whoever asks us to end asks the commands too, and allows them a time for it that we need not know.
         while self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks)
+        await self._taken()
         self._at_end()
+
+    async def _taken(self) -> None:
+        """Wait a moment for what was answered and is not in the socket yet: it would go with the process."""
+        until = time.monotonic() + _TAKEN_WITHIN_S
+        while time.monotonic() < until and any(map(_is_untaken, self.server_state.connections)):
+            await asyncio.sleep(_TAKEN_LOOK_S)
+
+
+def _is_untaken(connection: Any) -> bool:
+    return bool(connection.transport.get_write_buffer_size())
 
 
 def make_server(identity: Identity, at_end: Callable[[], object]) -> uvicorn.Server:
