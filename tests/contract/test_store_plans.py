@@ -50,7 +50,7 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "copies.newest": lambda tx: tx.copies.newest(within=timedelta(minutes=2)),
     "copies.kept": lambda tx: tx.copies.kept(ID),
     "copies.kept_bytes": lambda tx: tx.copies.kept_bytes(ID),
-    "copies.planned_on": lambda tx: tx.copies.planned_on("m", ID),
+    "copies.planned_on": lambda tx: tx.copies.planned_on(["m"], [ID]),
     "copies.is_kept": lambda tx: tx.copies.is_kept(ID),
     "copies.handed_out": lambda tx: tx.copies.handed_out([(ID, "hw")]),
     "copies.take_back": lambda tx: tx.copies.take_back([(ID, "hw", "m", None), (ID, "hw", "m", "b")]),

@@ -92,8 +92,8 @@ _HAND_OUT_AGAIN: Final = _HAND_OUT.on_conflict_do_update(
     set_={"manifest": _HAND_OUT.excluded.manifest, "handed_out_at": _HAND_OUT.excluded.handed_out_at},
 )
 _PLANNED_ON: Final = select(*_TARGET).where(
-    _target.base == bindparam("of_manifest"),
-    _target.target_project_id == bindparam("of_project"),
+    _target.base.in_(bindparam("manifests", expanding=True)),
+    _target.target_project_id.in_(bindparam("projects", expanding=True)),
     _target.state == TargetState.DONE,
 )
 _TAKE_BACK: Final = delete(handouts).where(
@@ -336,9 +336,12 @@ class Copies:
             else:
                 await self._connection.execute(_PUT_BACK, {**values, "to_manifest": before})
 
-    async def planned_on(self, manifest: str, project_id: ProjectId) -> list[CopyTarget]:
-        """Targets in a project that are done, and for whose plans this list told what was copied before."""
-        values = {"of_manifest": manifest, "of_project": project_id}
+    async def planned_on(self, manifests: Collection[str], project_ids: Collection[ProjectId]) -> list[CopyTarget]:
+        """Targets in projects that are done, and for whose plans one of these lists told what was copied before.
+
+        It reads all targets of such plans, so that it is asked once for many projects. A few hundred of each at most.
+        """
+        values = {"manifests": [*manifests], "projects": [*project_ids]}
         return [_target_of(row) for row in await self._connection.execute(_PLANNED_ON, values)]
 
     async def in_use(self, manifests: Sequence[str]) -> set[str]:

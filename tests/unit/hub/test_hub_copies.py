@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from house import House
+from sqlalchemy import Engine, event
 
 from projecthub.errors import (
     Conflict,
@@ -572,6 +573,27 @@ async def test_the_same_copied_again_before_undo_makes_nothing_theirs(of: Class)
     assert counts(await of.plan(policy="merge")) == {"changed_by_us": 1, "same": 1}
     of.write(of.students[0], "hw/a.txt", "theirs")
     assert counts(await of.plan(policy="merge")) == {"conflict": 1, "same": 1}
+
+
+async def test_whether_the_same_was_copied_again_is_asked_once_for_many(of: Class) -> None:
+    """All targets of a plan share a list: to ask for each would read all of them each time."""
+    await of.hand_out(policy="merge")
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    second = await of.hand_out(policy="merge")
+    await of.hand_out(policy="merge")
+    asked: list[str] = []
+
+    def listen(*args: Any) -> None:
+        asked.extend([args[2]] if "copy_targets.base IN" in args[2] or "copy_targets.base =" in args[2] else [])
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    try:
+        await of.undo(second)
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
+    assert len(of.students) > 2
+    assert len(asked) == 2  # that of the third hand-out, and that there is none on it
+    assert counts(await of.plan(policy="merge")) == {"changed_by_us": 1, "same": 1}
 
 
 async def test_a_single_copy_is_undone(of: Class) -> None:

@@ -109,27 +109,30 @@ class Undoer:
         ]
         async with ground.store.write() as tx:
             await tx.copies.update_targets(operation.id, rows)
-            for target in undone:
-                if target.manifest is not None:
-                    last = await _last_of_same(tx, target, target.manifest)
-                    await tx.copies.take_back([(*place_of(target), last, target.base)])
+            last = await _last_of_same(tx, undone)
+            back = [(*place_of(one), last[one.number], one.base) for one in undone if one.number in last]
+            await tx.copies.take_back(back)
             await tx.log.append_all(entries, operation.account_id, at=ground.clock.now())
         records = [ground.record(target) for target in batch if rows[target.number]["kept_bytes"] is None]
         await ground.each([lambda record=record: discard(record) for record in records])  # type: ignore[misc]
 
 
-async def _last_of_same(tx: Transaction, target: CopyTarget, manifest: str) -> str:
-    """The list of the last copy to a place that has found there what an earlier one had made, and changed nothing."""
+async def _last_of_same(tx: Transaction, targets: Sequence[CopyTarget]) -> dict[int, str]:
+    """By number, the list of the last copy to a place that found there what an earlier one made, and changed nothing.
+
+    Of a target to whose place nothing was copied again it is its own.
+    """
+    last = {target.number: target.manifest for target in targets if target.manifest is not None}
+    waiting = {target.number: place_of(target) for target in targets if target.number in last}
     for _ in range(_MAX_AGAIN):
-        again = [
-            other.manifest
-            for other in await tx.copies.planned_on(manifest, target.target_project_id)
-            if place_of(other) == place_of(target) and other.manifest is not None and _is_idle(other)
-        ]
-        if not again:
+        projects = {project_id for project_id, _ in waiting.values()}
+        found = await tx.copies.planned_on({last[number] for number in waiting}, projects) if waiting else []
+        again = {(one.base, place_of(one)): one.manifest for one in found if one.manifest is not None and _is_idle(one)}
+        waiting = {number: place for number, place in waiting.items() if (last[number], place) in again}
+        if not waiting:
             break
-        manifest = again[-1]
-    return manifest
+        last |= {number: again[last[number], place] for number, place in waiting.items()}
+    return last
 
 
 def _is_idle(target: CopyTarget) -> bool:
