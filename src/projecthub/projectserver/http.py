@@ -15,7 +15,6 @@ import json
 import logging
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import aclosing, suppress
 from http import HTTPStatus
@@ -38,8 +37,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _KEEP_ALIVE_S = 75
 _STREAM = "stream"
 _UNWATCHED_S = 0.1
-_TAKEN_WITHIN_S = 1.0
-"""How long an answer that is larger than the socket holds is waited for at the end, until its caller has taken it."""
+_TAKEN_LOOKS = 200
+"""So often it is looked at the end whether the caller has taken an answer that is larger than the socket holds."""
 _TAKEN_LOOK_S = 0.005
 _ANOTHER_RUN = {"error": "another run of this project"}
 _log = logging.getLogger(__name__)
@@ -213,8 +212,9 @@ class _Server(uvicorn.Server):
 
     async def _taken(self) -> None:
         """Wait a moment for what was answered and is not in the socket yet: it would go with the process."""
-        until = time.monotonic() + _TAKEN_WITHIN_S
-        while time.monotonic() < until and any(map(_is_untaken, self.server_state.connections)):
+        for _ in range(_TAKEN_LOOKS):
+            if not any(map(_is_untaken, self.server_state.connections)):
+                return
             await asyncio.sleep(_TAKEN_LOOK_S)
 
 
