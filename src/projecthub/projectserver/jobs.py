@@ -147,6 +147,7 @@ class Jobs:
         self._make_room()
         job_id = str(uuid.uuid4())
         try:
+            self._recorder.begin()
             directory = job_files.make_directory(self._directory, job_id)
             log = JobLog(directory, options.max_log_bytes)
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -114,6 +115,26 @@ class Recorder:
         self._wakeup = -1
         self._asked: deque[Callable[[select.epoll], None]] = deque()
 
+    def begin(self) -> None:
+        """Have the thread run, before there is anything that would wait for it.
+
+        Raises:
+            OSError: There is no room for it.
+        """
+        if self._epoll is not None:
+            return
+        with contextlib.ExitStack() as on_failure:
+            epoll = on_failure.enter_context(select.epoll())
+            wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            on_failure.callback(os.close, wakeup)
+            epoll.register(wakeup, select.EPOLLIN)
+            try:
+                threading.Thread(target=self._run, args=(epoll, wakeup), name="recorder", daemon=True).start()
+            except RuntimeError as error:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+            on_failure.pop_all()
+        self._epoll, self._wakeup = epoll, wakeup
+
     def add(self, log: JobLog, stdout: int, stderr: int) -> None:
         """Take over the reading ends of two pipes; the log is closed when both have ended, or by `close`."""
         log.open_pipes = 2
@@ -131,22 +152,18 @@ class Recorder:
         self._ask(lambda _: self._close(log))
 
     def _ask(self, work: Callable[[select.epoll], None]) -> None:
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._epoll.register(self._wakeup, select.EPOLLIN)
-            threading.Thread(target=self._run, args=(self._epoll,), name="recorder", daemon=True).start()
+        self.begin()
         self._asked.append(work)
         os.eventfd_write(self._wakeup, 1)
 
-    def _run(self, epoll: select.epoll) -> None:
+    def _run(self, epoll: select.epoll, wakeup: int) -> None:
         while True:
             ready = [fd for fd, _ in epoll.poll()]
             for fd in ready:
                 if fd in self._pipes:
                     self._read(fd)
-            if self._wakeup in ready:
-                os.eventfd_read(self._wakeup)
+            if wakeup in ready:
+                os.eventfd_read(wakeup)
                 while self._asked:
                     self._asked.popleft()(epoll)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import threading
 from pathlib import Path
 
 import pytest
 
+from projecthub.errors import LimitError
+from projecthub.projectserver.jobs import Jobs
 from projecthub.projectserver.recording import JobLog, Recorder
 from projecthub.wire.jobs import CHUNKS_FILE, OUTPUT_FILE, RECORD, Stream
 
@@ -50,3 +53,21 @@ async def test_many_short_jobs_are_recorded_to_their_ends(tmp_path: Path) -> Non
             async with asyncio.timeout(10):
                 await log.ended.wait()
             assert log.bytes_of == {Stream.STDOUT: 1, Stream.STDERR: 0}
+
+
+async def test_a_recorder_that_could_not_begin_does_later(tmp_path: Path) -> None:
+    """A project may have as many threads as it may just when its first job starts: the next one is recorded."""
+    jobs = Jobs(home=str(tmp_path), environment={"PATH": os.environ["PATH"]}, session_id="run-1")
+    call = [{"command": "echo", "args": ["here"]}]
+    usual = threading.stack_size(1 << 45)  # which no thread gets
+    try:
+        with pytest.raises(LimitError, match="cannot be recorded"):
+            await jobs.start(call)
+    finally:
+        threading.stack_size(usual)
+    job = await jobs.start(call)
+    async with asyncio.timeout(10):
+        await jobs.wait(job["id"])
+    assert jobs.read(job["id"])["stdout_bytes"] == len("here\n")
+    assert jobs.running() == 0
+    await jobs.close()
