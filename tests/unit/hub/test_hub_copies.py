@@ -25,6 +25,8 @@ from projecthub.errors import (
     StoreUnavailable,
 )
 from projecthub.files import Homes
+from projecthub.files.copying import sync_file_system
+from projecthub.hub.copies import trimming
 from projecthub.hub.copies.applying import BATCH
 from projecthub.hub.copies.service import MAX_PLANS
 from projecthub.hub.homes import ProjectHomes
@@ -1052,6 +1054,27 @@ async def test_what_is_being_undone_is_not_let_go(of: Class) -> None:
 
 async def forget(of: Class, caller: Principal | None = None, **of_what: Any) -> wire.ForgottenCopies:
     return await of.house.copies.forget(caller or of.teacher, wire.ForgetCopies(**of_what))
+
+
+async def test_what_is_let_go_is_on_disk_before(of: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a loss of power nothing could tell any more how to do anew what the disk has forgotten."""
+    synced: list[Path] = []
+
+    def sync(path: Path) -> None:
+        record = of.home(of.students[0]).with_name("copies")
+        synced.append(path)
+        assert any(record.iterdir())
+        sync_file_system(path)
+
+    monkeypatch.setattr(trimming, "sync_file_system", sync)
+    for student in of.students:
+        of.write(student, "hw/a.txt", "theirs", age_s=1000)
+    for passed, times in ((0, 1), (600, 1)):  # and what was copied long ago is there
+        done = await of.hand_out(policy="overwrite")
+        of.house.clock.advance(seconds=passed)
+        assert (await forget(of, id=done["id"]))["targets"] == 3
+        assert len(synced) == times
+        of.write(of.course, "hw/a.txt", "corrected")
 
 
 async def test_what_is_kept_is_told_and_let_go(of: Class) -> None:

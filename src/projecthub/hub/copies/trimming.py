@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from projecthub.errors import HubError
-from projecthub.files.copying import discard
+from projecthub.files.copying import discard, sync_file_system
+from projecthub.hub.copies.operations import UNSYNCED
 from projecthub.store.copy_records import TargetState
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Trimming:
         by_operation: dict[str, list[int]] = defaultdict(list)
         for target in targets:
             by_operation[target.operation_id].append(target.number)
+        await self._have_on_disk(by_operation)
         gone: list[CopyTarget] = []
         for operation_id, numbers in by_operation.items():
             async with self._ground.store.write() as tx:
@@ -109,6 +111,17 @@ class Trimming:
             gone += able
         await self._ground.each([lambda target=target: discard(self._ground.record(target)) for target in gone])  # type: ignore[misc]
         return gone
+
+    async def _have_on_disk(self, operation_ids: Iterable[str]) -> None:
+        """Have on the disk what copies have given its place a moment ago.
+
+        A hub that comes back after a loss of power does it anew, by what is about to go.
+        """
+        since = self._ground.clock.now() - UNSYNCED
+        async with self._ground.store.read() as tx:
+            found = [await tx.copies.get(operation_id) for operation_id in operation_ids]
+        if any(one is not None and (one.finished_at is None or one.finished_at > since) for one in found):
+            await self._ground.each([lambda: sync_file_system(self._ground.homes.operations)])
 
 
 def _forgotten(operation_id: str, targets: Collection[CopyTarget]) -> list[tuple[ProjectId, dict[str, Any]]]:
