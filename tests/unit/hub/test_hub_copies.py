@@ -26,7 +26,7 @@ from projecthub.errors import (
 )
 from projecthub.files import Homes
 from projecthub.files.copying import sync_file_system
-from projecthub.hub.copies import trimming
+from projecthub.hub.copies import trimming, undoing
 from projecthub.hub.copies.applying import BATCH
 from projecthub.hub.copies.service import MAX_PLANS
 from projecthub.hub.homes import ProjectHomes
@@ -1075,6 +1075,21 @@ async def test_what_is_let_go_is_on_disk_before(of: Class, monkeypatch: pytest.M
         assert (await forget(of, id=done["id"]))["targets"] == 3
         assert len(synced) == times
         of.write(of.course, "hw/a.txt", "corrected")
+
+
+async def test_what_is_put_back_is_on_disk_before_it_is_told(of: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_back: list[bool] = []
+
+    def sync(path: Path) -> None:
+        there = of.tree(of.students[0])["a.txt"] == "theirs"
+        put_back.append(there and any(of.home(of.students[0]).with_name("copies").iterdir()))
+        sync_file_system(path)
+
+    monkeypatch.setattr(undoing, "sync_file_system", sync)
+    of.write(of.students[0], "hw/a.txt", "theirs", age_s=1000)
+    done = await of.hand_out(policy="overwrite")
+    assert (await of.undo(done))["state"] == "undone"
+    assert put_back == [True]
 
 
 async def test_what_is_kept_is_told_and_let_go(of: Class) -> None:

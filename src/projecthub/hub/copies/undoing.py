@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import HubError, InternalError, NotFound
-from projecthub.files.copying import discard, undo
+from projecthub.files.copying import discard, sync_file_system, undo
 from projecthub.files.copying.telling import tell_undone
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import shown
@@ -54,6 +54,8 @@ class Undoer:
                         await self._ground.histories.write_down(project_id)  # it keeps what is put back
                 undoings = [self._undoing(target, work.operation.account_id) for target in batch]
                 outcomes = await self._ground.each(undoings)
+                # What is put back is on the disk before it is told, and before the record goes that could do it anew.
+                await self._ground.each([lambda: sync_file_system(self._ground.homes.operations)])
                 await self._note(work, batch, outcomes)
             for target in batch:
                 work.done_with(target.number)
