@@ -26,7 +26,7 @@ from projecthub.errors import (
 )
 from projecthub.files import Homes
 from projecthub.files.copying import sync_file_system
-from projecthub.hub.copies import trimming, undoing
+from projecthub.hub.copies import single, trimming, undoing
 from projecthub.hub.copies.applying import BATCH
 from projecthub.hub.copies.service import MAX_PLANS
 from projecthub.hub.homes import ProjectHomes
@@ -35,7 +35,7 @@ from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.store.copy_records import CopyState, TargetState
 from projecthub.wire import copies as wire
 from projecthub.wire.ids import ProjectId
-from projecthub.wire.shapes import CopyPath
+from projecthub.wire.shapes import CopyPath, RemoveCollaborator
 
 MB = 1_000_000
 Tree = dict[str, str | None]
@@ -1054,6 +1054,24 @@ async def test_what_is_being_undone_is_not_let_go(of: Class) -> None:
 
 async def forget(of: Class, caller: Principal | None = None, **of_what: Any) -> wire.ForgottenCopies:
     return await of.house.copies.forget(caller or of.teacher, wire.ForgetCopies(**of_what))
+
+
+async def test_who_had_to_wait_is_looked_at_again(of: Class, bob: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may take as long as they like: who is not on the project any more does not copy into it then."""
+    monkeypatch.setattr(single, "_LOOKED_AT_S", 0.0)
+    student = of.students[0]
+    request = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student, target_path="other")
+    places = of.house.copies._ground.places
+    async with places.hold([(student, "other")]):
+        copy = asyncio.create_task(of.house.copies.copy(of.teacher, request))
+        async with asyncio.timeout(10):
+            while len(places._asked[student]) < 2:
+                await asyncio.sleep(0)
+        leaving = RemoveCollaborator(project_id=student, account_id=of.teacher.account_id)
+        await of.house.collaborators.remove(bob, leaving)
+    with pytest.raises(PermissionDenied, match="on target project"):
+        await copy
+    assert not (of.home(student) / "other").exists()
 
 
 async def test_what_is_let_go_is_on_disk_before(of: Class, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from projecthub.store.records import Access
     from projecthub.wire.ids import ProjectId
 
+_LOOKED_AT_S: Final = 1.0
+"""After so long a wait it is looked again who may do what."""
 _TRIES: Final = 5
 """So often it is tried to copy into a target in which somebody is at work."""
 
@@ -165,6 +167,7 @@ class SingleCopies:
             await ground.homes.opened(access.project)
         async with AsyncExitStack() as held:
             held.enter_context(self._operations.hold(pair.work))
+            asked_at = time.monotonic()
             try:
                 async with asyncio.timeout(timeout_s):
                     await held.enter_async_context(ground.places.hold([_place_of(pair.target)]))
@@ -173,12 +176,26 @@ class SingleCopies:
                     f"timeout: another copy was on its way to the same place for {timeout_s:g} s; nothing was copied; "
                     "copy again, with a longer timeout"
                 ) from None
+            if time.monotonic() - asked_at >= _LOOKED_AT_S:
+                pair = await self._looked_at(pair)
             try:
                 one = await self._prepared(pair)
             except BaseException:
                 ground.remove(pair.operation.id)
                 raise
             return await self._carried_out(pair, one)
+
+    async def _looked_at(self, pair: _Pair) -> _Pair:
+        """The pair, with who may do what now.
+
+        Raises:
+            PermissionDenied, Conflict, NotFound: It may not be copied any more.
+        """
+        async with self._ground.store.read() as tx:
+            accesses = await self._ground.accesses(tx, pair.operation, [pair.target])
+        if (error := accesses.refusal(pair.target)) is not None:
+            raise error
+        return replace(pair, accesses=accesses)
 
     async def _prepared(self, pair: _Pair) -> Applied:
         """Plan and stage; the target is as it was."""
