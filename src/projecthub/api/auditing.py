@@ -35,7 +35,10 @@ WRITES_FIRST: Final = frozenset(
         "db.touch", "messages.send",
     }
 )  # fmt: skip
-"""Methods that change nothing, in the store, in homes or among processes, before they have written to the store."""
+"""Methods that change nothing, in the store, in homes or among processes, before they have written to the store.
+
+But for a stop, which cancels a start under way: that comes again if the stop gets no further.
+"""
 
 
 def is_change(method: Method, arguments: Any) -> bool:
