@@ -50,6 +50,11 @@ def is_change(method: Method, arguments: Any) -> bool:
     return method.is_mutating
 
 
+def ends_with_hub(method: Method, arguments: Any) -> bool:
+    """Whether a call is a blocking command: its project ends it when its caller goes away, as a killed hub does."""
+    return method.name == "system.exec" and isinstance(arguments, dict) and not arguments.get("async_call")
+
+
 def audited_call(
     services: Services, scope: Scope, method: str, caller: Principal | None, target: Mapping[str, Any]
 ) -> AuditedCall:
@@ -71,6 +76,7 @@ def audited(
     target = {} if project_id is None else {"project_id": project_id}
     call = audited_call(services, scope, method.name, caller, target | target_of(method, arguments))
     call.writes_first = method.name in WRITES_FIRST
+    call.ends_with_hub = ends_with_hub(method, arguments)
     return call
 
 

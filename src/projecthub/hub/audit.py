@@ -1,10 +1,11 @@
 """Who did what, and who was not let: the audit log.
 
 A call that changes something is put down before it begins, in a transaction that all who come at the time share; one
-that begins with a write to the store goes with whatever is written next, which is that write at the latest. Its outcome
-is written a moment after it has ended. So a hub that is killed leaves a trace of every call that had begun, and the
-next one notes those as of unknown outcome. Denials change nothing: they are written a moment later too, and many of one
-kind are counted, see `audit_denials`.
+that begins with a write to the store goes with whatever is written next, which is that write at the latest; and one that
+ends with the hub is put down while it begins, and answered after that. Its outcome is written a moment after it has
+ended. So a hub that is killed leaves a trace of every call that had begun, and the next one notes those as of unknown
+outcome. Denials change nothing: they are written a moment later too, and many of one kind are counted, see
+`audit_denials`.
 
 A store that cannot be written stops nobody: what is inside projects is of use then. Such calls are told in the hub's
 log, and kept in memory until the store is back.
@@ -153,9 +154,13 @@ class Audit:
         """
         outcome, message = LEFT_OUTCOME, None
         try:
-            if not call.has_begun:
+            if call.has_begun:
+                result = await work()
+            elif call.ends_with_hub:
+                result = await self._beside(call, work)
+            else:
                 await self.begin(call)
-            result = await work()
+                result = await work()
             outcome = "ok"
             if made is not None:
                 add_made(call, made(result))
@@ -168,6 +173,14 @@ class Audit:
             raise
         finally:
             self.end(call, outcome, message)
+
+    async def _beside(self, call: AuditedCall, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Put a call down while its work begins, and tell nobody what came of it before it stands there."""
+        begun = asyncio.create_task(self.begin(call), name="audit-begin-one")
+        try:
+            return await work()
+        finally:
+            await begun
 
     async def begin(self, call: AuditedCall) -> None:
         """Put a call down; returns when that is on disk, or when it cannot be, or not for `PATIENCE_S` seconds.

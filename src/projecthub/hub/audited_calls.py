@@ -49,6 +49,7 @@ class AuditedCall:
         is_open: Whether it stands there.
         has_ended: Whether its outcome was told.
         writes_first: Whether nothing has happened before it has written to the store: then it is put down with that.
+        ends_with_hub: Whether what it does ends if the hub is killed: then it begins while it is put down.
         goes_on: Whether it may go on after it was answered: whoever does its work tells its outcome.
     """
 
@@ -63,6 +64,7 @@ class AuditedCall:
     has_ended: bool = False
     has_begun: bool = False
     writes_first: bool = False
+    ends_with_hub: bool = False
     goes_on: bool = False
 
     def stored(self) -> dict[str, Any]:

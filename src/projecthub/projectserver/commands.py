@@ -92,10 +92,10 @@ class _Output:
 
 
 @functools.cache
-def badness() -> str:
+def badness() -> bytes:
     """What the kernel is to add for a command when it looks for what to end: more than for this process, never less."""
     own = int(Path("/proc/self/oom_score_adj").read_text())
-    return str(min(max(own, 0) + _FIRST_TO_GO, _MOST_TO_GO))
+    return b"%d" % min(max(own, 0) + _FIRST_TO_GO, _MOST_TO_GO)
 
 
 def make_script(command: str, args: Sequence[str], cpu_limit_s: int | None) -> str:
@@ -153,8 +153,8 @@ def _open(
     )
     assert process.stdout is not None and process.stderr is not None
     # Where memory is short, a command goes before the server does, on which all others depend.
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{process.pid}/oom_score_adj").write_text(badness())
+    with contextlib.suppress(OSError), open(f"/proc/{process.pid}/oom_score_adj", "wb", buffering=0) as file:
+        file.write(badness())
     return process, (process.stdout, process.stderr)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from house import House
 from structlog.testing import capture_logs
 
-from projecthub.api.auditing import WRITES_FIRST
+from projecthub.api.auditing import WRITES_FIRST, ends_with_hub
 from projecthub.errors import (
     ExecFailed,
     InvalidArgument,
@@ -27,7 +28,7 @@ from projecthub.hub.audit_denials import OF_ACCOUNT, OF_STRANGERS
 from projecthub.hub.audited_calls import MAX_MESSAGE, MAX_PROJECTS, MAX_REFUSED, AuditedCall, is_denial, storable
 from projecthub.hub.principals import Principal
 from projecthub.wire.audit import ListAudit
-from projecthub.wire.methods import METHODS
+from projecthub.wire.methods import METHODS, Endpoint
 
 pytestmark = pytest.mark.anyio
 ONE, TWO = "a11a0000-0000-4000-8000-000000000001", "b22b0000-0000-4000-8000-000000000002"
@@ -190,6 +191,50 @@ async def test_one_that_cannot_be_written_is_in_the_way_of_one_write_at_most(
     assert under_way(house) == 0
     call.target = {}
     audit.end(call, "ok")
+
+
+@pytest.mark.parametrize("error", [None, ExecFailed("it failed")])
+async def test_one_that_ends_with_the_hub_begins_at_once_and_is_on_disk_before_its_answer(
+    house: House, audit: Audit, admin: Principal, ada: Principal, error: Exception | None
+) -> None:
+    held, begun, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold_the_store() -> None:
+        async with house.store.write():
+            await held.wait()
+
+    async def work() -> None:
+        begun.set()
+        if error is not None:
+            raise error
+
+    async def run() -> None:
+        with contextlib.suppress(ExecFailed):
+            await audit.through(call, work, None)
+        told.set()
+
+    call = a_call(house, ada, "system.exec", project_id=ONE)
+    call.ends_with_hub = True
+    holding = asyncio.create_task(hold_the_store())
+    await asyncio.sleep(0.05)
+    running = asyncio.create_task(run())
+    await begun.wait()
+    await asyncio.sleep(0.05)
+    assert (under_way(house), told.is_set()) == (0, False)
+    held.set()
+    await told.wait()
+    assert call.is_open
+    await asyncio.gather(holding, running)
+    (entry,) = await entries(audit, admin)
+    assert (entry["outcome"], under_way(house)) == ("ok" if error is None else "exec_failed", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ends"), [({"command": "x"}, True), ({"command": "x", "async_call": True}, False), (None, False)]
+)
+def test_only_what_ends_with_the_hub_begins_while_it_is_put_down(arguments: Any, ends: bool) -> None:
+    assert ends_with_hub(METHODS[Endpoint.PROJECT]["system.exec"], arguments) is ends
+    assert not ends_with_hub(METHODS[Endpoint.PROJECT]["system.deleteFiles"], arguments)
 
 
 def test_what_begins_with_a_write_changes_something() -> None:

@@ -162,7 +162,7 @@ class KernelStarter:
             preexec_fn=functools.partial(limit_resources, _LIMITS),
         )
         with contextlib.suppress(OSError):
-            Path(f"/proc/{process.pid}/oom_score_adj").write_text(badness())
+            Path(f"/proc/{process.pid}/oom_score_adj").write_bytes(badness())
         kernel = Kernel(
             name,
             process.pid,

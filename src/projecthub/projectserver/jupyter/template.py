@@ -153,7 +153,7 @@ def _become_own_process(*kept: int) -> None:
 
 
 def _serve(control: socket.socket) -> None:
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:
         file.write(badness())
     app = _KernelApp.instance()
     app.prepare()
