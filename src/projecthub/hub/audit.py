@@ -1,10 +1,10 @@
 """Who did what, and who was not let: the audit log.
 
 A call that changes something is put down before it begins, in a transaction that all who come at the time share; one
-that begins with a write to the store goes with whatever is written next, which is that write at the latest; and one that
-ends with the hub is put down while it begins, and answered after that. Its outcome is written a moment after it has
-ended. So a hub that is killed leaves a trace of every call that had begun, and the next one notes those as of unknown
-outcome. Denials change nothing: they are written a moment later too, and many of one kind are counted, see
+that begins with a write to the store goes with whatever is written next, which is that write at the latest; and one
+that ends with the hub is put down while it begins, and answered after that. Its outcome is written a moment after it
+has ended. So a hub that is killed leaves a trace of every call that had begun, and the next one notes those as of
+unknown outcome. Denials change nothing: they are written a moment later too, and many of one kind are counted, see
 `audit_denials`.
 
 A store that cannot be written stops nobody: what is inside projects is of use then. Such calls are told in the hub's
