@@ -101,6 +101,17 @@ def test_what_happens_to_a_kernel_is_told_and_the_next_one_is_good(project: Proj
     assert run(project, "1+1") == TWO
 
 
+def test_a_template_that_hangs_is_replaced(hub: Hub) -> None:
+    """A quarter of a minute: so long it is waited for before another way is taken."""
+    project = hub.project(hub.projects.create_project("a template that hangs"))  # whose first kernel is forked
+    (said,) = run(project, "import os, signal; print(os.getppid()); os.kill(os.getppid(), signal.SIGSTOP)")
+    for _ in range(3):  # a kernel or two may have been there already
+        assert run(project, "1+1") == TWO
+    shown = project.system.exec("ps", args=["-o", "stat=", "-p", said["text"].strip()], err_on_exit=False)
+    assert shown["stdout"] == ""
+    hub.projects.delete(project.project_id or "")
+
+
 def test_output_has_a_bound(project: Project) -> None:
     outputs = run(project, "print('x' * 100_000)", limits={"max_output_bytes": 1000})
     assert outputs[-1]["output_type"] == "stream"

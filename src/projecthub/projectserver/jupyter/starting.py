@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from projecthub.projectserver.jupyter.kernels import Kernel
 from projecthub.projectserver.jupyter.template import MAX_REQUEST_BYTES, fork_template, limit_resources
 
 _START_S = 60.0
+_FORK_S = 15.0
+"""So long a template, and a kernel of it, may take; then the kernel is started as a program."""
 _LIMITS = {"RLIMIT_NOFILE": 1000, "RLIMIT_FSIZE": 10 * 1024**3}
 """Of each process of a kernel. Its time is bounded by the call, its memory by the project's control group."""
 
@@ -46,6 +49,7 @@ class KernelStarter:
         self._environment = environment
         self._numbers = itertools.count()
         self._template: socket.socket | None = None
+        self._template_pid = 0
         self._asking = asyncio.Lock()
         self._context: zmq.asyncio.Context | None = None
 
@@ -65,18 +69,13 @@ class KernelStarter:
             ProjectError: It did not come up.
         """
         spec = kernelspecs.find(name)
-        connection_file = self._make_connection_file()
+        if kernelspecs.is_ours(spec) and (forked := await self._forked(name, directory)) is not None:
+            return forked
         kernel = None
         try:
             async with asyncio.timeout(_START_S):
-                if kernelspecs.is_ours(spec):
-                    with contextlib.suppress(OSError, ValueError):  # what ends a template must not end Jupyter
-                        kernel = await self._fork(name, directory, connection_file)
-                if kernel is None:
-                    kernel = self._spawn(name, spec, directory, connection_file)
-                if self._context is None:
-                    self._context = zmq.asyncio.Context()
-                await kernel.connect(self._context)
+                kernel = self._spawn(name, spec, directory, self._make_connection_file())
+                await self._connect(kernel)
         except BaseException as error:
             if kernel is not None:
                 kernel.kill()
@@ -86,6 +85,30 @@ class KernelStarter:
                 raise ProjectError(f"the kernel '{name}' could not be started: {error.strerror}") from error
             raise
         return kernel
+
+    async def _forked(self, name: str, directory: str) -> Kernel | None:
+        """A kernel of the template that answers; None: what ends a template, or makes it hang, must not end Jupyter.
+
+        Raises:
+            KernelDied: It ended before its sockets were open.
+        """
+        kernel = None
+        try:
+            async with asyncio.timeout(_FORK_S):
+                kernel = await self._fork(name, directory, self._make_connection_file())
+                await self._connect(kernel)
+                return kernel
+        except BaseException as error:
+            if kernel is not None:
+                kernel.kill()
+            if isinstance(error, OSError | ValueError | TimeoutError):
+                return None
+            raise
+
+    async def _connect(self, kernel: Kernel) -> None:
+        if self._context is None:
+            self._context = zmq.asyncio.Context()
+        await kernel.connect(self._context)
 
     def _make_connection_file(self) -> Path:
         place = self._directory / f"kernel-{next(self._numbers)}"
@@ -115,7 +138,7 @@ class KernelStarter:
             if self._template is None:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 with theirs:
-                    fork_template(theirs)
+                    self._template_pid = fork_template(theirs)
                 ours.setblocking(False)
                 self._template = ours
             try:
@@ -125,6 +148,7 @@ class KernelStarter:
                 # Its answers would be taken for those of the next request.
                 self._template.close()
                 self._template = None
+                self._end_template()
                 raise
         pidfd, ready = fds
         kernel = Kernel(name, pid, pidfd, connection_file)
@@ -180,6 +204,12 @@ class KernelStarter:
         if self._template is not None and not self._asking.locked():
             self._template.close()
             self._template = None
+
+    def _end_template(self) -> None:
+        """Kill the template and reap it: one that hangs does not see that its socket is closed."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has ended, and was reaped
+            os.kill(self._template_pid, signal.SIGKILL)
+            os.waitpid(self._template_pid, 0)
 
 
 _reapers: set[asyncio.Task[None]] = set()
