@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S: Final = CHECKED_EVERY_S
 """A stream says at least this often that it is there, and asks as often whether its reader may still have it."""
+CHECKED_AGAIN_S: Final = 1.0
+"""What comes this long after that was asked is not told before it is asked again, in seconds: a query for each piece
+would slow down streams of many."""
 
 _NOTHING: Final = RECORD.pack(0, 0, 0, Stream.STDOUT)
 """A piece without bytes: a sign of life."""
@@ -107,7 +110,7 @@ async def kept_alive(values: AsyncGenerator[_T, None], is_allowed: Allowed) -> A
             while True:
                 coming = coming or asyncio.ensure_future(anext(values))
                 done, _ = await asyncio.wait({coming}, timeout=KEEP_ALIVE_S)
-                if not done or now() - checked_at >= KEEP_ALIVE_S:
+                if not done or now() - checked_at >= CHECKED_AGAIN_S:
                     if not await is_allowed():
                         return
                     checked_at = now()
