@@ -26,13 +26,23 @@ def list_projects(
     all_: Annotated[bool, typer.Option("--all", "-a", help="Also those not used within six weeks.")] = False,
     state: Annotated[str | None, typer.Option(help="Only those in this state, such as running or stopped.")] = None,
     deleted: Annotated[bool, typer.Option("--deleted", help="Only deleted ones, instead of the others.")] = False,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Only those you have hidden, instead of the others.")
+    ] = False,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=0, help="How many at most.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the projects you are on, most recently used first."""
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Asking for projects"):
-        rows = hub.projects.get(all=all_, state=state, deleted=deleted, limit=limit)
+        rows = hub.projects.get(
+            all=all_,
+            state=state,
+            deleted=deleted,
+            hidden=hidden,
+            limit=limit,
+            account_id_for_hidden=hub.system.test()["account_id"],
+        )
     if session.as_json:
         output.print_json(rows)
         return

@@ -52,6 +52,13 @@ def test_list_s_options(run: Run, hub: NamedReplies) -> None:
     assert [list(args["query"]) for args in hub.named("db.userQuery")] == [["projects"], ["projects"], ["projects_all"]]
 
 
+def test_list_leaves_out_what_one_has_hidden(run: Run, hub: NamedReplies) -> None:
+    rows = [{"project_id": id_, "users": {who: {"hide": True}}} for id_, who in ((ANALYSIS, ADA), (BACKUP, BACKUP))]
+    hub.by_name["db.userQuery"] = {"projects": rows}
+    assert [row["project_id"] for row in run("projects", "list", "--json").json] == [BACKUP]
+    assert [row["project_id"] for row in run("projects", "list", "--hidden", "--json").json] == [ANALYSIS]
+
+
 def test_get_names_the_people(run: Run, hub: NamedReplies) -> None:
     hub.by_name["system.getNames"] = {ADA: {"first_name": "Ada", "last_name": "Lovelace"}}
     out = run("projects", "get", "Analysis").out
