@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_json
 
-from projecthub.api.native.callers import CHECKED_EVERY_S
+from projecthub.api.native.callers import CHECKED_AGAIN_S, CHECKED_EVERY_S
 from projecthub.files.threads import until_ended
 from projecthub.wire.jobs import RECORD, Stream
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S: Final = CHECKED_EVERY_S
 """A stream says at least this often that it is there, and asks as often whether its reader may still have it."""
-CHECKED_AGAIN_S: Final = 1.0
-"""What comes this long after that was asked is not told before it is asked again, in seconds: a query for each piece
-would slow down streams of many."""
 
 _NOTHING: Final = RECORD.pack(0, 0, 0, Stream.STDOUT)
 """A piece without bytes: a sign of life."""
