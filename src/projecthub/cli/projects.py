@@ -12,6 +12,7 @@ from projecthub.cli.project_making import tell_id
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
 from projecthub.errors import NotFound
+from projecthub.wire.ids import is_uuid
 
 projects = typer.Typer(help="List, make, start, stop, copy and share projects.", no_args_is_help=True)
 
@@ -149,7 +150,7 @@ def log(
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Asking for the log"):
         entries: list[Any] = list(hub.projects.log(ProjectFinder(hub).find(project), limit=limit))
-        people = sorted({entry["account_id"] for entry in entries if "account_id" in entry})
+        people = sorted({person for entry in entries for person in _people(entry)})
         names: Any = {} if session.as_json or not people else hub.system.get_names(people)
     if session.as_json:
         output.print_json(entries)
@@ -161,7 +162,7 @@ def log(
                 output.local_time(entry.get("time")),
                 _person(names, entry["account_id"]) if "account_id" in entry else "(the hub)",
                 str(entry["event"].get("event", "")).replace("_", " "),
-                _details(entry["event"]),
+                _details(entry["event"], names),
             )
             for entry in entries
         ],
@@ -173,13 +174,21 @@ def _person(names: Any, account_id: str) -> str:
     return " ".join(filter(None, (name.get("first_name"), name.get("last_name")))) or account_id
 
 
-def _details(event: Any) -> str:
-    """What an event holds beside its kind: ``path=data files=3``."""
-    texts = {
-        name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        for name, value in event.items()
-        if name != "event"
-    }
+def _people(entry: Any) -> list[str]:
+    """The accounts that an entry of a log names, as far as they can be looked up: people write such entries, too."""
+    named = [value for name, value in entry["event"].items() if name.endswith("account_id")]
+    return [value for value in (entry.get("account_id"), *named) if isinstance(value, str) and is_uuid(value)]
+
+
+def _details(event: Any, names: Any) -> str:
+    """What an event holds beside its kind: ``path=data files=3``; accounts by the names that they have, or had then."""
+    texts: dict[str, str] = {}
+    for name, value in event.items():
+        who = name.removesuffix("_account_id")
+        if who != name and isinstance(value, str):
+            texts[f"{who}_name"] = str(event.get(f"{who}_name") or _person(names, value))
+        elif name != "event":
+            texts[name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return " ".join(f"{name}={text}" for name, text in texts.items())
 
 
