@@ -53,6 +53,13 @@ def accept(hub: HubProcess, link: str) -> None:
     assert page.status_code == 200
     assert page.headers["referrer-policy"] == "no-referrer"
     assert link.rpartition("/")[2] not in page.text
+    with hub.hub() as admin:
+        project_id = admin.projects.create_project()
+    for is_one in (project_id, "00000000-0000-4000-8000-000000000000"):
+        page = httpx2.get(f"{hub.url}/projects/{is_one}")  # a link in mail to people who are on it
+        assert page.status_code == 200
+        assert f"projecthub projects get {is_one}" in page.text
+    assert httpx2.get(f"{hub.url}/projects/nonsense").status_code == 404
     _, key = hub.person("ada")
     _, other = hub.person("eve")
     with hub.hub() as admin:

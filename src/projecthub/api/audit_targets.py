@@ -175,7 +175,7 @@ def _bounded(value: Any, most_ids: int) -> Any:
 
 
 def _queried(query: Any, options: Any) -> dict[str, Any]:
-    """The tables of user queries, and which rows of them; as whom, if a site admin asks as somebody else."""
+    """The tables of user queries, which rows of them, and which fields; as whom, if a site admin asks as another."""
     named: dict[str, Any] = {"table": []}
     queries = query if isinstance(query, list) else [query]
     for one in queries[:MAX_QUERIES]:
@@ -187,6 +187,9 @@ def _queried(query: Any, options: Any) -> dict[str, Any]:
         for name in _QUERIED if isinstance(shape, dict) else ():
             if isinstance(shape.get(name), str | int):
                 named.setdefault(name, []).append(shape[name])
+        others = [name for name in shape if name not in _QUERIED] if isinstance(shape, dict) else []
+        if others:
+            named.setdefault("fields", []).extend(name for name in others if name not in named.get("fields", ()))
     for option in options if isinstance(options, list) else ():
         if isinstance(option, dict) and option.get("account_id"):
             named["as_account_id"] = option["account_id"]

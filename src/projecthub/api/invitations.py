@@ -1,4 +1,4 @@
-"""What a browser shows of the link in an invitation: how to accept it."""
+"""What a browser shows of the links in mail of invitations: how to accept one, and how to reach the project."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ or in Python:
 
 If you have no account yet, whoever runs this hub makes accounts.
 """
+_PROJECT_TEXT: Final = """\
+This is the address of a project. Whoever is on it reaches it with an API key of theirs:
+
+    projecthub projects get {project_id}
+
+or in Python:
+
+    from projecthub import Hub
+    Hub().projects.get(project_id="{project_id}")
+
+If you have no key yet, whoever runs this hub makes them.
+"""
 _HEADERS: Final = {
     # The address of the page lets its holder in: nobody else is to come by it.
     "referrer-policy": "no-referrer",
@@ -34,9 +46,13 @@ _HEADERS: Final = {
 
 
 def invitation_routes() -> list[Route]:
-    """The page; the same for every token, so that it tells nobody which there are."""
-    return [Route("/invite/{token}", _page)]
+    """The pages; the same for every token and project, so that they tell nobody which there are."""
+    return [Route("/invite/{token}", _page), Route("/projects/{project_id:uuid}", _project_page)]
 
 
 async def _page(request: Request) -> Response:
     return PlainTextResponse(_TEXT, headers=_HEADERS)
+
+
+async def _project_page(request: Request) -> Response:
+    return PlainTextResponse(_PROJECT_TEXT.format(project_id=request.path_params["project_id"]), headers=_HEADERS)

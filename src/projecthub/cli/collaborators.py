@@ -128,7 +128,7 @@ def hide(
     show: Annotated[bool, typer.Option("--show", help="Show it again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Mark a project as hidden for you."""
+    """Leave a project out of your `projects list`; others see it as before."""
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Changing"):
         project_id = ProjectFinder(hub).find(project)

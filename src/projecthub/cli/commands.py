@@ -79,7 +79,7 @@ EXIT_CODES: Final[tuple[tuple[type[HubError], int], ...]] = (
 
 _HINTS: Final[dict[type[HubError], str]] = {
     NotSignedIn: "set PROJECTHUB_API_KEY, or give --api-key; `projecthub keys create` makes another",
-    PermissionDenied: "`projecthub projects list` shows the projects of your key",
+    PermissionDenied: "`projecthub system test` tells whose key it is; `projecthub projects list` shows its projects",
 }
 
 _EPILOG: Final = (

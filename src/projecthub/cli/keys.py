@@ -9,6 +9,7 @@ import typer
 from projecthub.cli import output
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder, find_account
 from projecthub.cli.session import AsJson, Session
+from projecthub.cli.times import DURATION_HELP, moment
 
 keys = typer.Typer(help="Make, list, change and revoke API keys.", no_args_is_help=True)
 
@@ -31,7 +32,10 @@ def create(
     account: AccountOption = None,
     project: ProjectOption = None,
     name: Annotated[str, typer.Option(help="What you call it.")] = "",
-    expire: Annotated[str | None, typer.Option(metavar="TIME", help="When it ends, as 2026-01-31T12:00:00Z.")] = None,
+    expire: Annotated[
+        str | None,
+        typer.Option(parser=moment, metavar="TIME", help=f"When it ends: a date, or from now on, {DURATION_HELP}."),
+    ] = None,
     scope: ScopeOption = None,
     calls_per_minute: LimitOption = None,
     as_json: AsJson = False,
@@ -45,7 +49,8 @@ def create(
         output.print_json(key)
         return
     print(output.plain(key["secret"]))
-    output.print_note(f"key {key['id']}; it is shown this once")
+    ends = f", and good until {output.local_time(key['expire'])}" if key.get("expire") else ""
+    output.print_note(f"key {key['id']}; it is shown this once{ends}")
 
 
 @keys.command("list")
@@ -84,7 +89,12 @@ def edit(
     number: Annotated[int, typer.Argument(help="The key's number, as keys list shows it.")],
     name: Annotated[str | None, typer.Option(help="What you call it.")] = None,
     expire: Annotated[
-        str | None, typer.Option(metavar="TIME", help="When it ends, as 2026-01-31T12:00:00Z, or never.")
+        str | None,
+        typer.Option(
+            parser=lambda text: text if text == "never" else moment(text),
+            metavar="TIME",
+            help=f"When it ends: a date, or from now on, {DURATION_HELP}; or never.",
+        ),
     ] = None,
     scope: ScopeOption = None,
     calls_per_minute: LimitOption = None,

@@ -12,6 +12,7 @@ from projecthub.cli.project_making import tell_id
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
 from projecthub.errors import NotFound
+from projecthub.wire.ids import is_uuid
 
 projects = typer.Typer(help="List, make, start, stop, copy and share projects.", no_args_is_help=True)
 
@@ -26,13 +27,23 @@ def list_projects(
     all_: Annotated[bool, typer.Option("--all", "-a", help="Also those not used within six weeks.")] = False,
     state: Annotated[str | None, typer.Option(help="Only those in this state, such as running or stopped.")] = None,
     deleted: Annotated[bool, typer.Option("--deleted", help="Only deleted ones, instead of the others.")] = False,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Only those you have hidden, instead of the others.")
+    ] = False,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=0, help="How many at most.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the projects you are on, most recently used first."""
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Asking for projects"):
-        rows = hub.projects.get(all=all_, state=state, deleted=deleted, limit=limit)
+        rows = hub.projects.get(
+            all=all_,
+            state=state,
+            deleted=deleted,
+            hidden=hidden,
+            limit=limit,
+            account_id_for_hidden=hub.system.test()["account_id"],
+        )
     if session.as_json:
         output.print_json(rows)
         return
@@ -139,7 +150,7 @@ def log(
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Asking for the log"):
         entries: list[Any] = list(hub.projects.log(ProjectFinder(hub).find(project), limit=limit))
-        people = sorted({entry["account_id"] for entry in entries if "account_id" in entry})
+        people = sorted({person for entry in entries for person in _people(entry)})
         names: Any = {} if session.as_json or not people else hub.system.get_names(people)
     if session.as_json:
         output.print_json(entries)
@@ -151,7 +162,7 @@ def log(
                 output.local_time(entry.get("time")),
                 _person(names, entry["account_id"]) if "account_id" in entry else "(the hub)",
                 str(entry["event"].get("event", "")).replace("_", " "),
-                _details(entry["event"]),
+                _details(entry["event"], names),
             )
             for entry in entries
         ],
@@ -163,13 +174,21 @@ def _person(names: Any, account_id: str) -> str:
     return " ".join(filter(None, (name.get("first_name"), name.get("last_name")))) or account_id
 
 
-def _details(event: Any) -> str:
-    """What an event holds beside its kind: ``path=data files=3``."""
-    texts = {
-        name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        for name, value in event.items()
-        if name != "event"
-    }
+def _people(entry: Any) -> list[str]:
+    """The accounts that an entry of a log names, as far as they can be looked up: people write such entries, too."""
+    named = [value for name, value in entry["event"].items() if name.endswith("account_id")]
+    return [value for value in (entry.get("account_id"), *named) if isinstance(value, str) and is_uuid(value)]
+
+
+def _details(event: Any, names: Any) -> str:
+    """What an event holds beside its kind: ``path=data files=3``; accounts by the names that they have, or had then."""
+    texts: dict[str, str] = {}
+    for name, value in event.items():
+        who = name.removesuffix("_account_id")
+        if who != name and isinstance(value, str):
+            texts[f"{who}_name"] = str(event.get(f"{who}_name") or _person(names, value))
+        elif name != "event":
+            texts[name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return " ".join(f"{name}={text}" for name, text in texts.items())
 
 

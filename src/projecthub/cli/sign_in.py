@@ -11,6 +11,7 @@ import typer
 from projecthub.cli import output
 from projecthub.cli.references import PERSON_HELP, find_account
 from projecthub.cli.session import AsJson, Session
+from projecthub.errors import NotSignedIn
 
 _NO_KEY: Final = "none"
 """What is sent as a key by who has none yet; it is not looked at."""
@@ -28,7 +29,10 @@ def sign_in(
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     with replace(session, api_key=_NO_KEY).hub() as hub:
-        reply = hub.accounts.sign_in(email_address, password)
+        try:
+            reply = hub.accounts.sign_in(email_address, password)
+        except NotSignedIn as error:  # it is about the password: what else is said of such errors is about keys
+            raise NotSignedIn(f"{error}; a site admin can make a link for a new one") from error
     if session.as_json:
         output.print_json(reply)
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from projecthub.errors import InvalidArgument, NotFound, OwnershipDenied
+from projecthub.errors import Conflict, InvalidArgument, NotFound, OwnershipDenied
 from projecthub.hub.joining import invited_event, redeem_all
 from projecthub.hub.permissions import (
     NOT_A_COLLABORATOR,
@@ -147,6 +147,7 @@ class Collaborators:
         Raises:
             OwnershipDenied: As of `change_type`.
             InvalidArgument: To oneself.
+            Conflict: To somebody who is disabled: nobody would be left who could do anything about it.
         """
         project_id = project_id_of(request.project_id, "Invalid project_id: {value}")
         target = account_id_of(request.account_id, "Invalid account_id: {value}")
@@ -156,6 +157,9 @@ class Collaborators:
         async with self._keys.changing() as tx:
             may_change_roles(await tx.projects.access(project_id, caller.account_id, lock=True))
             await self._change(tx, caller, project_id, target, Role.OWNER.value)
+            account = await tx.accounts.get(target)
+            if account is None or account.banned:
+                raise Conflict(f"the project cannot be handed over to '{target}', who is disabled; name another")
             await self._change(tx, caller, project_id, caller.account_id, group.value)
         return {"project_id": project_id, "owner": target, "group": group.value}
 

@@ -133,7 +133,15 @@ def test_what_commands_and_queries_name() -> None:
         query={"projects": {"project_id": ONE, "title": "hidden", "env": {"a": "hidden"}}},
         options=[{"set": True}, {"account_id": ONE}],
     )
-    assert target_of(HUB["db.userQuery"], query) == {"table": "projects", "project_id": ONE, "as_account_id": ONE}
+    assert target_of(HUB["db.userQuery"], query) == {
+        "table": "projects",
+        "project_id": ONE,
+        "fields": ["title", "env"],
+        "as_account_id": ONE,
+    }
+    two = [{"accounts": {"first_name": "hidden"}}, {"projects": [{"project_id": ONE, "first_name": "", "name": ""}]}]
+    named = target_of(HUB["db.userQuery"], shapes.UserQuery(query=two))
+    assert named == {"table": ["accounts", "projects"], "project_id": ONE, "fields": ["first_name", "name"]}
 
 
 def test_whatever_is_named_is_small_and_can_be_stored() -> None:

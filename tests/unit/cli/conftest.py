@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
-from named_replies import NamedReplies, Outcome, answer_query
+from named_replies import ADA, NamedReplies, Outcome, answer_query
 
 from projecthub.cli.commands import run as run_command
 
@@ -13,6 +13,7 @@ from projecthub.cli.commands import run as run_command
 def hub() -> NamedReplies:
     replies = NamedReplies()
     replies.by_name["db.userQuery"] = answer_query
+    replies.by_name["system.test"] = {"account_id": ADA, "server_time": 0}
     return replies
 
 

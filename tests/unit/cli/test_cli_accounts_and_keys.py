@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -160,5 +161,15 @@ def test_keys(run: Run, hub: NamedReplies) -> None:
     done = run("keys", "edit", "7", "--expire", "never", "--calls-per-minute", "0", "--scope", "read")
     assert done.out.splitlines() == ["changed  7", "name     laptop", "scopes   read, run; 60 calls a minute"]
     assert run("keys", "edit", "7").code == 2
+    assert run("keys", "create", "--expire", "soon").code == 2
     assert hub.named("keys.create") == [{"name": "", "scopes": ["read", "run"], "calls_per_minute": 60}]
     assert hub.named("keys.update") == [{"id": 7, "expire": "never", "scopes": ["read"], "calls_per_minute": 0}]
+
+
+def test_keys_end_at_a_date_or_after_a_while(run: Run, hub: NamedReplies) -> None:
+    hub.by_name |= {"keys.create": {**KEY, "secret": "sk-1", "expire": "2027-01-31T00:00:00.000Z"}, "keys.update": KEY}
+    assert "and good until 2027-01-31 00:00" in run("keys", "create", "--expire", "2027-01-31").err
+    run("keys", "edit", "7", "--expire", "30d")
+    ends = datetime.fromisoformat(hub.named("keys.update")[0]["expire"])
+    assert timedelta(days=29) < ends - datetime.now(UTC) <= timedelta(days=30)
+    assert hub.named("keys.create")[0]["expire"] == "2027-01-31T00:00:00+00:00"

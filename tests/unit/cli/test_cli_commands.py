@@ -85,7 +85,7 @@ def test_with_json_a_refusal_is_a_line_of_json(run: Run, hub: NamedReplies, word
     (line,) = done.err.splitlines()
     error = json.loads(line)["error"]
     assert (error["code"], error["message"]) == ("permission_denied", "that is\nhow it is")
-    assert "projects list" in error["hint"]
+    assert "system test" in error["hint"]
 
 
 def test_with_json_wrong_usage_and_interrupts_are_json_too(run: Run, hub: NamedReplies) -> None:

@@ -52,6 +52,13 @@ def test_list_s_options(run: Run, hub: NamedReplies) -> None:
     assert [list(args["query"]) for args in hub.named("db.userQuery")] == [["projects"], ["projects"], ["projects_all"]]
 
 
+def test_list_leaves_out_what_one_has_hidden(run: Run, hub: NamedReplies) -> None:
+    rows = [{"project_id": id_, "users": {who: {"hide": True}}} for id_, who in ((ANALYSIS, ADA), (BACKUP, BACKUP))]
+    hub.by_name["db.userQuery"] = {"projects": rows}
+    assert [row["project_id"] for row in run("projects", "list", "--json").json] == [BACKUP]
+    assert [row["project_id"] for row in run("projects", "list", "--hidden", "--json").json] == [ANALYSIS]
+
+
 def test_get_names_the_people(run: Run, hub: NamedReplies) -> None:
     hub.by_name["system.getNames"] = {ADA: {"first_name": "Ada", "last_name": "Lovelace"}}
     out = run("projects", "get", "Analysis").out
@@ -315,3 +322,18 @@ def test_the_log_of_a_project(run: Run, hub: NamedReplies) -> None:
     ]
     assert hub.named("db.userQuery")[-1]["options"] == [{"limit": 2}]
     assert run("projects", "log", ANALYSIS, "--json").json == written
+
+
+def test_the_log_of_a_project_names_whom_it_is_about(run: Run, hub: NamedReplies) -> None:
+    events: list[Any] = [
+        {"event": "invite_user", "invitee_account_id": ADA, "group": "viewer"},
+        {"event": "remove_collaborator", "removed_name": "Ada L", "removed_account_id": ADA},
+        {"event": "odd", "target_account_id": "no uuid", "other_account_id": 5},
+    ]
+    written = [{"time": "2025-11-21T14:55:21.253Z", "event": event} for event in events]
+    hub.by_name["db.userQuery"] = {"project_log_all": written}
+    hub.by_name["system.getNames"] = {ADA: {"first_name": "Ada", "last_name": "Lovelace"}}
+    _, first, second, third = run("projects", "log", ANALYSIS).out.splitlines()
+    assert first.endswith("invitee_name=Ada Lovelace group=viewer")
+    assert second.endswith("  removed_name=Ada L")
+    assert third.endswith("target_name=no uuid other_account_id=5")

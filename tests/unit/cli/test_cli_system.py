@@ -117,7 +117,9 @@ def test_sign_in(run: Run, hub: NamedReplies, monkeypatch: pytest.MonkeyPatch) -
     assert run("accounts", "sign-in", "ada@example.org", "--json").json == reply
     hub.by_name["accounts.signIn"] = NotSignedIn("the e-mail address or the password is wrong")
     monkeypatch.setattr(sys, "stdin", io.StringIO("wrong"))
-    assert run("accounts", "sign-in", "ada@example.org").code == 4
+    done = run("accounts", "sign-in", "ada@example.org")
+    assert done.code == 4
+    assert "API_KEY" not in done.err and "password is wrong; a site admin" in done.err
 
 
 def test_sign_out(run: Run, hub: NamedReplies) -> None:

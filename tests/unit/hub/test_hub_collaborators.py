@@ -115,6 +115,19 @@ async def test_a_project_is_handed_over_and_left(house: House, ann: Principal, b
     assert kinds == ["change_collaborator_type", "change_collaborator_type", "remove_collaborator"]
 
 
+async def test_no_project_is_handed_over_to_whoever_is_disabled(
+    house: House, ann: Principal, bob: Principal, admin: Principal
+) -> None:
+    project_id = await house.project(ann, bob)
+    await house.accounts.update(admin, shapes.UpdateAccount(account_id=bob.account_id, disabled=True))
+    before = await roles(house, project_id)
+    request = shapes.HandOver(project_id=project_id, account_id=bob.account_id)
+    with pytest.raises(Conflict, match="disabled; name another"):
+        await house.collaborators.hand_over(ann, request)
+    assert await roles(house, project_id) == before
+    assert await house.log(project_id) == []
+
+
 async def test_nobody_owns_two_projects_of_one_name(house: House, ann: Principal, bob: Principal) -> None:
     project_id = await house.project(ann, bob, name="thesis")
     own = await house.project(bob, name="Thesis")

@@ -137,7 +137,7 @@ async def test_work_that_nobody_waits_for_ends(house: House, ann: Principal) -> 
 
 @pytest.mark.parametrize("is_silent", [True, False])
 async def test_a_stream_ends_with_the_right_to_it(monkeypatch: pytest.MonkeyPatch, is_silent: bool) -> None:
-    monkeypatch.setattr(job_streams, "KEEP_ALIVE_S", 0.01)
+    monkeypatch.setattr(job_streams, "KEEP_ALIVE_S" if is_silent else "CHECKED_AGAIN_S", 0.01)
     answers = iter([True, False])
     closed = asyncio.Event()
 
@@ -157,6 +157,21 @@ async def test_a_stream_ends_with_the_right_to_it(monkeypatch: pytest.MonkeyPatc
     assert closed.is_set()
     assert next(answers, None) is None
     assert all(not batch for batch in batches) is is_silent
+
+
+async def test_a_stream_tells_nothing_a_second_after_the_right_to_it_ended() -> None:
+    """Not only when it would say that it is still there."""
+
+    async def source() -> AsyncGenerator[str, None]:
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            yield "x"
+
+    async def is_allowed() -> bool:
+        return False
+
+    told = [value async for value in job_streams.kept_alive(source(), is_allowed)]
+    assert 0 < len(told) <= 10
 
 
 async def test_calls_into_a_project_that_does_not_answer_are_bounded(

@@ -65,7 +65,7 @@ async def test_who_is_removed_while_he_uploads_writes_nothing(
     house: House, ann: Principal, bob: Principal, monkeypatch: pytest.MonkeyPatch, is_removed: bool
 ) -> None:
     """However long he has kept his request open."""
-    monkeypatch.setattr(callers, "CHECKED_EVERY_S", 0.05)
+    monkeypatch.setattr(callers, "CHECKED_AGAIN_S", 0.05)
     project_id = await house.project(ann, bob)
     _, secret = await house.key(bob)
     project = await house.row(project_id)
@@ -99,7 +99,7 @@ async def test_who_is_removed_while_he_uploads_writes_nothing(
 async def test_who_is_disabled_while_he_imports_gets_no_project(
     house: House, ann: Principal, bob: Principal, admin: Principal, monkeypatch: pytest.MonkeyPatch, ends: str
 ) -> None:
-    monkeypatch.setattr(callers, "CHECKED_EVERY_S", 0.05)
+    monkeypatch.setattr(callers, "CHECKED_AGAIN_S", 0.05)
     exports = Exports(house.store, house.workplaces, house.creation)
     exported = await house.row(await house.project(ann, title="Exported"))
     opened = await exports.open(ann, exported)
@@ -156,3 +156,35 @@ async def test_what_is_no_output_is_not_passed_on(
     sessions = JupyterSessions(house.calls, house.cells)
     with pytest.raises(ServerLost, match="no output of an execution"):
         await anext(sessions.follow(project_id, "a", "id", 0))
+
+
+@pytest.mark.parametrize("is_disabled", [True, False])
+async def test_who_is_disabled_while_he_downloads_does_not_get_it_all(
+    house: House, bob: Principal, admin: Principal, monkeypatch: pytest.MonkeyPatch, is_disabled: bool
+) -> None:
+    monkeypatch.setattr(callers, "CHECKED_AGAIN_S", 0.05)
+    member, _ = await reader(house, bob, await house.project(bob))
+    closed: list[bool] = []
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        try:
+            for _ in range(3):
+                yield b"part"
+                await asyncio.sleep(0.1)
+        finally:
+            closed.append(True)
+
+    async def download() -> bytes:
+        told = b""
+        async for part in member.told(content()):
+            if is_disabled and not told:
+                await house.accounts.update(admin, shapes.UpdateAccount(account_id=bob.account_id, disabled=True))
+            told += part
+        return told
+
+    if is_disabled:
+        with pytest.raises(PermissionDenied, match="ended meanwhile"):
+            await download()
+    else:
+        assert await download() == b"part" * 3
+    assert closed == [True]

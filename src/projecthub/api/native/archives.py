@@ -1,7 +1,7 @@
 """Directories of a project as one archive, downloaded and unpacked. No project has to run for that."""
 
 import os
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from projecthub.api.native.callers import Reader, Writer
+from projecthub.api.native.callers import Member, Reader, Writer
 from projecthub.api.native.paths import ADirectory
 from projecthub.api.native.routes import make_router as router_of
+from projecthub.errors import PermissionDenied
 from projecthub.files.packing import Form
 from projecthub.files.paths import shown
 from projecthub.hub.archives import Archives, OpenDirectory
@@ -60,10 +61,11 @@ def make_router() -> APIRouter:
 class ArchiveResponse(StreamingResponse):
     """Streams an archive, and closes the directory however that ends."""
 
-    def __init__(self, archives: Archives, directory: OpenDirectory, form: Form) -> None:
-        """Make it; nothing is read yet."""
+    def __init__(self, archives: Archives, directory: OpenDirectory, form: Form, member: Member | None = None) -> None:
+        """Make it, to be cut off when the member may read no more; nothing is read yet."""
         self._directory = directory
-        self._content = archives.content(directory, form)
+        content = archives.content(directory, form)
+        self._content = content if member is None else member.told(content)
         headers = {
             "content-disposition": f"attachment; filename*=UTF-8''{quote(f'{directory.name}.{form}', safe='')}",
             "x-content-type-options": "nosniff",
@@ -75,14 +77,15 @@ class ArchiveResponse(StreamingResponse):
         """Send it."""
         try:
             async with aclosing(self._content):
-                await super().__call__(scope, receive, send)
+                with suppress(PermissionDenied):  # half of it was sent: the connection ends
+                    await super().__call__(scope, receive, send)
         finally:
             os.close(self._directory.fd)
 
 
 async def _get(member: Reader, path: ADirectory, form: AForm = "tar.zst") -> Response:
     archives = member.services.archives
-    return ArchiveResponse(archives, await archives.open(member.caller, member.project, path, form), form)
+    return ArchiveResponse(archives, await archives.open(member.caller, member.project, path, form), form, member)
 
 
 async def _put(request: Request, member: Writer, form: AForm, path: ADirectory) -> Response:

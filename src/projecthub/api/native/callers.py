@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar
 
@@ -24,6 +25,10 @@ from projecthub.wire.methods import Ability
 
 CHECKED_EVERY_S: Final = 15.0
 """How often it is looked whether whoever waits for something may still have it, in seconds."""
+
+CHECKED_AGAIN_S: Final = 1.0
+"""What comes this long after that was looked at is told to nobody before it is looked at again, in seconds: a query for
+each piece would slow down streams of many."""
 
 _T = TypeVar("_T")
 _NOBODY = "must be signed in: give an API key of an account or of the project as 'Authorization: Bearer <key>'"
@@ -67,10 +72,25 @@ class _Admitted:
         now = asyncio.get_running_loop().time
         checked_at = now()
         async for part in self.request.stream():  # after all of it comes an empty part
-            if now() - checked_at >= CHECKED_EVERY_S:
+            if now() - checked_at >= CHECKED_AGAIN_S:
                 await self.check()
                 checked_at = now()
             yield part
+
+    async def told(self, content: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
+        """What is on its way to them, as long as the key and the access hold.
+
+        Raises:
+            PermissionDenied: They hold no more: what was told so far is not all.
+        """
+        now = asyncio.get_running_loop().time
+        checked_at = now()
+        async with aclosing(content):
+            async for part in content:
+                if now() - checked_at >= CHECKED_AGAIN_S:
+                    await self.check()
+                    checked_at = now()
+                yield part
 
     async def check(self) -> None:
         """Let nobody go on whose key or access has ended.

@@ -16,13 +16,16 @@ from urllib.parse import quote
 from starlette.responses import Response, StreamingResponse
 
 from projecthub.api.native import problems
-from projecthub.errors import InvalidArgument
+from projecthub.errors import InvalidArgument, PermissionDenied
 from projecthub.files.views import mtime_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from projecthub.api.native.callers import Member
     from projecthub.hub.files import Files, OpenFile
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -32,22 +35,23 @@ class _FileResponse(StreamingResponse):
     """Streams a file, and closes it however that ends."""
 
     def __init__(
-        self, files: Files, file: OpenFile, start: int, stop: int, status: int, headers: dict[str, str]
+        self, file: OpenFile, content: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]
     ) -> None:
         self._file = file
-        self._content = files.content(file, start, stop)
+        self._content = content
         super().__init__(self._content, status, headers, media_type="application/octet-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with contextlib.aclosing(self._content):
-                await super().__call__(scope, receive, send)
+                with contextlib.suppress(PermissionDenied):  # half of it was sent: the connection ends
+                    await super().__call__(scope, receive, send)
         finally:
             os.close(self._file.fd)
 
 
-async def answer(request: Request, files: Files, file: OpenFile, name: str) -> Response:
-    """The answer to a GET or HEAD of a file; the file is closed when it ends."""
+async def answer(request: Request, files: Files, file: OpenFile, name: str, member: Member | None = None) -> Response:
+    """The answer to a GET or HEAD of a file, cut off when the member may read no more; then the file is closed."""
     with contextlib.ExitStack() as owner:
         owner.callback(os.close, file.fd)
         headers = {
@@ -73,7 +77,8 @@ async def answer(request: Request, files: Files, file: OpenFile, name: str) -> R
         headers["content-length"] = str(stop - start)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type="application/octet-stream")
-        response = _FileResponse(files, file, start, stop, status, headers)
+        content = files.content(file, start, stop)
+        response = _FileResponse(file, content if member is None else member.told(content), status, headers)
         owner.pop_all()  # the response closes it
         return response
 

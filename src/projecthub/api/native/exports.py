@@ -1,7 +1,7 @@
 """Projects as files: out of this hub, and into it. No project has to run for that."""
 
 import os
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -11,13 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from projecthub.api.native.callers import AMaker, Reader
+from projecthub.api.native.callers import AMaker, Member, Reader
 from projecthub.api.native.making import NO_NUL
 from projecthub.api.native.routes import make_router as router_of
+from projecthub.errors import PermissionDenied
 from projecthub.files.paths import shown
 from projecthub.hub.archives import OpenDirectory
-from projecthub.hub.exports import Exports
-from projecthub.store.records import Project
 
 _TYPE: Final = "application/zstd"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
@@ -52,9 +51,9 @@ def make_router() -> APIRouter:
 class _ExportResponse(StreamingResponse):
     """Streams an export, and closes the home however that ends."""
 
-    def __init__(self, exports: Exports, project: Project, home: OpenDirectory) -> None:
+    def __init__(self, member: Member, home: OpenDirectory) -> None:
         self._home = home
-        self._content = exports.content(project, home)
+        self._content = member.told(member.services.exports.content(member.project, home))
         name = quote(f"{shown(home.name)[:200]}.projecthub.tar.zst", safe="")
         headers = {
             "content-disposition": f"attachment; filename*=UTF-8''{name}",
@@ -66,14 +65,14 @@ class _ExportResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with aclosing(self._content):
-                await super().__call__(scope, receive, send)
+                with suppress(PermissionDenied):  # half of it was sent: the connection ends
+                    await super().__call__(scope, receive, send)
         finally:
             os.close(self._home.fd)
 
 
 async def _export(member: Reader) -> Response:
-    exports = member.services.exports
-    return _ExportResponse(exports, member.project, await exports.open(member.caller, member.project))
+    return _ExportResponse(member, await member.services.exports.open(member.caller, member.project))
 
 
 async def _import(

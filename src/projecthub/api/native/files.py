@@ -172,7 +172,7 @@ def _info(entry: Entry) -> FileInfo:
 async def _get(request: Request, member: Reader, path: APath) -> Response:
     files = member.services.files
     file = await files.open(member.caller, member.project, path)
-    return await downloads.answer(request, files, file, shown(path.rstrip("/").rpartition("/")[2]))
+    return await downloads.answer(request, files, file, shown(path.rstrip("/").rpartition("/")[2]), member)
 
 
 async def _put(

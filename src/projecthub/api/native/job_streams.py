@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_json
 
-from projecthub.api.native.callers import CHECKED_EVERY_S
+from projecthub.api.native.callers import CHECKED_AGAIN_S, CHECKED_EVERY_S
 from projecthub.files.threads import until_ended
 from projecthub.wire.jobs import RECORD, Stream
 
@@ -107,7 +107,7 @@ async def kept_alive(values: AsyncGenerator[_T, None], is_allowed: Allowed) -> A
             while True:
                 coming = coming or asyncio.ensure_future(anext(values))
                 done, _ = await asyncio.wait({coming}, timeout=KEEP_ALIVE_S)
-                if not done or now() - checked_at >= KEEP_ALIVE_S:
+                if not done or now() - checked_at >= CHECKED_AGAIN_S:
                     if not await is_allowed():
                         return
                     checked_at = now()

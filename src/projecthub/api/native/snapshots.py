@@ -28,4 +28,4 @@ def make_router() -> APIRouter:
 
 async def _read(request: Request, member: Reader, snapshot_id: AnId, path: APath) -> Response:
     file = await member.services.snapshots.open(member.project, snapshot_id, path)
-    return await downloads.answer(request, member.services.files, file, shown(split(path)[1]))
+    return await downloads.answer(request, member.services.files, file, shown(split(path)[1]), member)

@@ -133,6 +133,7 @@ class AsyncProjectPeople:
 
         Raises:
             OwnershipDenied: You are no owner, or they are not on the project.
+            Conflict: They are disabled.
 
         Example:
             ```python

@@ -132,6 +132,7 @@ class ProjectPeople:
 
         Raises:
             OwnershipDenied: You are no owner, or they are not on the project.
+            Conflict: They are disabled.
 
         Example:
             ```python
