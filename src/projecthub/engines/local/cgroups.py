@@ -29,6 +29,7 @@ _PERIOD_US: Final = 100_000
 _LEAST_QUOTA_US: Final = 1000
 _OWN_LEAVES: Final = ("projecthub-hub", "hub")
 """Names of a group that is there for the hub alone: ours, and the one that docs/operating.md gives to systemd."""
+_FIRST_LOOK_S: Final = 0.0003
 _LOOK_S: Final = 0.005
 _KILL_TIMEOUT_S: Final = 10.0
 
@@ -199,11 +200,13 @@ class Group:
     async def kill(self) -> bool:
         """Kill everything in it, and wait for the end; whether nothing is left."""
         deadline = time.monotonic() + _KILL_TIMEOUT_S
+        wait_s = _FIRST_LOOK_S
         while pids := self.pids():
             if time.monotonic() > deadline:
                 return False
             self._kill_all(pids)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LOOK_S)
         return True
 
     def kill_once(self) -> None:

@@ -39,7 +39,9 @@ _LAUNCHERS = 3
 _NOTHING = Usage(processes=0, rss=0, pss=0, uss=0, swap=0, cpu_s=0.0)
 # How long an init that has no pid namespace may take to kill and reap everything before it is killed itself.
 _HUNT_S = 5.0
-_REMOVALS, _REMOVAL_S = 100, 0.01
+# How long is waited between attempts to remove a group: what was killed is mostly gone, and reaped, in less than a
+# millisecond.
+_REMOVALS_S = (0.0003, 0.0006, 0.0012, 0.0025, 0.005, *[0.01] * 100)
 
 _T = TypeVar("_T")
 
@@ -162,10 +164,10 @@ class LocalEngine:
 
     async def _end_group(self, group: Group) -> None:
         await group.kill()
-        for _ in range(_REMOVALS):
+        for wait_s in _REMOVALS_S:
             if group.remove():
                 return
-            await asyncio.sleep(_REMOVAL_S)  # what was killed may take a moment to go
+            await asyncio.sleep(wait_s)
         _log.warning("engine.group_stays", group=str(next(iter(group.directories.values()), "")))
 
     def _known(self) -> list[ProjectId]:
