@@ -56,6 +56,9 @@ ACTIONS = st.lists(
 )
 
 
+_NO_PATH = bytes.maketrans(b"/\0", b"--")
+
+
 def act(top: Path, actions: list[tuple[Any, ...]]) -> None:
     """Do random things to a home; what is not possible is left."""
     for action, one, other, content, at, mode in actions:
@@ -76,7 +79,8 @@ def act(top: Path, actions: list[tuple[Any, ...]]) -> None:
             elif action == "directory":
                 os.mkdir(path, mode)
             elif action == "symlink":
-                os.symlink(content[:50] or b"/etc/passwd", path)
+                # To nowhere, and within: what comes later may write through it.
+                os.symlink(b"to-" + content[:50].translate(_NO_PATH), path)
             elif action == "link":
                 os.link(target, path, follow_symlinks=False)
             elif action == "move":
