@@ -1,20 +1,17 @@
 """Directories of a project as one archive, downloaded and unpacked. No project has to run for that."""
 
-import os
-from contextlib import aclosing, suppress
 from typing import Annotated, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
 
 from projecthub.api.native.callers import Member, Reader, Writer
 from projecthub.api.native.paths import ADirectory
 from projecthub.api.native.routes import make_router as router_of
-from projecthub.errors import PermissionDenied
+from projecthub.api.native.streamed import StreamedResponse
 from projecthub.files.packing import Form
 from projecthub.files.paths import shown
 from projecthub.hub.archives import Archives, OpenDirectory
@@ -58,34 +55,23 @@ def make_router() -> APIRouter:
     return router
 
 
-class ArchiveResponse(StreamingResponse):
-    """Streams an archive, and closes the directory however that ends."""
-
-    def __init__(self, archives: Archives, directory: OpenDirectory, form: Form, member: Member | None = None) -> None:
-        """Make it, to be cut off when the member may read no more; nothing is read yet."""
-        self._directory = directory
-        content = archives.content(directory, form)
-        self._content = content if member is None else member.told(content)
-        headers = {
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(f'{directory.name}.{form}', safe='')}",
-            "x-content-type-options": "nosniff",
-            "cache-control": "no-store",
-        }
-        super().__init__(self._content, 200, headers, media_type=_TYPES[form])
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        try:
-            async with aclosing(self._content):
-                with suppress(PermissionDenied):  # half of it was sent: the connection ends
-                    await super().__call__(scope, receive, send)
-        finally:
-            os.close(self._directory.fd)
+def archive_response(
+    archives: Archives, directory: OpenDirectory, form: Form, member: Member | None = None
+) -> StreamedResponse:
+    """The answer that is an archive of an open directory, cut off when the member may read no more."""
+    content = archives.content(directory, form)
+    headers = {
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(f'{directory.name}.{form}', safe='')}",
+        "x-content-type-options": "nosniff",
+        "cache-control": "no-store",
+    }
+    told = content if member is None else member.told(content)
+    return StreamedResponse(directory.fd, told, 200, headers, _TYPES[form])
 
 
 async def _get(member: Reader, path: ADirectory, form: AForm = "tar.zst") -> Response:
     archives = member.services.archives
-    return ArchiveResponse(archives, await archives.open(member.caller, member.project, path, form), form, member)
+    return archive_response(archives, await archives.open(member.caller, member.project, path, form), form, member)
 
 
 async def _put(request: Request, member: Writer, form: AForm, path: ADirectory) -> Response:

@@ -61,24 +61,18 @@ class _Admitted:
                 task.cancel()
                 await until_ended(task)
 
-    async def body(self) -> AsyncGenerator[bytes, None]:
-        """What the request holds, as it comes, as long as the key and the access hold.
+    def body(self) -> AsyncGenerator[bytes, None]:
+        """What the request holds, as it comes, as long as the key and the access hold; after all of it an empty part.
 
         Raises:
             PermissionDenied: They hold no more.
             ClientDisconnect: They went away.
         """
         assert self.request is not None
-        now = asyncio.get_running_loop().time
-        checked_at = now()
-        async for part in self.request.stream():  # after all of it comes an empty part
-            if now() - checked_at >= CHECKED_AGAIN_S:
-                await self.check()
-                checked_at = now()
-            yield part
+        return self.told(self.request.stream())
 
     async def told(self, content: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
-        """What is on its way to them, as long as the key and the access hold.
+        """What is on its way to them, or from them, as long as the key and the access hold.
 
         Raises:
             PermissionDenied: They hold no more: what was told so far is not all.

@@ -13,41 +13,20 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from projecthub.api.native import problems
-from projecthub.errors import InvalidArgument, PermissionDenied
+from projecthub.api.native.streamed import StreamedResponse
+from projecthub.errors import InvalidArgument
 from projecthub.files.views import mtime_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
 
     from projecthub.api.native.callers import Member
     from projecthub.hub.files import Files, OpenFile
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-
-
-class _FileResponse(StreamingResponse):
-    """Streams a file, and closes it however that ends."""
-
-    def __init__(
-        self, file: OpenFile, content: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]
-    ) -> None:
-        self._file = file
-        self._content = content
-        super().__init__(self._content, status, headers, media_type="application/octet-stream")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with contextlib.aclosing(self._content):
-                with contextlib.suppress(PermissionDenied):  # half of it was sent: the connection ends
-                    await super().__call__(scope, receive, send)
-        finally:
-            os.close(self._file.fd)
 
 
 async def answer(request: Request, files: Files, file: OpenFile, name: str, member: Member | None = None) -> Response:
@@ -78,7 +57,8 @@ async def answer(request: Request, files: Files, file: OpenFile, name: str, memb
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type="application/octet-stream")
         content = files.content(file, start, stop)
-        response = _FileResponse(file, content if member is None else member.told(content), status, headers)
+        told = content if member is None else member.told(content)
+        response = StreamedResponse(file.fd, told, status, headers, "application/octet-stream")
         owner.pop_all()  # the response closes it
         return response
 

@@ -1,22 +1,18 @@
 """Projects as files: out of this hub, and into it. No project has to run for that."""
 
-import os
-from contextlib import aclosing, suppress
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
 
-from projecthub.api.native.callers import AMaker, Member, Reader
+from projecthub.api.native.callers import AMaker, Reader
 from projecthub.api.native.making import NO_NUL
 from projecthub.api.native.routes import make_router as router_of
-from projecthub.errors import PermissionDenied
+from projecthub.api.native.streamed import StreamedResponse
 from projecthub.files.paths import shown
-from projecthub.hub.archives import OpenDirectory
 
 _TYPE: Final = "application/zstd"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
@@ -48,31 +44,16 @@ def make_router() -> APIRouter:
     return router
 
 
-class _ExportResponse(StreamingResponse):
-    """Streams an export, and closes the home however that ends."""
-
-    def __init__(self, member: Member, home: OpenDirectory) -> None:
-        self._home = home
-        self._content = member.told(member.services.exports.content(member.project, home))
-        name = quote(f"{shown(home.name)[:200]}.projecthub.tar.zst", safe="")
-        headers = {
-            "content-disposition": f"attachment; filename*=UTF-8''{name}",
-            "x-content-type-options": "nosniff",
-            "cache-control": "no-store",
-        }
-        super().__init__(self._content, 200, headers, media_type=_TYPE)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with aclosing(self._content):
-                with suppress(PermissionDenied):  # half of it was sent: the connection ends
-                    await super().__call__(scope, receive, send)
-        finally:
-            os.close(self._home.fd)
-
-
 async def _export(member: Reader) -> Response:
-    return _ExportResponse(member, await member.services.exports.open(member.caller, member.project))
+    home = await member.services.exports.open(member.caller, member.project)
+    name = quote(f"{shown(home.name)[:200]}.projecthub.tar.zst", safe="")
+    headers = {
+        "content-disposition": f"attachment; filename*=UTF-8''{name}",
+        "x-content-type-options": "nosniff",
+        "cache-control": "no-store",
+    }
+    content = member.services.exports.content(member.project, home)
+    return StreamedResponse(home.fd, member.told(content), 200, headers, _TYPE)
 
 
 async def _import(

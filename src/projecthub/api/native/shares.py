@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from projecthub.api.native import downloads
-from projecthub.api.native.archives import ARCHIVE, AForm, ArchiveResponse
+from projecthub.api.native.archives import ARCHIVE, AForm, archive_response
 from projecthub.api.native.callers import AVisitor
 from projecthub.api.native.files import FilePage, page_of
 from projecthub.api.native.paths import from_token, in_query
@@ -118,4 +118,4 @@ async def _archive(
 ) -> Response:
     services, given = visitor.services, in_query(request, "path") or path
     directory = await services.shared_files.open_directory(visitor.caller, share_id, given, form)
-    return ArchiveResponse(services.archives, directory, form)
+    return archive_response(services.archives, directory, form)
