@@ -10,17 +10,16 @@ import os
 import socket
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-import projecthub
 from projecthub.engines.local.cgroups import Trees
 from projecthub.engines.local.records import Record
 from projecthub.engines.port import Isolation, Network, StartSpec
 from projecthub.errors import StartFailed
+from projecthub.interpreters import python_environment
 
 _T = TypeVar("_T")
 _MODULE = "projecthub.engines.local.launcher"
@@ -29,17 +28,6 @@ _ANSWER_TIMEOUT_S = 20.0
 _ABORT_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 5.0
 _MAX_LINE_BYTES = 1024 * 1024
-
-
-def python_environment() -> dict[str, str]:
-    """What a Python of ours needs to start. Nothing else of our environment is handed on."""
-    environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
-    package_parent = str(Path(projecthub.__path__[0]).parent)
-    if package_parent != sysconfig.get_path("purelib"):
-        environment["PYTHONPATH"] = package_parent
-    if (libraries := os.environ.get("LD_LIBRARY_PATH")) is not None:
-        environment["LD_LIBRARY_PATH"] = libraries
-    return environment
 
 
 async def to_the_end(work: Coroutine[Any, Any, _T]) -> _T:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from projecthub.engines.local import cgroups, kernel, landlock, sandbox, seccomp, uplink
 from projecthub.engines.local.cgroups import Trees
-from projecthub.engines.local.launching import Launching, python_environment
+from projecthub.engines.local.launching import Launching
 from projecthub.engines.local.records import SKELETON
 from projecthub.engines.port import Isolation, Network
 from projecthub.errors import StartFailed
+from projecthub.interpreters import python_environment
 
 _TRIAL_TIMEOUT_S = 30.0
 _STRANGER = 65534

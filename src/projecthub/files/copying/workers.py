@@ -12,7 +12,6 @@ import os
 import socket
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-import projecthub
 from projecthub.errors import HubError, LimitError
 from projecthub.files.copying import records
 from projecthub.files.copying.applications import Application, stage_many
@@ -30,6 +28,7 @@ from projecthub.files.copying.plan_files import PlanSummary
 from projecthub.files.copying.walking import End, walk
 from projecthub.files.copying.worker_lines import Line, LineClosedError, error_json, error_of
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Course
+from projecthub.interpreters import python_environment
 
 MUCH: Final = 2_000
 """So many files are worth a process: it takes as long to start as 2,000 files take to copy."""
@@ -280,7 +279,7 @@ class _Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     cwd="/",
-                    env=_environment(),
+                    env=python_environment(),
                 )
         except BaseException:
             ours.close()
@@ -395,14 +394,3 @@ def _discard(applications: Sequence[Application]) -> None:
 
 def _end(end: End) -> list[str]:
     return [str(end.home), end.path]
-
-
-def _environment() -> dict[str, str]:
-    """What a Python of ours needs to start. Nothing else of our environment is handed on."""
-    environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
-    package_parent = str(Path(projecthub.__path__[0]).parent)
-    if package_parent != sysconfig.get_path("purelib"):
-        environment["PYTHONPATH"] = package_parent
-    if (libraries := os.environ.get("LD_LIBRARY_PATH")) is not None:
-        environment["LD_LIBRARY_PATH"] = libraries
-    return environment
