@@ -73,13 +73,7 @@ def path_in_share(shared: str, source: Mapping[str, Any]) -> str:
     Raises:
         InvalidArgument: It is no path, or leads out of the share.
     """
-    path = "" if source.get("path") is None else source["path"]
-    if not isinstance(path, str):
-        raise InvalidArgument(f"source.path is {str(path)[:100]}; give a text")
-    try:
-        reduced(path)
-    except LeavesHomeError:
-        raise InvalidArgument(f"source.path '{shown(path)[:200]}' leads out of what is shared") from None
+    path = _path("" if source.get("path") is None else source["path"], "source.path", out_of="what is shared")
     below = "/".join(part for part in (shared, reduced(path)) if part)
     return f"{below}/" if below and path.endswith("/") else below or "."
 
@@ -195,13 +189,13 @@ def _end(given: Mapping[str, Any], name: str, default: str | None = None) -> tup
     return project_id, _path(path, f"{name}.path")
 
 
-def _path(path: Any, name: str) -> str:
+def _path(path: Any, name: str, *, out_of: str = "the project's home") -> str:
     if not isinstance(path, str):
         raise InvalidArgument(f"{name} is {str(path)[:100]}; give a text")
     try:
         reduced(path)
     except LeavesHomeError:
-        raise InvalidArgument(f"{name} '{shown(path)[:200]}' leads out of the project's home") from None
+        raise InvalidArgument(f"{name} '{shown(path)[:200]}' leads out of {out_of}") from None
     return path
 
 
