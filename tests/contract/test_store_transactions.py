@@ -73,6 +73,39 @@ async def test_a_reader_cannot_write(store: Store) -> None:
             await tx.accounts.mark_active({owner: NOW})
 
 
+async def test_a_glance_sees_what_was_written_last_and_waits_for_no_writer(store: Store) -> None:
+    owner = await add_account(store)
+    async with store.write() as tx:
+        project_id, _ = await create_project(tx, owner)
+        async with store.glance() as other:
+            assert await other.projects.get(project_id) is None
+    for _ in range(20):  # more than there are connections for it
+        async with store.glance() as tx:
+            assert await tx.projects.get(project_id) is not None
+            access = await tx.projects.access(project_id, owner)
+            assert access is not None and access.role is Role.OWNER
+
+
+async def test_many_glances_at_once(store: Store) -> None:
+    owner = await add_account(store)
+    project_id = await add_project(store, owner)
+
+    async def glance() -> bool:
+        async with store.glance() as tx:
+            await asyncio.sleep(0.001)
+            return await tx.projects.get(project_id) is not None
+
+    assert all(await asyncio.gather(*(glance() for _ in range(50))))
+
+
+async def test_a_glance_at_what_cannot_be_asked(store: Store) -> None:
+    with pytest.raises(InvalidArgument):
+        async with store.glance() as tx:
+            await tx.accounts.by_email("a\ud800b")
+    async with store.glance() as tx:
+        assert await tx.accounts.by_email("nobody@example.org") is None
+
+
 async def test_many_creates_at_once_get_slots_of_their_own(store: Store) -> None:
     owner = await add_account(store)
 

@@ -12,6 +12,7 @@ import pytest
 
 from projecthub.engines import calls
 from projecthub.engines.calls import MAX_LINE_BYTES, call, identify, stream
+from projecthub.engines.connections import Connections
 from projecthub.errors import NotFound, ServerLost
 
 pytestmark = pytest.mark.anyio
@@ -119,7 +120,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade
 async def test_a_server_that_wants_another_protocol_is_lost(tmp_path: Path) -> None:
     async with serving(tmp_path / "s", saying(b"abc", SWITCH)), asyncio.timeout(10):
         with pytest.raises(ServerLost):
-            await call(tmp_path / "s", "run-1", "system.ping", [], timeout_s=None)
+            await call(Connections(), tmp_path / "s", "run-1", "system.ping", [], timeout_s=None)
         with pytest.raises(ServerLost):
             await taken(tmp_path / "s")
 
@@ -130,8 +131,8 @@ async def test_what_the_hub_asks_for_itself_has_a_small_answer(tmp_path: Path) -
         with pytest.raises(ServerLost, match="larger than 65536 bytes"):
             await identify(tmp_path / "s")
         with pytest.raises(ServerLost, match="larger than 5000 bytes"):
-            await call(tmp_path / "s", "run-1", "system.activity", [], timeout_s=1, max_reply_bytes=5000)
-        assert await call(tmp_path / "s", "run-1", "system.exec", [], timeout_s=None) == "x" * 99_990
+            await call(Connections(), tmp_path / "s", "run-1", "system.activity", [], timeout_s=1, max_reply_bytes=5000)
+        assert await call(Connections(), tmp_path / "s", "run-1", "system.exec", [], timeout_s=None) == "x" * 99_990
 
 
 def large(slowly: asyncio.Event | None = None) -> Serve:
@@ -150,7 +151,7 @@ def large(slowly: asyncio.Event | None = None) -> Serve:
 
 
 async def asked(socket: Path) -> object:
-    return await call(socket, "run-1", "system.exec", [], timeout_s=None)
+    return await call(Connections(), socket, "run-1", "system.exec", [], timeout_s=None)
 
 
 async def test_large_replies_take_turns_and_the_slow_are_given_up(

@@ -24,18 +24,26 @@ async def unless_left(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
     Raises:
         ClientDisconnect: The caller went away, and the work has ended.
     """
-    task = asyncio.ensure_future(work)
-    gone: asyncio.Future[Any] | None = None
+    loop = asyncio.get_running_loop()
+    watch: asyncio.Task[None] | None = None
+
+    async def look_out() -> None:
+        await receive()  # after the body nothing comes but the end
+        patience.reschedule(loop.time())
+
+    def begin() -> None:
+        nonlocal watch
+        watch = asyncio.create_task(look_out(), name="look-out")
+
+    timer = loop.call_later(UNWATCHED_S, begin)
     try:
-        await asyncio.wait({task}, timeout=UNWATCHED_S)
-        if not task.done():
-            gone = asyncio.ensure_future(receive())  # after the body nothing comes but the end
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        async with asyncio.timeout(None) as patience:
+            return await work
+    except TimeoutError:
+        if patience.expired():
+            raise ClientDisconnect from None
+        raise
     finally:
-        left = [each for each in (task, gone) if each is not None and not each.done()]
-        for each in left:
-            each.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        timer.cancel()
+        if watch is not None:
+            watch.cancel()

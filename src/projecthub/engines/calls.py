@@ -6,18 +6,14 @@ import asyncio
 import contextlib
 import json
 import math
-import os
 import re
-import socket
-import struct
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn
 
-import httptools
-
+from projecthub.engines.connections import Connection, Connections, open_connection
 from projecthub.errors import (
     CallTimeout,
     Conflict,
@@ -46,8 +42,6 @@ TURN_S = 20.0
 _LARGE_BYTES = 1024 * 1024
 _PLAIN_BYTES = 64 * 1024
 _MAX_STRINGS = 16 * 1024
-_BUSY_WAIT_S = 0.01
-_CREDENTIALS = struct.Struct("3i")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STOPPED = "the project server ended before it answered: the project was stopped meanwhile; call again"
 # Methods always answer 200: what the HTTP server inside says by itself is about calls that it gives up when it ends.
@@ -118,38 +112,13 @@ class _LargeReplies:
 _large_replies = _LargeReplies()
 
 
-class _Connection(asyncio.Protocol):
-    """One request and its reply on a connection of its own: nothing to keep alive, nothing stale."""
-
-    def __init__(self, request: bytes) -> None:
-        self._request = request
-        self._parser = httptools.HttpResponseParser(self)
-
-    def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
-        # uvloop's transports are none of asyncio's classes: only their methods are the same.
-        self._transport: Any = transport
-        transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail("the project server's reply is not HTTP")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail("the project server ended before it answered")
-
-    def _fail(self, why: str) -> None:
-        """No more is to be had of the reply."""
-        raise NotImplementedError
-
-
-class _Exchange(_Connection):
+class _Exchange:
     """A reply that is taken whole."""
 
-    def __init__(self, place: Path, request: bytes, max_bytes: int) -> None:
-        super().__init__(request)
+    def __init__(self, place: Path, connection: Connection, max_bytes: int) -> None:
         self._place = place
+        self._connection = connection
+        self._status = 0
         self._max_bytes = max_bytes
         self._may_be_large = False
         self._waits = False
@@ -157,32 +126,35 @@ class _Exchange(_Connection):
         self._size = 0
         self.reply: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
 
-    def on_body(self, data: bytes) -> None:
+    def begin(self, status: int) -> None:
+        self._status = status
+
+    def take(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > _LARGE_BYTES and not self._may_be_large and not self._waits:
             self._may_be_large = _large_replies.take(self._place, self)
             if not self._may_be_large:
                 self._waits = True
-                self._transport.pause_reading()
+                self._connection.transport.pause_reading()
         if self._size > self._max_bytes:
             self._body.clear()
-            self._fail(f"the project server's reply is larger than {self._max_bytes} bytes")
+            self.fail(f"the project server's reply is larger than {self._max_bytes} bytes")
         elif not self.reply.done():
             self._body.append(data)
 
-    def on_message_complete(self) -> None:
+    def complete(self) -> None:
         if not self.reply.done():
-            self.reply.set_result((self._parser.get_status_code(), b"".join(self._body)))
+            self.reply.set_result((self._status, b"".join(self._body)))
             self._body.clear()
 
     def resume(self) -> None:
         """Its turn to be large has come."""
         self._waits, self._may_be_large = False, True
-        self._transport.resume_reading()
+        self._connection.transport.resume_reading()
 
     def give_up(self) -> None:
         """Its turn has lasted for too long."""
-        self._fail(f"the project server took more than {TURN_S:g} s over a large reply while others waited")
+        self.fail(f"the project server took more than {TURN_S:g} s over a large reply while others waited")
 
     def leave(self) -> None:
         """It is over, however it ended."""
@@ -190,68 +162,24 @@ class _Exchange(_Connection):
             _large_replies.leave(self._place, self)
             self._may_be_large = self._waits = False
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
         if not self.reply.done():
             self.reply.set_exception(ServerLost(why))
 
 
-@contextlib.contextmanager
-def _short_address(path: Path) -> Iterator[str]:
-    """An address of a unix socket that is short enough, however long its path is."""
-    directory_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory_fd}/{path.name}"
-    finally:
-        os.close(directory_fd)
-
-
-async def _connect(path: Path) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        with _short_address(path) as address:
-            while True:
-                try:
-                    connection.connect(address)
-                    return connection
-                except BlockingIOError:  # as many wait already as can; there is no event for this
-                    await asyncio.sleep(_BUSY_WAIT_S)
-    except OSError as error:
-        connection.close()
-        raise ServerLost("the project server is not there") from error
-    except asyncio.CancelledError:
-        connection.close()
-        raise
-
-
-def listener(path: Path) -> int | None:
-    """The process that listens on a unix socket, as the kernel tells; None if nobody does, or too many wait."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
-        try:
-            with _short_address(path) as address:
-                connection.connect(address)
-        except OSError:
-            return None
-        pid, _, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(pid)
-
-
-def _request(line: str, body: bytes) -> bytes:
+def _request(line: str, body: bytes = b"") -> bytes:
     return f"{line} HTTP/1.1\r\nhost: project\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def _exchange(path: Path, line: str, body: bytes = b"", *, max_bytes: int) -> Any:
-    request = _request(line, body)
-    connection = await _connect(path)
-    transport, exchange = await asyncio.get_running_loop().create_unix_connection(
-        lambda: _Exchange(path, request, max_bytes), sock=connection
-    )
+async def _exchange(path: Path, connection: Connection, request: bytes, *, max_bytes: int) -> Any:
+    exchange = _Exchange(path, connection, max_bytes)
+    connection.ask(request, exchange)
     try:
         status, reply = await exchange.reply
         if status != HTTPStatus.OK:
             raise ServerLost(_REFUSALS.get(status, f"the project server answered with status {status}"))
         return await _parsed(reply)
     finally:
-        transport.abort()
         exchange.reply.cancel()
         exchange.leave()
 
@@ -314,13 +242,18 @@ async def identify(path: Path) -> dict[str, Any]:
     Raises:
         ServerLost: No proper answer.
     """
-    answer = await _exchange(path, "GET /identity", max_bytes=_PLAIN_BYTES)
+    connection = await open_connection(path)
+    try:
+        answer = await _exchange(path, connection, _request("GET /identity"), max_bytes=_PLAIN_BYTES)
+    finally:
+        connection.abort()
     if not isinstance(answer, dict) or not {"project_id", "epoch", "session_id"} <= answer.keys():
         raise ServerLost("the project server does not say who it is")
     return answer
 
 
 async def call(
+    connections: Connections,
     path: Path,
     session_id: str,
     name: str,
@@ -332,6 +265,7 @@ async def call(
     """Call a method of a project server, as `Engine.call` says.
 
     Args:
+        connections: Where there may be one to it.
         path: Its unix socket.
         session_id: The run that is meant; another one on the same socket refuses.
         name: The method.
@@ -345,10 +279,14 @@ async def call(
     """
     body = _body(session_id, name, arguments)
     # A call ends with whoever waits for it, unless that is who has said for how long.
-    line = "POST /call" if timeout_s is None else "POST /call?goes_on"
+    request = _request("POST /call" if timeout_s is None else "POST /call?goes_on", body)
     try:
         async with asyncio.timeout(timeout_s):
-            answer = await _exchange(path, line, body, max_bytes=max_reply_bytes)
+            connection = await connections.take(path, session_id)
+            try:
+                answer = await _exchange(path, connection, request, max_bytes=max_reply_bytes)
+            finally:
+                connections.give_back(path, session_id, connection)
     except TimeoutError as error:
         raise CallTimeout(f"timeout: {name} has not answered within {timeout_s:g} s; it goes on") from error
     return take_result(answer)
@@ -361,22 +299,22 @@ def _body(session_id: str, name: str, arguments: Sequence[object]) -> bytes:
         raise InvalidArgument(f"the arguments of {name} must be JSON") from error
 
 
-class _Lines(_Connection):
+class _Lines:
     """A reply of many lines: those that have come, and no more than a few that nobody has taken yet."""
 
-    def __init__(self, request: bytes) -> None:
-        super().__init__(request)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._rest = bytearray()
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._trouble: ServerLost | None = None
 
-    def on_headers_complete(self) -> None:
-        if (status := self._parser.get_status_code()) != HTTPStatus.OK:
-            self._fail(_REFUSALS.get(status, f"the project server answered with status {status}"))
+    def begin(self, status: int) -> None:
+        if status != HTTPStatus.OK:
+            self.fail(_REFUSALS.get(status, f"the project server answered with status {status}"))
 
-    def on_body(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         *lines, rest = data.split(b"\n")
         for line in lines:
             self._lines.append(bytes(self._rest) + line)
@@ -386,27 +324,27 @@ class _Lines(_Connection):
         self._news.set()
         if len(self._rest) > MAX_LINE_BYTES:
             self._rest.clear()
-            self._fail(f"the project server's reply has a line of more than {MAX_LINE_BYTES} bytes")
+            self.fail(f"the project server's reply has a line of more than {MAX_LINE_BYTES} bytes")
         elif self._has_enough:
-            self._transport.pause_reading()
+            self._connection.transport.pause_reading()
 
     @property
     def _has_enough(self) -> bool:
         return bool(self._lines) and self._waiting_bytes > _LARGE_BYTES
 
-    def on_message_complete(self) -> None:
+    def complete(self) -> None:
         if self._rest:  # a reply of one line that does not end with one
             self._lines.append(bytes(self._rest))
             self._rest.clear()
-        self._fail(_STOPPED)
+        self.fail(_STOPPED)
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
         if self._trouble is None:
             self._trouble = ServerLost(why)
-            self._transport.abort()
+            self._connection.abort()
         self._news.set()
 
-    async def take(self) -> bytes:
+    async def next(self) -> bytes:
         """The next line.
 
         Raises:
@@ -420,7 +358,7 @@ class _Lines(_Connection):
         line = self._lines.popleft()
         self._waiting_bytes -= len(line) + 1
         if self._trouble is None and not self._has_enough:
-            self._transport.resume_reading()
+            self._connection.transport.resume_reading()
         return line
 
 
@@ -437,11 +375,12 @@ async def stream(path: Path, session_id: str, name: str, arguments: Sequence[obj
         ServerLost, UnknownMethod, InvalidArgument, NotFound, LimitError, ProjectError: As `Engine.stream` says.
     """
     request = _request("POST /stream", _body(session_id, name, arguments))
-    connection = await _connect(path)
-    transport, lines = await asyncio.get_running_loop().create_unix_connection(lambda: _Lines(request), sock=connection)
+    connection = await open_connection(path)
+    lines = _Lines(connection)
+    connection.ask(request, lines)
     try:
         while True:
-            answer = await _parsed(await lines.take())
+            answer = await _parsed(await lines.next())
             if isinstance(answer, dict) and "item" in answer:
                 yield answer["item"]
             elif isinstance(answer, dict) and answer.get("end") is True:
@@ -450,7 +389,7 @@ async def stream(path: Path, session_id: str, name: str, arguments: Sequence[obj
                 take_result(answer)  # an error, of whatever kind
                 raise ServerLost("the project server's reply is neither a value nor an error")
     finally:
-        transport.abort()
+        connection.abort()
 
 
 def take_result(answer: object) -> object:

@@ -83,7 +83,7 @@ class ProjectCalls:
             PermissionDenied: The caller is not on the project, or has not the role for it.
             Conflict: The project is deleted.
         """
-        async with self._store.read() as tx:
+        async with self._store.glance() as tx:
             access = await member_access(tx, caller, project_id, "user must be a collaborator on the project", needs)
         not_deleted(access.project)
         return access

@@ -95,7 +95,7 @@ class Keys:
         owner = self._known.get(hashed)
         if owner is None:
             changes = self._changes
-            async with self._store.read() as tx:
+            async with self._store.glance() as tx:
                 owner = await tx.keys.find(hashed)
             if owner is None:
                 return None
@@ -120,7 +120,7 @@ class Keys:
         hashed = digest(secret)
         owner = self._known.get(hashed)
         if owner is None:
-            async with self._store.read() as tx:
+            async with self._store.glance() as tx:
                 owner = await tx.keys.find(hashed)
         return None if owner is None else _principal(owner)
 

@@ -125,7 +125,7 @@ class Projects:
     async def status(self, caller: Principal, project_id: object) -> shapes.ProjectStatus:
         """What a project uses. Of one that does not run only what concerns its home."""
         checked = project_id_of(project_id)
-        async with self._store.read() as tx:
+        async with self._store.glance() as tx:
             access = await member_access(
                 tx, caller, checked, "must be collaborator on project to get status", Ability.READ
             )
@@ -176,7 +176,7 @@ class Projects:
 
     async def _of_member(self, caller: Principal, project_id: object, message: str, needs: Ability) -> Project:
         checked = project_id_of(project_id)
-        async with self._store.read() as tx:
+        async with self._store.glance() as tx:
             return (await member_access(tx, caller, checked, message, needs)).project
 
     # -- deleting ----------------------------------------------------------------------------------

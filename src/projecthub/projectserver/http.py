@@ -18,7 +18,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import aclosing, suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import uvicorn
@@ -32,6 +32,7 @@ from projecthub.wire.ids import ProjectId
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_T = TypeVar("_T")
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEEP_ALIVE_S = 75
@@ -95,8 +96,10 @@ def make_app(identity: Identity, methods: Methods | None = None) -> App:
                 except asyncio.CancelledError:  # it came in just before the end
                     status, value = HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the project server is shutting down"}
             case "POST", "/stream":
+                if (task := asyncio.current_task()) is not None:
+                    task.set_name(_STREAM)
                 with suppress(ServerLost):  # then nobody is there to be answered
-                    await _unless_left(stream(await _read(receive), send), receive, name=_STREAM)
+                    await _unless_left(stream(await _read(receive), send), receive)
                 return
             case "GET", "/identity":
                 status, value = HTTPStatus.OK, me
@@ -117,36 +120,45 @@ def _told(error: Exception) -> dict[str, str]:
     return {"error": "the project server made a mistake", "code": InternalError.code}
 
 
-async def _unless_left(work: Coroutine[Any, Any, object], receive: Receive, *, name: str | None = None) -> object:
+async def _unless_left(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
     """Do some work, and give it up when whoever asked for it goes away; short work is not watched over.
 
     Raises:
         ServerLost: It was given up.
     """
-    task = asyncio.create_task(work, name=name)
-    gone: asyncio.Future[Any] | None = None
+    loop = asyncio.get_running_loop()
+    watch: asyncio.Task[None] | None = None
+
+    async def look_out() -> None:
+        await receive()  # after the body nothing comes but the end
+        patience.reschedule(loop.time())
+
+    def begin() -> None:
+        nonlocal watch
+        watch = asyncio.create_task(look_out())
+
+    timer = loop.call_later(_UNWATCHED_S, begin)
     try:
-        await asyncio.wait({task}, timeout=_UNWATCHED_S)
-        if not task.done():
-            gone = asyncio.ensure_future(receive())  # after the body nothing comes but the end
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ServerLost("the caller went away")
-        return task.result()
+        async with asyncio.timeout(None) as patience:
+            return await work
+    except TimeoutError:
+        if patience.expired():
+            raise ServerLost("the caller went away") from None
+        raise
     finally:
-        left = [each for each in (task, gone) if each is not None and not each.done()]
-        for each in left:
-            each.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        timer.cancel()
+        if watch is not None:
+            watch.cancel()
 
 
-async def _begin(send: Send, status: int, kind: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+async def _begin(send: Send, status: int, kind: bytes, *headers: tuple[bytes, bytes]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *headers]})
 
 
 async def _answer(send: Send, status: int, value: object) -> None:
-    await _begin(send, status, b"application/json")
-    await send({"type": "http.response.body", "body": json.dumps(value).encode()})
+    body = json.dumps(value).encode()
+    await _begin(send, status, b"application/json", (b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _send_line(send: Send, value: object) -> None:

@@ -14,11 +14,12 @@ _CONNECTIONS: Final = 10
 _CONNECT_TIMEOUT_S: Final = 10
 
 
-def postgresql_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
-    """Engines for reading and for writing; they share one pool.
+def postgresql_engines(url: str) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
+    """Engines for reading, for glances, and for writing; they share one pool.
 
-    A read sees the state of one moment (REPEATABLE READ, READ ONLY). A write is READ COMMITTED: what another hub must
-    not overtake is guarded by keys, by the row locks of an UPDATE, and by compare-and-set.
+    A read sees the state of one moment (REPEATABLE READ, READ ONLY); a glance is one statement, without the round trips
+    of a transaction. A write is READ COMMITTED: what another hub must not overtake is guarded by keys, by the row locks
+    of an UPDATE, and by compare-and-set.
     """
     parsed = make_url(url).set(drivername="postgresql+asyncpg")
     if sslmode := parsed.query.get("sslmode"):  # libpq's name of it
@@ -36,7 +37,8 @@ def postgresql_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
         },
     )
     event.listen(writers.sync_engine, "do_connect", _connect)
-    return writers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writers
+    readers = writers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return readers, writers.execution_options(isolation_level="AUTOCOMMIT"), writers
 
 
 def _connect(dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:

@@ -1,8 +1,11 @@
-"""SQLite, over aiosqlite, with one change of thread for a statement.
+"""SQLite, over aiosqlite, with one change of thread for a statement, or with none.
 
 aiosqlite gives every connection a thread of its own. Opening a cursor, executing, fetching and closing would cost
 four changes of thread, and beginning the transaction a fifth; what a statement costs here is mostly that. So a
 statement makes one visit to the thread, which begins the transaction if need be, executes, and fetches all rows.
+
+To find a row by its key takes SQLite less than a change of thread takes. Glances are therefore done in the thread of
+the event loop, which waits for no lock there.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiosqlite
 from sqlalchemy import AsyncAdaptedQueuePool, make_url
@@ -25,16 +28,19 @@ from projecthub.errors import InternalError, InvalidArgument
 from projecthub.store._reserve import reserve_journal
 from projecthub.store.tables import dump_json
 
+_T = TypeVar("_T")
+
 _OLDEST: Final = (3, 35)
 """The first SQLite with RETURNING."""
 _READERS: Final = 4
 _BUSY_TIMEOUT_S: Final = 10
 _BUSY_RETRY_S: Final = 0.01
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _CACHED_STATEMENTS: Final = 512
 
 
-def sqlite_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
-    """Engines for reading (a few connections, which cannot write) and for writing (one connection).
+def sqlite_engines(url: str) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
+    """Engines for reading and for glances (a few connections, which cannot write), and for writing (one connection).
 
     Raises:
         InvalidArgument: The URL names no file.
@@ -48,17 +54,17 @@ def sqlite_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
             f"SQLite {sqlite3.sqlite_version} is too old; install {'.'.join(map(str, _OLDEST))} or newer"
         )
 
-    def engine(*, writes: bool) -> AsyncEngine:
+    def engine(driver: _Driver) -> AsyncEngine:
         return create_async_engine(
             make_url(url).set(drivername="sqlite+aiosqlite"),
-            module=_Driver(writes=writes),
+            module=driver,
             poolclass=AsyncAdaptedQueuePool,
-            pool_size=1 if writes else _READERS,
+            pool_size=1 if driver.writes else _READERS,
             max_overflow=0,
             json_serializer=dump_json,
         )
 
-    return engine(writes=False), engine(writes=True)
+    return engine(_Driver(writes=False)), engine(_GlancingDriver()), engine(_Driver(writes=True))
 
 
 def _unicode_lower(text: str | None) -> str | None:
@@ -82,7 +88,7 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
             await_only(asyncio.to_thread(connection._thread.join))
             raise
 
-    def _open(self, path: str) -> sqlite3.Connection:
+    def _open(self, path: str, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> sqlite3.Connection:
         """Open the file; runs in the connection's thread."""
         if self.writes:
             # SQLite gives the journal's files the mode of the main one, so this mode is that of all. A file that is
@@ -93,7 +99,7 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
                 pass
             except OSError as error:
                 raise sqlite3.OperationalError(f"the store's file cannot be opened: {error.strerror}") from error
-        raw = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=_CACHED_STATEMENTS)
+        raw = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, cached_statements=_CACHED_STATEMENTS)
         try:
             raw.execute("PRAGMA foreign_keys=ON")
             raw.execute("PRAGMA case_sensitive_like=ON")  # as in PostgreSQL; ILIKE compares what is lower-cased
@@ -109,6 +115,48 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
             raw.close()
             raise
         return raw
+
+
+class _GlancingDriver(_Driver):
+    """Makes connections whose statements are executed in the thread of the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__(writes=False)
+
+    def connect(self, path: str, **options: Any) -> _Connection:
+        return _GlancingConnection(self, _Here(await_only(_patiently(lambda: self._open(path, busy_timeout_s=0)))))
+
+
+class _Here:
+    """What aiosqlite's connection is to SQLAlchemy, without a thread."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._conn = self._connection = raw
+        self.isolation_level = raw.isolation_level
+
+    async def _execute(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await _patiently(lambda: work(*arguments))
+
+    async def create_function(self, name: str, n: int, function: Callable[..., Any], **options: Any) -> None:
+        self._conn.create_function(name, n, function, **options)
+
+    async def close(self) -> None:
+        self._conn.close()
+
+    def stop(self) -> None:
+        self._conn.close()
+
+
+async def _patiently(work: Callable[[], _T]) -> _T:
+    """Do some work that refuses to wait for others to let go of the store, again and again for a while."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in _BUSY or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_BUSY_RETRY_S)
 
 
 def _keep_write_ahead_log(raw: sqlite3.Connection) -> None:
@@ -185,6 +233,18 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         else:
             # The end of a read has nothing to tell, and whatever comes next on this connection comes after it.
             self._connection._tx.put_nowait((None, end))
+
+
+class _GlancingConnection(_Connection):
+    """A connection that is of the thread of the event loop."""
+
+    __slots__ = ()
+
+    def rollback(self) -> None:
+        self._begun = False
+        raw = self._connection._conn
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
 
 
 class _Cursor:

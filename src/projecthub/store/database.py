@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
@@ -42,6 +43,8 @@ from projecthub.store.shares import Shares
 from projecthub.store.sign_in_tokens import SignInTokens
 from projecthub.store.templates import Templates
 
+_N = TypeVar("_N")
+
 _TURN_S: Final = 10.0
 """How long a write waits for those before it. Each takes a millisecond, unless another program holds the store."""
 
@@ -56,57 +59,54 @@ class Clock(Protocol):
         ...
 
 
+class _Noun(Generic[_N]):
+    """One noun of the store in each transaction, made when it is asked for: most need one or two."""
+
+    def __init__(self, make: Callable[[AsyncConnection], _N]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, tx: Transaction, owner: type) -> _N:
+        noun = self._make(tx.connection)
+        tx.__dict__[self._name] = noun
+        return noun
+
+
 class Transaction:
     """The nouns of the store, as one transaction sees them. Good until its ``async with`` block ends."""
 
-    __slots__ = (
-        "accounts",
-        "audit",
-        "collaborators",
-        "copies",
-        "courses",
-        "departures",
-        "file_use",
-        "histories",
-        "idempotency",
-        "invite_tokens",
-        "keys",
-        "licenses",
-        "log",
-        "mails",
-        "messages",
-        "open_jobs",
-        "organizations",
-        "projects",
-        "shares",
-        "sign_in_tokens",
-        "snapshots",
-        "templates",
-    )
+    accounts = _Noun(Accounts)
+    audit = _Noun(Audit)
+    collaborators = _Noun(Collaborators)
+    copies = _Noun(Copies)
+    courses = _Noun(Courses)
+    departures = _Noun(Departures)
+    file_use = _Noun(FileUse)
+    histories = _Noun(Histories)
+    invite_tokens = _Noun(InviteTokens)
+    keys = _Noun(Keys)
+    licenses = _Noun(Licenses)
+    log = _Noun(Log)
+    mails = _Noun(Mails)
+    messages = _Noun(Messages)
+    open_jobs = _Noun(OpenJobs)
+    organizations = _Noun(Organizations)
+    projects = _Noun(Projects)
+    shares = _Noun(Shares)
+    sign_in_tokens = _Noun(SignInTokens)
+    snapshots = _Noun(SnapshotRows)
+    templates = _Noun(Templates)
 
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
-        self.accounts = Accounts(connection)
-        self.audit = Audit(connection)
-        self.collaborators = Collaborators(connection)
-        self.courses = Courses(connection)
-        self.copies = Copies(connection)
-        self.departures = Departures(connection)
-        self.file_use = FileUse(connection)
-        self.histories = Histories(connection)
-        self.idempotency = Idempotency(connection, now)
-        self.invite_tokens = InviteTokens(connection)
-        self.keys = Keys(connection)
-        self.licenses = Licenses(connection)
-        self.log = Log(connection)
-        self.mails = Mails(connection)
-        self.messages = Messages(connection)
-        self.open_jobs = OpenJobs(connection)
-        self.organizations = Organizations(connection)
-        self.projects = Projects(connection)
-        self.shares = Shares(connection)
-        self.sign_in_tokens = SignInTokens(connection)
-        self.snapshots = SnapshotRows(connection)
-        self.templates = Templates(connection)
+        self.connection = connection
+        self._now = now
+
+    @functools.cached_property
+    def idempotency(self) -> Idempotency:
+        """Answers that are kept for calls that come twice."""
+        return Idempotency(self.connection, self._now)
 
 
 class Companion(Protocol):
@@ -136,9 +136,12 @@ class Store:
         shared: Whether other hubs may write to this store too.
     """
 
-    def __init__(self, readers: AsyncEngine, writers: AsyncEngine, *, shared: bool, clock: Clock) -> None:
+    def __init__(
+        self, readers: AsyncEngine, glancers: AsyncEngine, writers: AsyncEngine, *, shared: bool, clock: Clock
+    ) -> None:
         self.shared = shared
         self._readers = readers
+        self._glancers = glancers
         self._writers = writers
         self._clock = clock
         self._claims = contextlib.AsyncExitStack()
@@ -170,6 +173,20 @@ class Store:
         """
         with translated(writes=False):
             async with self._readers.connect() as connection:
+                yield Transaction(connection, self._clock.now())
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[Transaction]:
+        """Find a few rows by their keys: each statement sees the state of one moment, and no two the same.
+
+        In SQLite it is the event loop that looks, which costs a third of having a thread do so. Whatever takes longer,
+        for the number of rows or for what is done meanwhile, is for `read`.
+
+        Raises:
+            LimitError, InternalError: As `read` says.
+        """
+        with translated(writes=False):
+            async with self._glancers.connect() as connection:
                 yield Transaction(connection, self._clock.now())
 
     @asynccontextmanager
@@ -283,6 +300,7 @@ class Store:
         """Close all connections. Idempotent."""
         await self._claims.aclose()
         await self._readers.dispose()
+        await self._glancers.dispose()
         await self._writers.dispose()
 
 
@@ -311,11 +329,11 @@ async def open_store(url: str, *, clock: Clock) -> Store:
     else:
         raise InvalidArgument(f"A store's URL begins with sqlite:// or postgresql://, not with '{scheme[:20]}'")
     try:
-        readers, writers = engines(url)
+        readers, glancers, writers = engines(url)
     except (ArgumentError, ValueError):
         # Not "from" it: its text may hold the password.
         raise InvalidArgument("The store's URL cannot be read; write kind://user:password@host:5432/name") from None
-    store = Store(readers, writers, shared=scheme != "sqlite", clock=clock)
+    store = Store(readers, glancers, writers, shared=scheme != "sqlite", clock=clock)
     try:
         with translated():
             await bring_up_to_date(writers)

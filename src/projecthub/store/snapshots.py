@@ -227,7 +227,7 @@ def _kind(url: str) -> tuple[Kind, URL]:
 @contextlib.asynccontextmanager
 async def _connected(url: str, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
     """A connection that sees one moment; it only reads, unless it ``writes``: what is written is kept at the end."""
-    readers, writers = _engines(url)
+    readers, _, writers = _engines(url)
     try:
         with translated():
             async with writers.begin() if writes else readers.connect() as connection:
@@ -237,7 +237,7 @@ async def _connected(url: str, *, writes: bool = False) -> AsyncIterator[AsyncCo
         await writers.dispose()
 
 
-def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
+def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
     if url.startswith("sqlite"):
         from projecthub.store._sqlite import sqlite_engines
 

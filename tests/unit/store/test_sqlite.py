@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from projecthub.store._sqlite import sqlite_engines
 
 @pytest.fixture
 async def engines(tmp_path: Path) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
-    readers, writers = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    readers, _, writers = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
     async with writers.begin() as connection:
         await connection.execute(text("CREATE TABLE t (x INTEGER UNIQUE, y TEXT)"))
     yield readers, writers
@@ -118,3 +120,45 @@ async def test_a_reader_lets_go_of_its_moment(engines: tuple[AsyncEngine, AsyncE
         async with writers.begin() as connection:
             await connection.execute(text("INSERT INTO t (x) VALUES (:x)"), {"x": x})
         assert await rows(readers) == list(range(x + 1))
+
+
+async def test_glances_cannot_write(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    readers, glancers, writers = sqlite_engines(url)
+    async with writers.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    with pytest.raises(OperationalError, match="readonly"):
+        async with glancers.connect() as connection:
+            await connection.execute(text("INSERT INTO t VALUES (1)"))
+    for engine in (readers, glancers, writers):
+        await engine.dispose()
+
+
+async def test_the_event_loop_goes_on_while_another_program_holds_the_store(tmp_path: Path) -> None:
+    readers, glancers, writers = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    async with writers.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    for engine in (readers, writers):
+        await engine.dispose()
+    held = sqlite3.connect(tmp_path / "x.sqlite3", isolation_level=None)
+    held.execute("PRAGMA locking_mode=EXCLUSIVE")
+    held.execute("BEGIN IMMEDIATE")
+    held.execute("INSERT INTO t VALUES (1)")
+    held.execute("COMMIT")  # and keeps the lock
+
+    async def glance() -> list[int]:
+        async with glancers.connect() as connection:
+            return list((await connection.execute(text("SELECT x FROM t"))).scalars())
+
+    glances = [asyncio.create_task(glance()) for _ in range(3)]
+    loop = asyncio.get_running_loop()
+    longest = 0.0
+    for _ in range(30):
+        began = loop.time()
+        await asyncio.sleep(0.01)
+        longest = max(longest, loop.time() - began)
+    assert not any(task.done() for task in glances)
+    assert longest < 1
+    held.close()
+    assert await asyncio.gather(*glances) == [[1]] * 3
+    await glancers.dispose()

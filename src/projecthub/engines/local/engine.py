@@ -16,6 +16,7 @@ from uuid import uuid4
 import structlog
 
 from projecthub.engines import calls
+from projecthub.engines.connections import Connections, listener
 from projecthub.engines.local import cgroups, probe, processes, uplink
 from projecthub.engines.local.cgroups import Group, Trees
 from projecthub.engines.local.ends import Ends
@@ -80,6 +81,7 @@ class LocalEngine:
         self._locks: weakref.WeakValueDictionary[ProjectId, asyncio.Lock] = weakref.WeakValueDictionary()
         self._records: dict[ProjectId, Record] = {}  # of runs that were started or found here: files can be spoiled
         self._ends = Ends(self._runtime_dir)
+        self._connections = Connections()
 
     @property
     def name(self) -> str:
@@ -149,8 +151,8 @@ class LocalEngine:
 
     async def _end_unknown(self, directory: Path) -> None:
         """End a run whose record cannot be read: its socket still tells who listens there."""
-        listener = calls.listener(directory / SOCKET_FILE)
-        init = processes.find_above(listener, INIT_NAME) if listener is not None else None
+        server_pid = listener(directory / SOCKET_FILE)
+        init = processes.find_above(server_pid, INIT_NAME) if server_pid is not None else None
         if init is not None:
             killed = processes.kill_tree(init.pid)
             await asyncio.gather(*(processes.end_of(process) for process in killed))
@@ -218,6 +220,7 @@ class LocalEngine:
 
     async def close(self) -> None:
         """Let go of everything but the projects, which run on."""
+        self._connections.close()
         watches: list[asyncio.Task[Any]] = [*self._ends.watches.values()]
         if self._launcher_watch is not None:
             watches.append(self._launcher_watch)
@@ -454,7 +457,15 @@ class LocalEngine:
         """
         socket = project_dir(self._runtime_dir, instance.project_id) / SOCKET_FILE
         most = calls.MAX_REPLY_BYTES if max_reply_bytes is None else max_reply_bytes
-        return await calls.call(socket, instance.session_id, name, arguments, timeout_s=timeout_s, max_reply_bytes=most)
+        return await calls.call(
+            self._connections,
+            socket,
+            instance.session_id,
+            name,
+            arguments,
+            timeout_s=timeout_s,
+            max_reply_bytes=most,
+        )
 
     def stream(self, instance: Instance, name: str, arguments: Sequence[object]) -> AsyncGenerator[object, None]:
         """The values of a streaming method of a project server.
