@@ -343,7 +343,7 @@ SET: dict[str, Case] = {
         for name, value, but in (
             ("deleted", True, NOT_MANAGING),
             ("env", {"A": "1"}, NOT_MANAGING),
-            ("users", lambda t, who: {t.cast[who].account_id: {"hide": True}}, NOT_MANAGING_NOR_ADMIN),
+            ("users", lambda t, who: {t.cast[who].account_id: {"hide": True}}, on_project(Who.SITE_ADMIN)),
             ("site_license", lambda t, who: {t.license_id: {}}, NOT_MANAGING),
             ("action_request", {"action": "stop"}, NOT_MANAGING_NOR_ADMIN),
             ("manage_users_owner_only", True, {**NOT_MANAGING, Who.COLLABORATOR: REFUSED}),

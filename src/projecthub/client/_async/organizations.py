@@ -108,7 +108,7 @@ class AsyncOrganizations:
 
         Raises:
             NotFound: There is no such account.
-            Conflict: The account is in another organization.
+            Conflict: The account is disabled, or in another organization.
 
         Example:
             ```python
@@ -128,7 +128,7 @@ class AsyncOrganizations:
 
         Raises:
             NotFound: There is no such account.
-            Conflict: He is an admin of another organization.
+            Conflict: He is disabled, or an admin of another organization.
 
         Example:
             ```python

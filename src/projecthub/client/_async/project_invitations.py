@@ -41,6 +41,7 @@ class AsyncProjectInvitations:
 
         Raises:
             NotFound: There is no such account.
+            Conflict: It is disabled.
             PermissionDenied: You may not add people.
             LimitError: You have caused too much mail today. Nobody was added.
 
@@ -84,6 +85,7 @@ class AsyncProjectInvitations:
 
         Raises:
             InvalidArgument: Something is no address. Nobody was invited.
+            Conflict: Somebody's account is disabled. Nobody was invited.
             PermissionDenied: You may not add people.
             LimitError: Too much mail, or too many invitations. Nobody was invited.
 

@@ -109,7 +109,7 @@ class Organizations:
 
         Raises:
             NotFound: There is no such account.
-            Conflict: The account is in another organization.
+            Conflict: The account is disabled, or in another organization.
 
         Example:
             ```python
@@ -129,7 +129,7 @@ class Organizations:
 
         Raises:
             NotFound: There is no such account.
-            Conflict: He is an admin of another organization.
+            Conflict: He is disabled, or an admin of another organization.
 
         Example:
             ```python

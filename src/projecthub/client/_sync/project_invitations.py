@@ -42,6 +42,7 @@ class ProjectInvitations:
 
         Raises:
             NotFound: There is no such account.
+            Conflict: It is disabled.
             PermissionDenied: You may not add people.
             LimitError: You have caused too much mail today. Nobody was added.
 
@@ -85,6 +86,7 @@ class ProjectInvitations:
 
         Raises:
             InvalidArgument: Something is no address. Nobody was invited.
+            Conflict: Somebody's account is disabled. Nobody was invited.
             PermissionDenied: You may not add people.
             LimitError: Too much mail, or too many invitations. Nobody was invited.
 
