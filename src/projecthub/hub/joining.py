@@ -109,7 +109,7 @@ async def none_disabled(tx: Transaction, account_ids: Collection[AccountId]) -> 
     """
     if disabled := await tx.accounts.disabled(sorted(account_ids)):
         raise Conflict(
-            f"account '{min(disabled)}' is disabled, so that nothing was done; name others, or have a site admin enable it"
+            f"account '{min(disabled)}' is disabled, so that nothing was done; name others, or have it enabled"
         )
 
 

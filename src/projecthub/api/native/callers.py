@@ -24,8 +24,8 @@ from projecthub.wire.ids import ProjectId
 from projecthub.wire.methods import Ability
 
 CHECKED_AGAIN_S: Final = 1.0
-"""So long after it was looked whether somebody may still have something, in seconds, nothing more is told or done before
-it is looked at again: a query for each piece would slow down streams of many. It takes 0.2 ms."""
+"""So long after it was looked whether somebody may still have something, in seconds, it is looked at again before
+anything more is told or done. Not for each piece: a look takes 0.2 ms, and would slow down streams of many."""
 
 _T = TypeVar("_T")
 _NOBODY = "must be signed in: give an API key of an account or of the project as 'Authorization: Bearer <key>'"

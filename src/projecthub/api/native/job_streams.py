@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     """Whether whoever reads may still do so."""
 
 KEEP_ALIVE_S: Final = 15.0
-"""A stream that has nothing to tell says at least this often that it is there, and asks then whether its reader may still
-have it, in seconds."""
+"""A stream that has nothing to tell says this often that it is there, in seconds, and asks whether its reader may
+still have it."""
 
 _NOTHING: Final = RECORD.pack(0, 0, 0, Stream.STDOUT)
 """A piece without bytes: a sign of life."""
