@@ -88,13 +88,19 @@ _EPILOG: Final = (
     'stderr of a command that failed is {"error": {"code", "message", "hint"?}}.'
 )
 
+_FORMER: Final = {"expires": "expire"}
+"""Options by former names, which are understood and stand in no help."""
+
 app = typer.Typer(
     name="projecthub",
     help="Projects: persistent, isolated workspaces that people and programs share.",
     epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: _FORMER.get(name, name),
+    },
 )
 
 
