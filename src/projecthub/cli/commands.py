@@ -42,7 +42,7 @@ from projecthub.cli.organizations import organizations
 from projecthub.cli.project_making import clone, export, import_, set_template, templates
 from projecthub.cli.project_quotas import add_license, remove_license, set_quotas
 from projecthub.cli.projects import projects
-from projecthub.cli.serve import serve
+from projecthub.cli.serve import WITHOUT_FLAGS, serve
 from projecthub.cli.session import Session
 from projecthub.cli.shares import shares
 from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
@@ -185,7 +185,7 @@ app.add_typer(files, name="files")
 app.add_typer(snapshots, name="snapshots")
 app.add_typer(system, name="system")
 app.command()(query)
-app.command()(serve)
+app.command(epilog=WITHOUT_FLAGS)(serve)
 app.command()(backup)
 app.command()(restore)
 app.command()(audit)
