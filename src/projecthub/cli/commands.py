@@ -45,7 +45,14 @@ from projecthub.cli.projects import projects
 from projecthub.cli.serve import WITHOUT_FLAGS, serve
 from projecthub.cli.session import Session
 from projecthub.cli.shares import shares
-from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
+from projecthub.cli.sign_in import (
+    password_link,
+    reset_password,
+    revoke_sign_in_token,
+    sign_in,
+    sign_in_token,
+    sign_out,
+)
 from projecthub.cli.snapshots import snapshots
 from projecthub.cli.stop import stop as stop_all
 from projecthub.cli.system import query, system
@@ -165,7 +172,7 @@ for _command in (
 ):
     projects.command()(_command)
 projects.command("import")(import_)
-for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
+for _way in (sign_in, sign_out, password_link, reset_password, sign_in_token, revoke_sign_in_token):
     accounts.command()(_way)
 for _file_command in (history, show_version, restore_version, checkpoint, use_times):
     files.command()(_file_command)
