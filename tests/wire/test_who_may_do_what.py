@@ -211,6 +211,7 @@ HUB: dict[str, Case] = {
     "projects.status": Case(running),
     "projects.restart": Case(project),
     "projects.stop": Case(running),
+    "projects.listAll": Case(nothing),
     "projects.stopAll": Case(nothing),
     "projects.deleteProject": Case(project, ADMIN_TOO, fresh=True),
     "projects.state": Case(project),

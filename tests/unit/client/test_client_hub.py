@@ -315,6 +315,11 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
         ],
         {"files": 1, "bytes": 2},
     ),
+    (Endpoint.HUB, "projects.listAll"): (
+        lambda hub: hub.projects.list_all(5, "1." + P),
+        [{"limit": 5, "after": "1." + P}],
+        {"projects": [{"project_id": P}], "next": None},
+    ),
     (Endpoint.HUB, "projects.stopAll"): (lambda hub: hub.projects.stop_all(), [{}], {"stopped": 1, "failed": {}}),
     (Endpoint.HUB, "projects.idle"): (lambda hub: hub.projects.idle(P), [{"project_id": P}], {"idle_for_s": 3}),
     (Endpoint.HUB, "projects.touch"): (lambda hub: hub.projects.touch(P), [{"project_id": P}], STATE),
