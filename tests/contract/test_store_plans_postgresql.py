@@ -17,7 +17,7 @@ from test_store_plans import HOT
 
 from projecthub.store import Store
 
-_OF = ("invite_tokens.", "mails.", "collaborators.", "log.prune", "copies.")
+_OF = ("invite_tokens.", "mails.", "collaborators.", "log.prune", "copies.", "projects.newest")
 NAMES = [name for name in HOT if name.startswith(_OF)]
 
 

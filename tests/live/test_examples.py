@@ -53,6 +53,7 @@ _NAMES = {
     "token": "token = await hub.system.generate_user_auth_token(account_id)",
     "link": 'theirs = await ada.projects.create_project("Shared")\n'
     'link = "https://hub.example.org/invite/" + await ada.projects.create_invite_token(theirs)',
+    "reset_link": "reset_link = await hub.system.admin_reset_password_link(account_id)",
     "job": 'job = await project.jobs.start("echo done")',
     "job_id": "job_id = job.id",
     "pid": 'pid = (await session.info())["pid"]',

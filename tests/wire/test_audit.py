@@ -232,6 +232,35 @@ def test_an_account_that_is_deleted_names_what_became_of_its_projects(log: Log) 
     assert (entry["outcome"], entry["target"]["account_id"]) == ("ok", gone)
 
 
+def test_entries_say_what_was_set_and_who_was_meant(log: Log) -> None:
+    unique = uuid.uuid4().hex[:8]
+    address, password = f"roster-{unique}@example.org", f"secret of {unique}"
+    with log.process.hub() as admin:
+
+        def newest(method: str) -> Any:
+            (entry,) = admin.audit.list(method=method, outcome="ok", limit=1)["entries"]
+            assert password not in json.dumps(entry)
+            return entry["target"]
+
+        admin.projects.set_quotas(log.project_id, memory=1500, cores=0.5, network=0)
+        assert newest("projects.setQuotas") == {"memory": 1500, "cores": 0.5, "network": 0}
+        rows = [{"email_address": address, "first_name": "Rosa"}]
+        admin.accounts.import_roster(rows, dry_run=True)
+        counts = {"created": 1, "changed": 0, "unchanged": 0}
+        assert newest("accounts.importRoster") == {"dry_run": True, **counts}
+        admin.accounts.import_roster(rows)
+        assert newest("accounts.importRoster") == counts
+        account_id = admin.accounts.get(address)["account_id"]
+        admin.accounts.set_password(password, address)
+        assert newest("accounts.setPassword") == {"account_id": account_id}
+        admin.accounts.update(address, disabled=True)
+        assert newest("accounts.update") == {"account_id": account_id, "disabled": True}
+        key = admin.keys.create(address, name="of another")
+        assert newest("keys.create") == {"account_id": account_id, "id": key["id"], "name": "of another"}
+        admin.accounts.delete(address)
+        assert newest("accounts.delete") == {"account_id": account_id, "projects": "refuse"}
+
+
 def test_who_asks_as_somebody_else_is_told_of(log: Log) -> None:
     opts = {"query": {"accounts": {"email_address": None}}, "options": [{"account_id": str(uuid.uuid4())}]}
     request_id, reply = log.call(Endpoint.HUB, "db.userQuery", log.stranger, [opts])

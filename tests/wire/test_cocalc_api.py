@@ -214,7 +214,14 @@ def test_a_token_signs_in(hub_process: HubProcess) -> None:
 def test_a_link_sets_a_password(hub_process: HubProcess, grace: Person) -> None:
     root = Hub(api_key=hub_process.admin_key, host=hub_process.url)
     link = hub_process.url + root.call("system.adminResetPasswordLink", [{"user_account_id": grace.account_id}])
-    assert httpx.get(link).status_code == 405
+    for url in (link, link + "x"):  # a page that tells nobody which links there are, and changes nothing
+        page = httpx.get(url)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+        assert "projecthub accounts reset-password" in page.text and "POST" in page.text
+        assert link.rpartition("/")[2] not in page.text
+        assert (page.headers["cache-control"], page.headers["referrer-policy"]) == ("no-store", "no-referrer")
+        assert httpx.head(url).status_code == 200
+        assert httpx.put(url, json={"password": "correct horse"}).status_code == 405
     assert httpx.post(link, json={}).status_code == 400
     assert httpx.post(link, content=b"{", headers={"content-type": "application/json"}).status_code == 400
     answer = httpx.post(link, json={"password": "correct horse"})

@@ -33,7 +33,6 @@ PROJECT: dict[str, Any] = {
     "status": NOT_SET,
     "state": NOT_SET,
     "manage_users_owner_only": True,
-    "secret_token": NOT_SET,
     "last_edited": NOT_SET,
     "last_active": NOT_SET,
     "action_request": {"action": "stop", "time": "2026-01-01T00:00:00.000Z"},
@@ -52,6 +51,7 @@ PROJECT_DEFAULTS = {"title": "Fields", "description": "", "compute_image": "defa
 KEPT_TO_THE_HUB = (
     "last_started", "storage", "last_backup", "disk_size", "resources", "preemptible", "idle_timeout", "addons",
     "lti_id", "lti_data", "notes", "license", "instance", "epoch", "desired", "unix_slot",
+    "secret_token",
 )  # fmt: skip
 
 ACCOUNT: dict[str, Any] = {

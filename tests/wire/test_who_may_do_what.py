@@ -211,6 +211,7 @@ HUB: dict[str, Case] = {
     "projects.status": Case(running),
     "projects.restart": Case(project),
     "projects.stop": Case(running),
+    "projects.listAll": Case(nothing),
     "projects.stopAll": Case(nothing),
     "projects.deleteProject": Case(project, ADMIN_TOO, fresh=True),
     "projects.state": Case(project),
@@ -343,7 +344,7 @@ SET: dict[str, Case] = {
         for name, value, but in (
             ("deleted", True, NOT_MANAGING),
             ("env", {"A": "1"}, NOT_MANAGING),
-            ("users", lambda t, who: {t.cast[who].account_id: {"hide": True}}, NOT_MANAGING_NOR_ADMIN),
+            ("users", lambda t, who: {t.cast[who].account_id: {"hide": True}}, on_project(Who.SITE_ADMIN)),
             ("site_license", lambda t, who: {t.license_id: {}}, NOT_MANAGING),
             ("action_request", {"action": "stop"}, NOT_MANAGING_NOR_ADMIN),
             ("manage_users_owner_only", True, {**NOT_MANAGING, Who.COLLABORATOR: REFUSED}),

@@ -31,9 +31,10 @@ _MAX_ALL: Final = 4000
 _BESIDE: Final = 4
 
 NAMED: Final = frozenset({
-    "account_id", "action", "admin", "async_get", "dest", "disabled", "dry_run", "email", "email_address",
-    "everywhere", "group", "id", "license", "license_id", "name", "new_group", "path", "paths", "pid", "pids",
-    "policy", "project_id", "projects", "public_path_id", "reply_id", "scopes", "signal", "src", "src_path",
+    "account_id", "action", "admin", "always_running", "async_get", "cores", "cpu_shares", "dest", "disabled",
+    "disk_quota", "dry_run", "email", "email_address", "everywhere", "group", "id", "license", "license_id",
+    "member_host", "memory", "memory_request", "mintime", "name", "network", "new_group", "path", "paths", "pid",
+    "pids", "policy", "project_id", "projects", "public_path_id", "reply_id", "scopes", "signal", "src", "src_path",
     "src_project_id", "target_account_id", "target_path", "target_project_id", "template_id", "to", "to_ids",
     "user", "user_account_id",
 })  # fmt: skip
@@ -41,12 +42,12 @@ NAMED: Final = frozenset({
 _FLAGS: Final = frozenset({"admin", "disabled"})
 
 UNNAMED: Final = frozenset({
-    "activates", "aggregate", "always_running", "args", "aspect", "async_await", "async_call", "async_stats",
-    "backup", "bash", "body", "calls_per_minute", "command", "compute_server_id", "content", "cores", "course",
-    "cpu_shares", "current_password", "customize", "cwd", "delete_missing", "description", "disk_quota", "env",
+    "activates", "aggregate", "args", "aspect", "async_await", "async_call", "async_stats",
+    "backup", "bash", "body", "calls_per_minute", "command", "compute_server_id", "content", "course",
+    "current_password", "customize", "cwd", "delete_missing", "description", "env",
     "ephemeral", "err_on_exit", "everybody", "exclude", "expire", "expires", "first_name", "firstName", "hash",
     "history", "image", "input", "kernel", "last_name", "lastName", "limits", "link", "link2proj", "max_output",
-    "member_host", "memory", "memory_request", "mintime", "network", "only", "options", "overwrite_newer",
+    "only", "options", "overwrite_newer",
     "password", "pool", "query", "quota", "replyto", "replyto_name", "rows", "run_limit", "source", "sources",
     "start", "subject", "target", "targets", "template", "timeout", "title", "token", "token_id", "wait",
     "with_collaborators",
@@ -60,20 +61,26 @@ _OTHERS: Final = {
 }
 """Fields that elsewhere are kept, and here hold the text of a mail."""
 
-_MADE: Final[Mapping[str, str]] = {
-    "projects.createProject": "project_id",
-    "projects.clone": "target_project_id",
-    "projects.copyPaths": "id",
-    "copies.plan": "id",
-    "accounts.create": "account_id",
-    "accounts.signIn": "account_id",
-    "keys.create": "id",
-    "licenses.create": "id",
-    "messages.send": "id",
-    "org.create": "organization_id",
-    "org.createUser": "account_id",
+_MADE: Final[Mapping[str, tuple[str, ...]]] = {
+    "projects.createProject": ("project_id",),
+    "projects.clone": ("target_project_id",),
+    "projects.copyPaths": ("id",),
+    "copies.plan": ("id",),
+    "accounts.create": ("account_id",),
+    "accounts.importRoster": ("created", "changed", "unchanged"),
+    "accounts.setPassword": ("account_id",),
+    "accounts.signIn": ("account_id",),
+    "accounts.update": ("account_id",),
+    "keys.create": ("id", "account_id"),
+    "licenses.create": ("id",),
+    "messages.send": ("id",),
+    "org.create": ("organization_id",),
+    "org.createUser": ("account_id",),
 }
-"""What the reply of a method names: the reply itself, or what it holds under this name."""
+"""What the reply of a method names: the reply itself, or what it holds under these names.
+
+An account that the call named by its e-mail address is named by its id then.
+"""
 _ON_COPIES: Final = frozenset({"copies.apply", "copies.cancel", "copies.retry", "copies.undo"})
 """Methods that name an operation, which names the projects that it copies between."""
 
@@ -117,13 +124,18 @@ def _fields(method: Method) -> tuple[str, ...]:
 def made_by(method: Method) -> Callable[[Any], dict[str, Any]] | None:
     """What tells what the reply of a method names, if there is anything."""
     if method.name == "accounts.delete":
-        return lambda reply: bounded({"project_id": [*reply["projects_deleted"], *reply["projects_handed_over"]]})
+        return lambda reply: bounded(
+            {
+                "account_id": reply["account_id"],
+                "project_id": [*reply["projects_deleted"], *reply["projects_handed_over"]],
+            }
+        )
     if method.name in _ON_COPIES:
         return lambda reply: bounded({"project_id": _between(reply)})
-    name = _MADE.get(method.name)
-    if name is None:
+    names = _MADE.get(method.name)
+    if names is None:
         return None
-    return lambda reply: bounded({name: reply.get(name) if isinstance(reply, dict) else reply})
+    return lambda reply: bounded({name: reply.get(name) if isinstance(reply, dict) else reply for name in names})
 
 
 def _between(operation: Mapping[str, Any]) -> list[str]:
@@ -165,7 +177,7 @@ def _fitting(value: Any, left: int) -> Any:
 def _bounded(value: Any, most_ids: int) -> Any:
     if isinstance(value, str):
         return storable(value, MAX_VALUE)
-    if isinstance(value, bool | int):
+    if isinstance(value, bool | int | float):
         return value
     if isinstance(value, list | tuple):
         if all(map(is_uuid, value[:most_ids])):

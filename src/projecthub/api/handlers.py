@@ -148,6 +148,10 @@ async def _restart(call: Call, request: shapes.ProjectOnly) -> shapes.ProjectSta
     return await call.services.projects.restart(call.caller, request.project_id)
 
 
+async def _list_all(call: Call, request: shapes.ListAllProjects) -> shapes.ProjectPage:
+    return await call.services.projects.page(call.caller, request)
+
+
 async def _stop_all(call: Call, request: shapes.NoArguments) -> shapes.StoppedAll:
     return await call.services.projects.stop_all(call.caller)
 
@@ -268,6 +272,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "projects.start": _start,
     "projects.stop": _stop,
     "projects.restart": _restart,
+    "projects.listAll": _list_all,
     "projects.stopAll": _stop_all,
     "projects.deleteProject": _delete,
     "projects.state": _state,

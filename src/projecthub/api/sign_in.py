@@ -1,6 +1,7 @@
 """Where sign-in tokens are taken.
 
-`/auth/impersonate?auth_token=...` gives a session, `POST /auth/password-reset/...` sets a password.
+`/auth/impersonate?auth_token=...` gives a session, `POST /auth/password-reset/...` sets a password; who opens that in a
+browser is told how.
 
 Source: Wire contract 5.1 (`adminResetPasswordLink`), 5.4 (`createToken`).
 """
@@ -25,6 +26,26 @@ if TYPE_CHECKING:
     from projecthub.hub.audited_calls import AuditedCall
 
 _PRIVATE: Final = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+_HOW_TO: Final = """\
+The address of this page sets a new password, once and within a day after it was made. Nothing has happened yet.
+
+On the command line, which asks for the password:
+
+    projecthub accounts reset-password "ADDRESS"
+
+or with anything that POSTs JSON to it:
+
+    curl --json '{"password": "..."}' "ADDRESS"
+
+or in Python:
+
+    import urllib.request
+    body = b'{"password": "..."}'
+    kind = {"content-type": "application/json"}
+    urllib.request.urlopen(urllib.request.Request("ADDRESS", body, kind))
+
+If the address does not work any more, ask whoever runs this hub for another.
+"""
 
 
 def sign_in_routes(services: Services) -> list[Route]:
@@ -68,7 +89,13 @@ def sign_in_routes(services: Services) -> list[Route]:
     return [
         Route(SIGN_IN_PATH, redeem, methods=["GET", "POST"]),
         Route(RESET_PATH + "/{token}", set_password, methods=["POST"]),
+        Route(RESET_PATH + "/{token}", _how_to, methods=["GET"]),
     ]
+
+
+async def _how_to(request: Request) -> Response:
+    """The same for every token, so that it tells nobody which there are."""
+    return PlainTextResponse(_HOW_TO, headers={**_PRIVATE, "x-content-type-options": "nosniff"})
 
 
 def _whom(result: Any) -> dict[str, Any]:

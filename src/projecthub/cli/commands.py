@@ -42,10 +42,17 @@ from projecthub.cli.organizations import organizations
 from projecthub.cli.project_making import clone, export, import_, set_template, templates
 from projecthub.cli.project_quotas import add_license, remove_license, set_quotas
 from projecthub.cli.projects import projects
-from projecthub.cli.serve import serve
+from projecthub.cli.serve import WITHOUT_FLAGS, serve
 from projecthub.cli.session import Session
 from projecthub.cli.shares import shares
-from projecthub.cli.sign_in import password_link, revoke_sign_in_token, sign_in, sign_in_token, sign_out
+from projecthub.cli.sign_in import (
+    password_link,
+    reset_password,
+    revoke_sign_in_token,
+    sign_in,
+    sign_in_token,
+    sign_out,
+)
 from projecthub.cli.snapshots import snapshots
 from projecthub.cli.stop import stop as stop_all
 from projecthub.cli.system import query, system
@@ -88,13 +95,19 @@ _EPILOG: Final = (
     'stderr of a command that failed is {"error": {"code", "message", "hint"?}}.'
 )
 
+_FORMER: Final = {"expires": "expire"}
+"""Options by former names, which are understood and stand in no help."""
+
 app = typer.Typer(
     name="projecthub",
     help="Projects: persistent, isolated workspaces that people and programs share.",
     epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: _FORMER.get(name, name),
+    },
 )
 
 
@@ -159,7 +172,7 @@ for _command in (
 ):
     projects.command()(_command)
 projects.command("import")(import_)
-for _way in (sign_in, sign_out, password_link, sign_in_token, revoke_sign_in_token):
+for _way in (sign_in, sign_out, password_link, reset_password, sign_in_token, revoke_sign_in_token):
     accounts.command()(_way)
 for _file_command in (history, show_version, restore_version, checkpoint, use_times):
     files.command()(_file_command)
@@ -179,7 +192,7 @@ app.add_typer(files, name="files")
 app.add_typer(snapshots, name="snapshots")
 app.add_typer(system, name="system")
 app.command()(query)
-app.command()(serve)
+app.command(epilog=WITHOUT_FLAGS)(serve)
 app.command()(backup)
 app.command()(restore)
 app.command()(audit)

@@ -16,7 +16,10 @@ Version = Annotated[int, typer.Argument(metavar="VERSION", help="Its number, as 
 
 
 def history(context: typer.Context, project: AProject, path: APath, as_json: AsJson = False) -> None:
-    """List the versions of a text file that the hub has seen, oldest first."""
+    """List the versions of a text file that the hub has seen, oldest first.
+
+    `projecthub files show-version` prints one of them, `projecthub files restore-version` brings it back.
+    """
     session = Session.of(context, as_json)
     with session.hub() as hub:
         versions: Any = hub.sync.history(ProjectFinder(hub).find(project), path)

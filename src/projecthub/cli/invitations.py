@@ -63,7 +63,12 @@ def create_invite_token(
     uses: Annotated[int | None, typer.Option(min=0, help="How many people it lets in; 0: any number.")] = 1,
     expires: Annotated[
         str | None,
-        typer.Option(parser=moment, metavar="TIME", help=f"When it ends: a date, or from now on, {DURATION_HELP}."),
+        typer.Option(
+            "--expire",
+            parser=moment,
+            metavar="TIME",
+            help=f"When it ends: a date, or from now on, {DURATION_HELP}.",
+        ),
     ] = None,
     viewer: ViewerOption = False,
     as_json: AsJson = False,

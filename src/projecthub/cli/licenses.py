@@ -53,7 +53,12 @@ ActivatesOption = Annotated[
 ]
 ExpiresOption = Annotated[
     str | None,
-    typer.Option(parser=_expires, metavar="TIME", help=f"Until when: 2027-01-31, never, or in {times.DURATION_HELP}."),
+    typer.Option(
+        "--expire",
+        parser=_expires,
+        metavar="TIME",
+        help=f"Until when: 2027-01-31, never, or in {times.DURATION_HELP}.",
+    ),
 ]
 
 _UNITS: Final = {

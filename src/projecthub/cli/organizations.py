@@ -156,6 +156,7 @@ def token(
     expires: Annotated[
         str | None,
         typer.Option(
+            "--expire",
             parser=times.moment,
             metavar="TIME",
             help=f"Until when: 2027-01-31, or in {times.DURATION_HELP}.",

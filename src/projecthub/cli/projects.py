@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,10 +14,15 @@ from projecthub.cli.session import AsJson, Session
 from projecthub.errors import NotFound
 from projecthub.wire.ids import is_uuid
 
+if TYPE_CHECKING:
+    from projecthub import Hub
+
 projects = typer.Typer(help="List, make, start, stop, copy and share projects.", no_args_is_help=True)
 
 ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help=PROJECT_HELP)]
 
+_PAGE = 100
+_MAX_PAGE = 1000
 _FACTS = ["project_id", "title", "description", "state", "last_edited", "created", "deleted", "users"]
 
 
@@ -31,10 +36,24 @@ def list_projects(
         bool, typer.Option("--hidden", help="Only those you have hidden, instead of the others.")
     ] = False,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=0, help="How many at most.")] = None,
+    all_accounts: Annotated[
+        bool,
+        typer.Option("--all-accounts", help="Everybody's, deleted and hidden ones too; 100 unless --limit says more."),
+    ] = False,
+    after: Annotated[
+        str | None, typer.Option(metavar="NEXT", help="With --all-accounts: where the list before this one ended.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the projects you are on, most recently used first."""
+    """List the projects you are on, most recently used first; for site admins also everybody's."""
     session = Session.of(context, as_json)
+    if all_accounts:
+        if all_ or state or deleted or hidden:
+            raise typer.BadParameter("--all-accounts lists all; leave --all, --state, --deleted, --hidden out")
+        _list_everybodys(session, _PAGE if limit is None else limit, after)
+        return
+    if after is not None:
+        raise typer.BadParameter("--after goes with --all-accounts")
     with session.hub() as hub, output.working("Asking for projects"):
         rows = hub.projects.get(
             all=all_,
@@ -50,15 +69,51 @@ def list_projects(
     output.print_table(
         ("ID", "TITLE", "STATE", "LAST USED"),
         [
+            (row.get("project_id"), row.get("title"), _state_word(row), output.local_time(row.get("last_edited")))
+            for row in rows
+        ],
+    )
+
+
+def _list_everybodys(session: Session, limit: int, after: str | None) -> None:
+    rows: list[Any] = []
+    with session.hub() as hub, output.working("Asking for projects"):
+        while len(rows) < limit:
+            page: Any = hub.projects.list_all(min(limit - len(rows), _MAX_PAGE), after)
+            rows += page["projects"]
+            after = page["next"]
+            if after is None:
+                break
+        owners = {} if session.as_json else _owners(hub, rows)
+    if session.as_json:
+        output.print_json({"projects": rows, "next": after})
+        return
+    output.print_table(
+        ("ID", "TITLE", "STATE", "LAST USED", "OWNERS"),
+        [
             (
-                row.get("project_id"),
+                row["project_id"],
                 row.get("title"),
-                _state_word(row),
+                "deleted" if row.get("deleted") else _state_word(row),
                 output.local_time(row.get("last_edited")),
+                ", ".join(owners[each] for each in _owner_ids(row)),
             )
             for row in rows
         ],
     )
+    if after is not None:
+        output.print_note(f"there are more: --after {after}")
+
+
+def _owner_ids(row: Any) -> list[str]:
+    return [each for each, member in (row.get("users") or {}).items() if member.get("group") == "owner"]
+
+
+def _owners(hub: Hub, rows: list[Any]) -> dict[str, str]:
+    """The names of those who own projects, by their ids."""
+    ids = sorted({each for row in rows for each in _owner_ids(row)})
+    names: Any = hub.system.get_names(ids) if ids else {}
+    return {each: _person(names, each) for each in ids}
 
 
 @projects.command()

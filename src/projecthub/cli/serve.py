@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
 _SERVER_PACKAGES = ("uvicorn", "starlette", "sqlalchemy", "pydantic_settings")
 
+WITHOUT_FLAGS = """\
+Settings without a flag, in the environment, or in the file without PROJECTHUB_ and in small letters:
+
+PROJECTHUB_SMTP_HOST: the server that mail of invitations is sent by (default: no mail is sent)
+PROJECTHUB_SMTP_PORT: its port (default: 587)
+PROJECTHUB_SMTP_SECURITY: starttls, tls or none (default: starttls)
+PROJECTHUB_SMTP_USER, PROJECTHUB_SMTP_PASSWORD: to sign in to it with
+PROJECTHUB_MAIL_FROM: where mail comes from, such as 'projecthub <hub@example.org>'; needed with a server
+PROJECTHUB_MAILS_A_DAY: mails that one account may cause (default: 100)
+
+PROJECTHUB_SNAPSHOT_HOURS: after which a project that was used gets one; 0: never (default: 24)
+PROJECTHUB_SNAPSHOT_PERCENT: of its disk space, what a project's may take beside it (default: 50)
+PROJECTHUB_LOG_DAYS: that entries of projects' logs are kept; 0: for ever (default: 730)
+PROJECTHUB_AUDIT_DAYS: the same of the audit log (default: 0)
+"""
+"""The settings that are no flags, for the end of the command's help; made of `Settings` they would load much."""
+
 
 def serve(
     bind: Annotated[

@@ -69,6 +69,29 @@ def password_link(context: typer.Context, person: PersonArgument, as_json: AsJso
         print(url)
 
 
+def reset_password(
+    context: typer.Context,
+    link: Annotated[str, typer.Argument(metavar="LINK", help="What `accounts password-link` printed.")],
+    as_json: AsJson = False,
+) -> None:
+    """Set a password by a link for that; it takes no key. The password is asked for, or read from the input."""
+    session = Session.of(context, as_json)
+    if sys.stdin.isatty():
+        password = typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    url, has_path, _ = link.rpartition("/auth/")
+    with replace(session, api_key=_NO_KEY, url=url if has_path and url else session.url).hub() as hub:
+        try:
+            reply = hub.accounts.reset_password(link, password)
+        except NotSignedIn as error:  # it is about the link: what else is said of such errors is about keys
+            raise NotSignedIn(error.message) from error
+    if session.as_json:
+        output.print_json(reply)
+    else:
+        output.print_facts([("password set", reply["account_id"])])
+
+
 def sign_in_token(context: typer.Context, person: PersonArgument, as_json: AsJson = False) -> None:
     """Make a token that signs in as somebody for a day. For site admins."""
     session = Session.of(context, as_json)

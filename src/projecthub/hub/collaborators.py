@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from projecthub.errors import Conflict, InvalidArgument, NotFound, OwnershipDenied
-from projecthub.hub.joining import invited_event, redeem_all
+from projecthub.errors import InvalidArgument, NotFound, OwnershipDenied
+from projecthub.hub.joining import invited_event, none_disabled, redeem_all
 from projecthub.hub.permissions import (
     NOT_A_COLLABORATOR,
     account_id_of,
@@ -56,6 +56,7 @@ class Collaborators:
             InvalidArgument: Lists of different length, or an id that is none.
             NotFound: No such project, account or token.
             PermissionDenied, OwnershipDenied: See `permissions.may_add` and `joining.redeem`.
+            Conflict: An account that would be added is disabled.
         """
         if request.token_id is not None:
             return await self._add_by_tokens(caller, request)
@@ -68,7 +69,9 @@ class Collaborators:
                 await may_add(tx, caller, project_id, account_ids, alone=len(pairs) == 1)
             await _require_accounts(tx, [account_id for _, account_id in pairs])
             now = self._clock.now()
-            for project_id, account_id in await tx.collaborators.add(pairs, at=now, role=role):
+            added = await tx.collaborators.add(pairs, at=now, role=role)
+            await none_disabled(tx, {account_id for _, account_id in added})
+            for project_id, account_id in added:
                 await tx.log.append(project_id, caller.account_id, invited_event(account_id, role), at=now)
         return {"project_id": [project_id for project_id, _ in pairs]}
 
@@ -134,6 +137,7 @@ class Collaborators:
         Raises:
             OwnershipDenied: The caller is no owner, the other is not on the project, there is no such group, or the
                 project would be left without an owner.
+            Conflict: Somebody who is disabled would become an owner.
         """
         project_id = project_id_of(request.project_id, "Invalid project_id: {value}")
         target = account_id_of(request.target_account_id, "Invalid target_account_id: {value}")
@@ -157,9 +161,7 @@ class Collaborators:
         async with self._keys.changing() as tx:
             may_change_roles(await tx.projects.access(project_id, caller.account_id, lock=True))
             await self._change(tx, caller, project_id, target, Role.OWNER.value)
-            account = await tx.accounts.get(target)
-            if account is None or account.banned:
-                raise Conflict(f"the project cannot be handed over to '{target}', who is disabled; name another")
+            await none_disabled(tx, {target})  # an owner already, perhaps
             await self._change(tx, caller, project_id, caller.account_id, group.value)
         return {"project_id": project_id, "owner": target, "group": group.value}
 
@@ -181,6 +183,7 @@ class Collaborators:
                 "Hand the project over (projects.handOver), or make somebody else an owner first"
             )
         if after is Role.OWNER:
+            await none_disabled(tx, {target})
             wanted = Selection(columns=("name",))
             name = (await tx.projects.select(wanted, member=None, project_id=project_id))[0]["name"]
             if name is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from projecthub.errors import InvalidArgument, LimitError, NotFound
 from projecthub.hub.collaborators import group_of
-from projecthub.hub.joining import FORGOTTEN_AFTER, MAX_TOKENS, invited_event
+from projecthub.hub.joining import FORGOTTEN_AFTER, MAX_TOKENS, invited_event, none_disabled
 from projecthub.hub.mail import ADDRESS, one_line
 from projecthub.hub.mail_text import plain
 from projecthub.hub.open_invitations import note_invitation
@@ -80,6 +80,7 @@ class Invitations:
             InvalidArgument: An id that is none, or a text that is too long.
             PermissionDenied, OwnershipDenied: The caller may not add people.
             NotFound: There is no such account.
+            Conflict: It is disabled.
             LimitError: Too much mail; nothing was done.
         """
         async with self._keys.changing() as tx:
@@ -98,6 +99,7 @@ class Invitations:
         Raises:
             InvalidArgument: No address, something that is none, or too many of them.
             PermissionDenied, OwnershipDenied: The caller may not add people.
+            Conflict: Somebody's account is disabled.
             LimitError: Too much mail, or too many invitations; nothing was done.
         """
         addresses = _addresses(request.to)
@@ -143,6 +145,7 @@ class Invitations:
         project_id, now = inviting.project.project_id, self._clock.now()
         added = await tx.collaborators.add([(project_id, account.account_id)], at=now, role=inviting.role)
         if added:
+            await none_disabled(tx, {account.account_id})
             event = invited_event(account.account_id, inviting.role)
             await tx.log.append(project_id, inviting.caller.account_id, event, at=now)
         link = f"{self._site_url()}/projects/{project_id}"

@@ -10,13 +10,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from projecthub.errors import NotFound, PermissionDenied
+from projecthub.errors import Conflict, NotFound, PermissionDenied
 from projecthub.hub.open_invitations import note_invitation
 from projecthub.hub.permissions import may_let_in
 from projecthub.store.accounts import ascii_lower
 from projecthub.store.records import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from projecthub.store import Transaction
@@ -71,14 +72,17 @@ async def redeem_all(
     Raises:
         NotFound: There is no such token.
         PermissionDenied: See `redeem`.
+        Conflict: See `none_disabled`.
     """
     known = await tx.invite_tokens.locked([token for token, _ in pairs])
-    tokens = []
+    tokens, let_in = [], set()
     for given, account_id in pairs:
         if given not in known:
             raise NotFound(f"{_NOT_VALID} - no such token")
-        await redeem(tx, known[given], account_id, by=by, at=at)
+        if await redeem(tx, known[given], account_id, by=by, at=at):
+            let_in.add(account_id)
         tokens.append(known[given])
+    await none_disabled(tx, let_in)
     return tokens
 
 
@@ -93,6 +97,20 @@ async def welcome(tx: Transaction, account: Account, *, at: datetime) -> None:
         # One that is void now does not keep the account from being made.
         if await may_let_in(tx, token.project_id, token.account_id):
             await redeem(tx, token, account.account_id, by=token.account_id, at=at)
+
+
+async def none_disabled(tx: Transaction, account_ids: Collection[AccountId]) -> None:
+    """Nobody is let onto a project who is disabled; in the transaction that would do it, which is not kept then.
+
+    Who is on it already stays what they are, and is not looked at.
+
+    Raises:
+        Conflict: One of them is disabled; the first by id is named.
+    """
+    if disabled := await tx.accounts.disabled(sorted(account_ids)):
+        raise Conflict(
+            f"account '{min(disabled)}' is disabled, so that nothing was done; name others, or have it enabled"
+        )
 
 
 def invited_event(account_id: AccountId, role: Role) -> dict[str, object]:

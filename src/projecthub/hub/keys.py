@@ -179,10 +179,10 @@ class Keys:
 
         Raises:
             PermissionDenied: It would be good for more than the caller's own key, or is not his to make.
-            InvalidArgument: A scope or a limit that there is not.
+            InvalidArgument: A scope or a limit that there is not, or too long a name.
             LimitError: The account has too many keys.
         """
-        expires_at = parse_time(request.expire, "expire")
+        expires_at, name = parse_time(request.expire, "expire"), _name(request.name)
         scopes = caller.scopes if request.scopes is None else _scopes(request.scopes)
         limit = _limit(request.calls_per_minute)
         _within(caller, scopes)
@@ -194,7 +194,7 @@ class Keys:
             if await tx.keys.count(account_id) >= _MAX_KEYS:
                 raise LimitError(f"There is a limit of {_MAX_KEYS} per account; please delete some api keys.")
             key, secret = await self.make(
-                tx, account_id, project_id, request.name, expires_at, scopes=scopes, calls_per_minute=limit
+                tx, account_id, project_id, name, expires_at, scopes=scopes, calls_per_minute=limit
             )
             await self._note(tx, caller, key, "key_created")
         return {**_shape(key), "secret": secret}
@@ -216,7 +216,7 @@ class Keys:
         key_id = await tx.keys.create(
             account_id=account_id,
             project_id=project_id,
-            name=name[:_MAX_NAME],
+            name=name,
             expires_at=expires_at,
             created_at=self._clock.now(),
             scopes=scopes,
@@ -237,6 +237,7 @@ class Keys:
         Raises:
             NotFound: The caller has no such key.
             PermissionDenied: The key is good for more than the caller's own.
+            InvalidArgument: Too long a name, or a time that there is not.
         """
         async with self.changing() as tx:
             key = await self._one(tx, caller, request.id, request.project_id)
@@ -248,7 +249,7 @@ class Keys:
         Raises:
             NotFound: There is no such key, or it is not the caller's to change.
             PermissionDenied: The key is good for more than the caller's own, or would be.
-            InvalidArgument: A scope, a limit or a time that there is not.
+            InvalidArgument: A scope, a limit or a time that there is not, or too long a name.
         """
         changes = _changes(request.name, request.expire)
         if request.scopes is not None:
@@ -381,6 +382,17 @@ def _scopes(given: Sequence[str]) -> frozenset[Ability]:
     return frozenset(Ability(word) for word in given)
 
 
+def _name(given: str) -> str:
+    """A name that came from outside.
+
+    Raises:
+        InvalidArgument: It is too long.
+    """
+    if len(given) > _MAX_NAME:
+        raise InvalidArgument(f"name '{given[:30]}...' has {len(given)} characters; give at most {_MAX_NAME}")
+    return given
+
+
 def _limit(calls_per_minute: int | None) -> int | None:
     """A limit that came from outside; 0 is none.
 
@@ -400,7 +412,7 @@ def _changes(name: str | None, expire: str | int | None) -> dict[str, Any]:
     """What an edit changes; an expiry of ``never`` takes it away."""
     changes: dict[str, Any] = {}
     if name is not None:
-        changes["name"] = name[:_MAX_NAME]
+        changes["name"] = _name(name)
     if expire is not None:
         changes["expires_at"] = None if expire == _NEVER else parse_time(expire, "expire")
     return changes

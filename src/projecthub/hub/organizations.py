@@ -177,13 +177,13 @@ class Organizations:
         Raises:
             PermissionDenied: The caller is no site admin, or his key has not all scopes.
             NotFound: There is no such organization or account.
-            Conflict: The account is in another organization.
+            Conflict: The account is disabled, or in another organization.
         """
         _site_admins_only(caller)
         all_scopes_only(caller, "make admins of organizations")
         async with self._store.write() as tx:
             found = await _managed(tx, caller, name)
-            account = await _account(tx, user, "no such account '{user}'")
+            account = _enabled(await _account(tx, user, "no such account '{user}'"))
             if not await tx.organizations.appoint(found.organization_id, account.account_id, at=self._clock.now()):
                 raise Conflict(f"User '{user[:100]}' is already member of another organization")
 
@@ -193,7 +193,7 @@ class Organizations:
         Raises:
             PermissionDenied: The caller is no site admin, or his key has not all scopes.
             NotFound: There is no such organization or account.
-            Conflict: The account is an admin of another organization.
+            Conflict: The account is disabled, or an admin of another organization.
         """
         _site_admins_only(caller)
         all_scopes_only(caller, "let the admins of an organization sign in as somebody")
@@ -203,6 +203,7 @@ class Organizations:
             before = await tx.organizations.of_account(account.account_id)
             if before is not None and before.organization_id == found.organization_id:
                 return
+            _enabled(account)
             if before is not None:
                 # What the admins it had before gave out is not for them any more.
                 await tx.sign_in_tokens.end_of(account.account_id)
@@ -370,6 +371,12 @@ async def _account(tx: Transaction, user: str, refusal: str) -> Account:
     account = await _find(tx, user)
     if account is None:
         raise NotFound(refusal.replace("{user}", user[:100]))
+    return account
+
+
+def _enabled(account: Account) -> Account:
+    if account.banned:
+        raise Conflict(f"account '{account.account_id}' is disabled, so that nothing was done; enable it first")
     return account
 
 

@@ -6,21 +6,24 @@ Source: Wire contract 0, 2.6 to 2.11, 4.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from projecthub.errors import Conflict, HubError
+from projecthub.errors import Conflict, HubError, InvalidArgument
 from projecthub.hub.permissions import admins_only, may_delete, member_access, not_deleted, project_id_of
+from projecthub.hub.tables.projects import FIELDS
 from projecthub.store.records import Project, State
 from projecthub.wire import shapes
 from projecthub.wire.ids import AccountId, ProjectId
 from projecthub.wire.methods import Ability
 from projecthub.wire.project_system import VERSION
-from projecthub.wire.units import MEGABYTE, to_iso, to_mb, to_ms
+from projecthub.wire.units import MEGABYTE, from_ms, to_iso, to_mb, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from projecthub.engines.port import Engine, Limits, Means, Usage
     from projecthub.hub.clock import Clock
@@ -30,6 +33,11 @@ if TYPE_CHECKING:
     from projecthub.hub.principals import Principal
     from projecthub.hub.quotas import Quotas
     from projecthub.store import Store
+
+_LISTED: Final = ("project_id", "title", "last_edited", "created", "state", "deleted", "users")
+"""Fields that a list of everybody's projects tells, as user queries do."""
+_MAX_PAGE: Final = 1000
+_PLACE: Final = re.compile(r"([0-9]{1,14})\.([0-9a-f-]{36})")
 
 _log = structlog.get_logger()
 
@@ -55,6 +63,28 @@ class Projects:
         self._lifecycle = lifecycle
         self._engine = engine
         self._homes = homes
+
+    # -- all of them -------------------------------------------------------------------------------
+
+    async def page(self, caller: Principal, request: shapes.ListAllProjects) -> shapes.ProjectPage:
+        """A page of everybody's projects, deleted ones included, those edited last first.
+
+        One that is used while pages are read comes to the front, and may be missed by whoever is past that.
+
+        Raises:
+            PermissionDenied: The caller is no site admin.
+            InvalidArgument: ``limit`` is out of range, or ``after`` no `next` of a page.
+        """
+        admins_only(caller, "list the projects of others")
+        if not 1 <= request.limit <= _MAX_PAGE:
+            raise InvalidArgument(f"limit is {request.limit}; give a number from 1 to {_MAX_PAGE}")
+        columns = [column for name in _LISTED for column in FIELDS[name].columns]
+        async with self._store.read() as tx:
+            rows = await tx.projects.newest(columns, limit=request.limit + 1, after=_place(request.after))
+        told: list[Any] = [_told(row) for row in rows[: request.limit]]
+        last = rows[request.limit - 1] if len(rows) > request.limit else None
+        place = None if last is None else f"{to_ms(last['last_edited_at'])}.{last['project_id']}"
+        return {"projects": told, "next": place}
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -258,3 +288,23 @@ def _memory(usage: Usage, limit: int | None) -> shapes.Memory:
     if limit is not None:
         memory["limit"] = mb(limit)
     return memory
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as user queries tell it; what is null is left out."""
+    read = {name: reading(row) for name in _LISTED if (reading := FIELDS[name].read) is not None}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _place(after: str | None) -> tuple[datetime, ProjectId] | None:
+    """Where a page ended.
+
+    Raises:
+        InvalidArgument: No page did there.
+    """
+    if after is None:
+        return None
+    found = _PLACE.fullmatch(after)
+    if found is None:
+        raise InvalidArgument(f"after '{after[:100]}' is none; give the 'next' of the page before")
+    return from_ms(int(found[1])), ProjectId(found[2])

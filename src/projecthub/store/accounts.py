@@ -52,6 +52,7 @@ _GET_MANY: Final = select(*_RECORD).where(accounts.c.account_id.in_(bindparam("i
 _EXISTING: Final = select(accounts.c.account_id).where(
     accounts.c.account_id.in_(bindparam("ids", expanding=True)), _HERE
 )
+_DISABLED: Final = _EXISTING.where(accounts.c.banned)
 _ANY_ADMIN: Final = (
     select(*_RECORD).where(accounts.c.is_admin, _HERE).order_by(accounts.c.created_at, accounts.c.account_id).limit(1)
 )
@@ -130,6 +131,13 @@ class Accounts:
         found: set[AccountId] = set()
         for chunk in in_chunks(ids):
             found.update((await self._connection.execute(_EXISTING, {"ids": chunk})).scalars())
+        return found
+
+    async def disabled(self, ids: Sequence[AccountId]) -> set[AccountId]:
+        """Those of the ids that belong to accounts which are disabled, and not deleted."""
+        found: set[AccountId] = set()
+        for chunk in in_chunks(ids):
+            found.update((await self._connection.execute(_DISABLED, {"ids": chunk})).scalars())
         return found
 
     async def list(self, *, limit: int, after: AccountId | None = None, query: str | None = None) -> _Found:

@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -251,6 +251,26 @@ class Projects:
             statement = statement.where(projects.c.project_id == project_id)
         if edited_after is not None:
             statement = statement.where(projects.c.last_edited_at > edited_after)
+        return [row async for rows in self._parts(statement, names, raw=False) for row in rows]
+
+    async def newest(
+        self, columns: Sequence[str], *, limit: int, after: tuple[datetime, ProjectId] | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of whosesoever projects, as `select` has them; those edited last first, and of one time by their ids.
+
+        Args:
+            columns: Names of columns.
+            limit: Rows at most.
+            after: When the last one of the page before was edited, and its id.
+        """
+        names = tuple(dict.fromkeys(columns))
+        selection = Selection(columns=names, order_by=(("last_edited_at", True),), limit=limit)
+        at, project_id = after or (datetime.max.replace(tzinfo=UTC), "")
+        edited_at = projects.c.last_edited_at
+        statement = _selecting(names, selection, None, raw=False).where(
+            edited_at <= at,  # what the index is looked up by
+            (edited_at < at) | (projects.c.project_id > project_id),
+        )
         return [row async for rows in self._parts(statement, names, raw=False) for row in rows]
 
     async def pages(

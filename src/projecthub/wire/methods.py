@@ -174,6 +174,7 @@ _ROWS: Final = (
     _hub("projects.start", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.6"),
     _hub("projects.stop", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "Wire contract 2.7"),
     _hub("projects.restart", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, RUN, "docs/wire-extensions.md"),
+    _hub("projects.listAll", shapes.ListAllProjects, shapes.ProjectPage, Caller.ADMIN, READ, "docs/wire-extensions.md"),
     _hub("projects.stopAll", shapes.NoArguments, shapes.StoppedAll, Caller.ADMIN, MANAGE, "docs/wire-extensions.md"),
     _hub("projects.deleteProject", shapes.ProjectOnly, shapes.Deleted, Caller.MEMBER, MANAGE, "Wire contract 2.8"),
     _hub("projects.state", shapes.ProjectOnly, shapes.ProjectState, Caller.MEMBER, READ, "Wire contract 2.9"),

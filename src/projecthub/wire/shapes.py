@@ -615,6 +615,14 @@ class ProjectState(TypedDict):
     error: NotRequired[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAllProjects:
+    """`projects.listAll`. `after`: the `next` of the page before."""
+
+    limit: int = 100
+    after: str | None = None
+
+
 class StoppedAll(TypedDict):
     """Reply of `projects.stopAll`: how many were stopped, and why others were not, by project id."""
 
@@ -733,6 +741,13 @@ class ProjectRow(TypedDict, total=False):
     state: RowState
     deleted: bool
     users: dict[str, Member]
+
+
+class ProjectPage(TypedDict):
+    """Reply of `projects.listAll`; `next` is null if there are no more."""
+
+    projects: list[ProjectRow]
+    next: str | None
 
 
 class LogEntry(TypedDict):

@@ -108,6 +108,11 @@ def test_routes_were_found() -> None:
         ("accounts.setPassword", shapes.SetPassword(account_id="a@x", password="hidden"), {"account_id": "a@x"}),
         ("accounts.signIn", shapes.SignIn(email_address="a@x", password="hidden"), {"email_address": "a@x"}),
         ("messages.send", messages.SendMessage(to_ids=["a@x"], subject="hidden", body="hidden"), {"to_ids": ["a@x"]}),
+        (
+            "projects.setQuotas",
+            shapes.SetQuotas(project_id=ONE, memory=1500, cores=0.5, network=0, always_running=1),
+            {"project_id": ONE, "memory": 1500, "cores": 0.5, "network": 0, "always_running": 1},
+        ),
         ("org.addUser", organizations.OrganizationUser(name="acme", user="a@x"), {"name": "acme", "user": "a@x"}),
         (
             "projects.inviteCollaborator",
@@ -207,5 +212,22 @@ def test_what_is_made_is_named() -> None:
     assert told({"id": TWO}) == {}
     told = made_by(HUB["accounts.delete"])
     assert told is not None
-    assert told({"account_id": ONE, "projects_deleted": [ONE], "projects_handed_over": []}) == {"project_id": [ONE]}
-    assert told({"account_id": ONE, "projects_deleted": [], "projects_handed_over": []}) == {}
+    gone = {"account_id": ONE, "projects_deleted": [TWO], "projects_handed_over": []}
+    assert told(gone) == {"account_id": ONE, "project_id": [TWO]}
+    assert told(gone | {"projects_deleted": []}) == {"account_id": ONE}
+
+
+@pytest.mark.parametrize("name", ["accounts.update", "accounts.setPassword", "keys.create"])
+def test_an_account_that_was_named_by_its_address_is_named_by_its_id(name: str) -> None:
+    told = made_by(HUB[name])
+    assert told is not None
+    reply = {"account_id": ONE, "email_address": "hidden", "first_name": "hidden", "secret": "hidden", "name": "hidden"}
+    assert told(reply) == {"account_id": ONE}
+
+
+def test_what_a_roster_has_changed_is_counted() -> None:
+    row = {"line": 2, "email_address": "hidden", "action": "create", "changes": {"first_name": [None, "hidden"]}}
+    told = made_by(HUB["accounts.importRoster"])
+    assert told is not None
+    reply = {"dry_run": False, "created": 1, "changed": 0, "unchanged": 7, "rows": [row]}
+    assert told(reply) == {"created": 1, "changed": 0, "unchanged": 7}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from projecthub.app import smtp_server
+from projecthub.cli.commands import run
+from projecthub.cli.serve import WITHOUT_FLAGS, serve
 from projecthub.settings import Settings, default_data_dir
 
 
@@ -133,6 +137,18 @@ def test_directories_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 MAIL = {"smtp_host": "mail.example.org", "mail_from": "projecthub <hub@example.org>"}
+
+
+def test_the_help_of_serve_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "--help"]) == 0
+    told = capsys.readouterr().out
+    for name in Settings.model_fields:
+        assert f"PROJECTHUB_{name.upper()}" in told
+    named = re.findall(r"PROJECTHUB_([A-Z_]+)(?:: .*\(default: (\w+))?", WITHOUT_FLAGS.partition("\n")[2])
+    flags = inspect.signature(serve).parameters
+    assert {name.lower() for name, _ in named} == Settings.model_fields.keys() - flags
+    for name, default in named:
+        assert default in ("", "no", str(Settings.model_fields[name.lower()].default))
 
 
 def test_mail_is_off_unless_there_is_a_server() -> None:

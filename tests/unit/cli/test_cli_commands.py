@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
+from typing import Any
 
 import httpx2
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from named_replies import ADA, ANALYSIS, ROWS, NamedReplies, Outcome
@@ -16,13 +18,52 @@ from named_replies import ADA, ANALYSIS, ROWS, NamedReplies, Outcome
 import projecthub
 from projecthub import errors
 from projecthub.cli import output
-from projecthub.cli.commands import exit_code
+from projecthub.cli.commands import app, exit_code
 
 Run = Callable[..., Outcome]
 
 
 def test_version(run: Run) -> None:
     assert run("--version") == Outcome(0, f"projecthub {projecthub.__version__}\n", "")
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All commands of the tree, each with its words."""
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, inner in command.commands.items():
+        yield from commands(inner, (*path, name))
+
+
+def test_what_says_when_something_ends_is_called_the_same_everywhere(run: Run) -> None:
+    named = {
+        path: option
+        for path, command in commands(typer.main.get_command(app))
+        for parameter in command.params
+        for option in parameter.opts
+        if "expir" in option
+    }
+    assert set(named.values()) == {"--expire"}
+    assert set(named) >= {
+        ("projects", "create-invite-token"),
+        ("licenses", "create"),
+        ("licenses", "update"),
+        ("org", "token"),
+        ("keys", "create"),
+        ("keys", "edit"),
+        ("snapshots", "create"),
+    }
+    for path in named:
+        assert "--expires" not in run(*path, "--help").out
+
+
+def test_an_option_by_its_former_name(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["org.createToken"] = {"token": "t", "url": "https://hub.example/auth/impersonate?auth_token=t"}
+    for words in (("--expires", "2100-01-01T00:00Z"), ("--expires=2100-01-01T00:00Z",)):
+        assert run("org", "token", "a@x", *words).code == 0
+        assert hub.named("org.createToken")[-1]["expire"] == "2100-01-01T00:00:00+00:00"
+    assert run("org", "token", "a@x", "--expiry", "2h").code == 2
 
 
 def test_help_says_what_exit_codes_mean(run: Run) -> None:

@@ -51,6 +51,10 @@ def test_versions_are_listed(run: Run, hub: NamedReplies) -> None:
     assert hub.named("sync.history")[-1] == {"project_id": ANALYSIS, "path": "a.txt"}
 
 
+def test_help_tells_how_a_version_is_shown(run: Run) -> None:
+    assert "projecthub files show-version" in run("files", "history", "--help").out
+
+
 def test_a_version_is_shown(run: Run, hub: NamedReplies) -> None:
     hub.by_name["sync.history"] = up_to
     assert run("files", "show-version", "Analysis", "a.txt", "1").out == "one\n"

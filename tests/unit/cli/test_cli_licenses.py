@@ -81,10 +81,10 @@ def test_quotas_in_words() -> None:
 def test_create(run: Run, hub: NamedReplies) -> None:
     hub.by_name["licenses.create"] = LICENSE
     options = ("--cpu", "2", "--ram-gb", "4", "--disk-gb", "0.5", "--idle-timeout", "2h", "--no-always-running")
-    limits = ("--network", "--run-limit", "30", "--expires", "2027-01-31T11:00Z")
+    limits = ("--network", "--run-limit", "30", "--expire", "2027-01-31T11:00Z")
     made = run("licenses", "create", "Course", "-d", "Spring", *options, *limits)
     assert made.out == f"{ID}\n"
-    assert run("licenses", "create", "--idle-timeout", "day", "--activates", "now", "--expires", "never").code == 0
+    assert run("licenses", "create", "--idle-timeout", "day", "--activates", "now", "--expire", "never").code == 0
     assert run("licenses", "create", "--cpu", "1", "--json").json == LICENSE
     assert hub.named("licenses.create") == [
         {
@@ -103,7 +103,7 @@ def test_create(run: Run, hub: NamedReplies) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [("--idle-timeout", "2 hours"), ("--expires", "soon"), ("--activates", "never"), ("--cpu", "-1"), ("--cpu", "x")],
+    [("--idle-timeout", "2 hours"), ("--expire", "soon"), ("--activates", "never"), ("--cpu", "-1"), ("--cpu", "x")],
 )
 def test_what_cannot_be_meant_is_not_sent(run: Run, hub: NamedReplies, options: tuple[str, str]) -> None:
     done = run("licenses", "create", *options)
@@ -140,7 +140,7 @@ def test_show(run: Run, hub: NamedReplies) -> None:
 def test_update_and_end(run: Run, hub: NamedReplies) -> None:
     hub.by_name |= {"licenses.update": LICENSE, "licenses.end": {**LICENSE, "status": "expired"}}
     assert "active" in run("licenses", "update", ID, "--cpu", "0", "--without", "ram", "--no-member").out
-    run("licenses", "update", ID, "-t", "New", "--run-limit", "0", "--expires", "never")
+    run("licenses", "update", ID, "-t", "New", "--run-limit", "0", "--expire", "never")
     assert hub.named("licenses.update") == [
         {"id": ID, "quota": {"cpu": 0, "ram": None, "member": False}},
         {"id": ID, "title": "New", "run_limit": 0, "expires": "never"},

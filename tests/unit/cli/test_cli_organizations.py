@@ -70,7 +70,7 @@ def test_a_token(run: Run, hub: NamedReplies) -> None:
     hub.by_name["org.createToken"] = {"token": "t", "url": "https://hub.example/auth/impersonate?auth_token=t"}
     assert run("org", "token", "a@x").out == "https://hub.example/auth/impersonate?auth_token=t\n"
     assert hub.named("org.createToken") == [{"user": "a@x"}]
-    assert run("org", "token", "a@x", "--expires", "2h", "--json").json["token"] == "t"
+    assert run("org", "token", "a@x", "--expire", "2h", "--json").json["token"] == "t"
     expire = datetime.fromisoformat(hub.named("org.createToken")[1]["expire"])
     assert timedelta(minutes=119) < expire - datetime.now(UTC) <= timedelta(hours=2)
 

@@ -59,6 +59,44 @@ def test_list_leaves_out_what_one_has_hidden(run: Run, hub: NamedReplies) -> Non
     assert [row["project_id"] for row in run("projects", "list", "--hidden", "--json").json] == [ANALYSIS]
 
 
+def page_of(count: int, next_: str | None = None) -> dict[str, Any]:
+    users = {ADA: {"group": "owner"}, BACKUP: {"group": "owner"}, OLD: {"group": "viewer"}}
+    row = {"project_id": ANALYSIS, "title": "Soil \x1b[2J", "state": {"state": "opened"}, "users": users}
+    return {"projects": [row, *[row | {"deleted": True, "users": {}}] * (count - 1)], "next": next_}
+
+
+def test_list_of_everybody_s(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["system.getNames"] = {ADA: {"first_name": "Ada", "last_name": "L"}, BACKUP: {"first_name": "Bob"}}
+    hub.by_name["projects.listAll"] = page_of(2, f"5.{OLD}")
+    done = run("projects", "list", "--all-accounts", "-n", "2", "--after", f"7.{OLD}")
+    heading, *lines = done.out.splitlines()
+    assert heading.split() == ["ID", "TITLE", "STATE", "LAST", "USED", "OWNERS"]
+    assert lines[0].split()[3:] == ["stopped", "Ada", "L,", "Bob"] and "\x1b" not in done.out
+    assert lines[1].split()[-1] == "deleted"
+    assert f"there are more: --after 5.{OLD}" in done.err
+    assert hub.named("projects.listAll") == [{"limit": 2, "after": f"7.{OLD}"}]
+    hub.by_name["projects.listAll"] = lambda args: page_of(args["limit"], None if "after" in args else "1")
+    told = run("projects", "list", "--all-accounts", "--limit", "1500", "--json").json
+    assert (len(told["projects"]), told["next"]) == (1500, None)
+    assert hub.named("projects.listAll")[1:] == [{"limit": 1000}, {"limit": 500, "after": "1"}]
+    run("projects", "list", "--all-accounts")
+    assert hub.named("projects.listAll")[3] == {"limit": 100}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("--all-accounts", "--deleted"), 2), (("--all-accounts", "--all"), 2), (("--after", "x"), 2)],
+)
+def test_what_does_not_go_together(run: Run, hub: NamedReplies, words: tuple[str, ...], code: int) -> None:
+    assert run("projects", "list", *words).code == code
+    assert hub.named("projects.listAll") == []
+
+
+def test_everybody_s_are_for_site_admins(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["projects.listAll"] = PermissionDenied("only admins may list the projects of others")
+    assert run("projects", "list", "--all-accounts").code == 4
+
+
 def test_get_names_the_people(run: Run, hub: NamedReplies) -> None:
     hub.by_name["system.getNames"] = {ADA: {"first_name": "Ada", "last_name": "Lovelace"}}
     out = run("projects", "get", "Analysis").out

@@ -93,7 +93,7 @@ def test_an_invitation_is_accepted(run: Run, hub: NamedReplies) -> None:
 
 
 def test_tokens(run: Run, hub: NamedReplies) -> None:
-    made = run("projects", "create-invite-token", "Analysis", "--uses", "0", "--expires", "2100-01-01T00:00Z")
+    made = run("projects", "create-invite-token", "Analysis", "--uses", "0", "--expire", "2100-01-01T00:00Z")
     (query,) = [args["query"] for args in hub.named("db.userQuery") if "project_invite_tokens" in args["query"]]
     assert query["project_invite_tokens"] == {
         "token": made.out.strip(),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from named_replies import ADA, NamedReplies, Outcome
 
 import projecthub.cli
 from projecthub import Hub
+from projecthub.cli.commands import run as run_command
 from projecthub.errors import Conflict, InvalidArgument, NotSignedIn, PermissionDenied
 
 Run = Callable[..., Outcome]
@@ -150,6 +153,38 @@ def test_ways_in_for_others(run: Run, hub: NamedReplies, command: str, name: str
     assert run("accounts", command, "somebody").code == 1
     hub.by_name["system.userSearch"] = InvalidArgument("no")
     assert run("accounts", command, "a@x").code == 1
+
+
+def refusal(status: int, code: str, text: str) -> httpx2.Response:
+    return httpx2.Response(status, headers={"x-projecthub-error": code}, json={"code": code, "detail": text})
+
+
+@pytest.mark.parametrize("link", ["https://hub.example.org/base/auth/password-reset/t%2F", "/auth/password-reset/t%2F"])
+def test_a_password_is_set_by_a_link(link: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    asked: list[httpx2.Request] = []
+    answers = [
+        httpx2.Response(200, json={"account_id": ADA, "password_set": True}),
+        refusal(401, "not_signed_in", "this sign-in token is unknown"),
+        refusal(400, "invalid_argument", "the password is too short"),
+        httpx2.Response(405, text="no"),
+    ]
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return answers.pop(0)
+
+    monkeypatch.setenv("PROJECTHUB_URL", "https://other.example.org")
+    codes = []
+    for _ in range(4):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\n"))
+        codes.append(run_command(["accounts", "reset-password", link], transport=httpx2.MockTransport(answer)))
+    told = capsys.readouterr()
+    assert (codes, told.out) == ([0, 4, 1, 5], f"password set  {ADA}\n")
+    assert "token is unknown" in told.err and "too short" in told.err and "API_KEY" not in told.err
+    host = "https://hub.example.org/base" if link.startswith("https") else "https://other.example.org"
+    assert str(asked[0].url) == f"{host}/auth/password-reset/t%252F"
+    assert json.loads(asked[0].content) == {"password": "correct horse"}
+    assert "authorization" not in asked[0].headers and "sk-" not in str(asked[0].headers)
 
 
 def test_a_token_is_revoked(run: Run, hub: NamedReplies) -> None:

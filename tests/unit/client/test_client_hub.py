@@ -6,6 +6,7 @@ import inspect
 import sys
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import cocalc_api
@@ -19,6 +20,7 @@ from projecthub.errors import (
     CallTimeout,
     ClientError,
     Conflict,
+    InvalidArgument,
     NotFound,
     NotSignedIn,
     PermissionDenied,
@@ -312,6 +314,11 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
             }
         ],
         {"files": 1, "bytes": 2},
+    ),
+    (Endpoint.HUB, "projects.listAll"): (
+        lambda hub: hub.projects.list_all(5, "1." + P),
+        [{"limit": 5, "after": "1." + P}],
+        {"projects": [{"project_id": P}], "next": None},
     ),
     (Endpoint.HUB, "projects.stopAll"): (lambda hub: hub.projects.stop_all(), [{}], {"stopped": 1, "failed": {}}),
     (Endpoint.HUB, "projects.idle"): (lambda hub: hub.projects.idle(P), [{"project_id": P}], {"idle_for_s": 3}),
@@ -771,6 +778,51 @@ HISTORY: dict[str, Any] = {
     ],
     "info": {"project_id": P, "path": "a", "users": [P, A], "first_seq": 3, "last_seq": 4, "sha256": "0" * 64},
 }
+
+
+TIMES: dict[str, Callable[[Hub, Any], Any]] = {
+    "keys.create expire": lambda hub, time: hub.keys.create(expire=time),
+    "keys.update expire": lambda hub, time: hub.keys.update(1, expire=time),
+    "system.manageApiKeys expire": lambda hub, time: hub.system.manage_api_keys("create", expire=time),
+    "db.userQuery expires": lambda hub, time: hub.projects.create_invite_token(P, expires=time),
+    "licenses.create activates": lambda hub, time: hub.licenses.create({}, activates=time),
+    "licenses.create expires": lambda hub, time: hub.licenses.create({}, expires=time),
+    "licenses.update activates": lambda hub, time: hub.licenses.update("l", activates=time),
+    "licenses.update expires": lambda hub, time: hub.licenses.update("l", expires=time),
+    "org.createToken expire": lambda hub, time: hub.org.create_token(A, time),
+    "messages.get cutoff": lambda hub, time: hub.messages.get(cutoff=time),
+    "audit.list since": lambda hub, time: hub.audit.list(since=time),
+    "audit.list until": lambda hub, time: list(hub.audit.entries(until=time)),
+    "snapshots.create expire": lambda hub, time: hub.project(P).snapshots.create(expire=time),
+}
+"""Every call that takes a time, by its name and that of the argument."""
+
+
+@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (datetime(2027, 1, 31, 12, 0, 0, 1999, UTC), "2027-01-31T12:00:00.001Z"),
+        (datetime(2027, 1, 31, 12, tzinfo=timezone(timedelta(hours=5))), "2027-01-31T07:00:00.000Z"),
+        ("2027-01-31", "2027-01-31"),
+        (1_800_000_000_000, 1_800_000_000_000),
+    ],
+)
+def test_times_are_datetimes_too(hub: Hub, wire: Wire, name: str, given: Any, sent: Any) -> None:
+    method, argument = name.split()
+    wire.answers([] if method in ("system.manageApiKeys", "messages.get") else {"entries": [], "next": None})
+    TIMES[name](hub, given)
+    told = wire.bodies[-1]["args"][0]
+    told = told["query"]["project_invite_tokens"] if method == "db.userQuery" else told
+    assert (wire.bodies[-1]["name"], told[argument]) == (method, sent)
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_a_datetime_that_does_not_say_where_is_refused(hub: Hub, wire: Wire, name: str) -> None:
+    argument = name.split()[1]
+    with pytest.raises(InvalidArgument, match=f"^{argument} is 2027-01-31T00:00:00, a datetime without a time zone"):
+        TIMES[name](hub, datetime(2027, 1, 31))
+    assert wire.bodies == []
 
 
 def test_versions_of_a_file(hub: Hub, wire: Wire) -> None:

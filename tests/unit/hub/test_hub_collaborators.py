@@ -122,10 +122,65 @@ async def test_no_project_is_handed_over_to_whoever_is_disabled(
     await house.accounts.update(admin, shapes.UpdateAccount(account_id=bob.account_id, disabled=True))
     before = await roles(house, project_id)
     request = shapes.HandOver(project_id=project_id, account_id=bob.account_id)
-    with pytest.raises(Conflict, match="disabled; name another"):
+    with pytest.raises(Conflict, match=f"account '{bob.account_id}' is disabled"):
         await house.collaborators.hand_over(ann, request)
     assert await roles(house, project_id) == before
     assert await house.log(project_id) == []
+    async with house.store.write() as tx:
+        await tx.collaborators.update(project_id, bob.account_id, {"role": Role.OWNER})
+    with pytest.raises(Conflict, match=f"account '{bob.account_id}' is disabled"):
+        await house.collaborators.hand_over(ann, request)
+    assert await roles(house, project_id) == before | {bob.account_id: Role.OWNER}
+
+
+async def test_whoever_is_disabled_is_let_onto_no_project(
+    house: House, ann: Principal, bob: Principal, cid: Principal, admin: Principal
+) -> None:
+    project_id, other = await house.project(ann, cid), await house.project(ann)
+    await make_token(house, ann, project_id)
+    for person in (bob, cid):
+        await house.accounts.update(admin, shapes.UpdateAccount(account_id=person.account_id, disabled=True))
+    before = await roles(house, project_id)
+    both = {"project_id": [project_id, other], "account_id": [admin.account_id, bob.account_id]}
+    for given in (
+        {"project_id": project_id, "account_id": bob.account_id},
+        both,
+        both | {"account_id": [bob.account_id, admin.account_id], "group": "viewer"},
+        {"token_id": TOKEN, "account_id": bob.account_id},
+        {"token_id": [TOKEN, TOKEN], "account_id": [admin.account_id, bob.account_id]},
+    ):
+        with pytest.raises(Conflict, match=f"account '{bob.account_id}' is disabled"):
+            await join(house, ann, **given)
+    invite = house.invitations.invite, shapes.InviteCollaborator(project_id=project_id, account_id=bob.account_id)
+    by_mail = shapes.InviteWithoutAccount(project_id=project_id, to="new@example.org, bob@example.org")
+    for call, request in (invite, (house.invitations.invite_without_account, by_mail)):
+        with pytest.raises(Conflict, match=f"account '{bob.account_id}' is disabled"):
+            await call(ann, request)  # type: ignore[operator]
+    with pytest.raises(Conflict, match=f"account '{cid.account_id}' is disabled"):
+        await change(house, ann, project_id, cid.account_id, "owner")
+    assert await roles(house, project_id) == before
+    assert list(await roles(house, other)) == [ann.account_id]
+    assert [event["event"] for _, event in await house.log(project_id)] == ["invite_token_created"]
+    # Who is on the project already stays what they are, disabled or not.
+    assert await join(house, ann, project_id=project_id, account_id=cid.account_id) == [project_id]
+    await change(house, ann, project_id, cid.account_id, "viewer")
+    await house.accounts.update(admin, shapes.UpdateAccount(account_id=bob.account_id, disabled=False))
+    assert await join(house, ann, project_id=project_id, account_id=bob.account_id) == [project_id]
+
+
+async def test_whoever_is_deleted_is_let_onto_no_project(house: House, ann: Principal, bob: Principal) -> None:
+    project_id = await house.project(ann)
+    await make_token(house, ann, project_id)
+    await house.account_deletions.delete(bob, shapes.DeleteAccount(account_id=bob.account_id))
+    request = shapes.InviteCollaborator(project_id=project_id, account_id=bob.account_id)
+    for call in (
+        join(house, ann, project_id=project_id, account_id=bob.account_id),
+        join(house, ann, token_id=TOKEN, account_id=bob.account_id),
+        house.invitations.invite(ann, request),
+    ):
+        with pytest.raises(NotFound, match=f"no account with id '{bob.account_id}'"):
+            await call
+    assert await roles(house, project_id) == {ann.account_id: Role.OWNER}
 
 
 async def test_nobody_owns_two_projects_of_one_name(house: House, ann: Principal, bob: Principal) -> None:

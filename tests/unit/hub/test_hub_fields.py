@@ -160,6 +160,42 @@ async def test_users_change_others_only_in_hiding(house: House, ann: Principal, 
         assert "tried to change user" in await refusal(house, bob, query)
 
 
+async def test_everybody_on_a_project_hides_it_from_their_own_list(
+    house: House, ann: Principal, bob: Principal, cid: Principal, admin: Principal
+) -> None:
+    project_id = await house.project(ann)
+    await house.viewer(project_id, bob)
+    for value in (True, False):
+        await house.change(bob, project_id, users={bob.account_id.upper(): {"hide": value}})
+        assert (await house.field(ann, project_id, "users"))[bob.account_id] == {"group": "viewer", "hide": value}
+    own, others = {bob.account_id: {"hide": True}}, {ann.account_id: {"hide": True}}
+    for fields in (
+        {"users": others},
+        {"users": own | others},
+        {"users": own, "title": "Taken"},
+        {"users": own, "deleted": True},
+        {"users": {bob.account_id: {"hide": True, "ssh_keys": {"f": {"value": "v"}}}}},
+        {"users": {bob.account_id: {}}},
+        {"users": {}},
+        {},
+    ):
+        assert "must be an admin" in await refusal(house, bob, {"projects": {"project_id": project_id, **fields}})
+    assert "invalid type" in await refusal(
+        house, bob, {"projects": {"project_id": project_id, "users": {bob.account_id: {"hide": 1}}}}
+    )
+    assert "must be an admin" in await refusal(
+        house, cid, {"projects": {"project_id": project_id, "users": {cid.account_id: {"hide": True}}}}
+    )
+    assert "not on this project" in await refusal(
+        house, admin, {"projects": {"project_id": project_id, "users": {admin.account_id: {"hide": True}}}}
+    )
+    assert await house.field(ann, project_id, "users") == {
+        ann.account_id: {"group": "owner"},
+        bob.account_id: {"group": "viewer", "hide": False},
+    }
+    assert await house.log(project_id) == []
+
+
 async def test_whose_projects_may_be_changed(
     house: House, ann: Principal, bob: Principal, cid: Principal, admin: Principal
 ) -> None:

@@ -91,7 +91,7 @@ async def test_who_is_still_a_member(house: House, ann: Principal, bob: Principa
 async def test_work_ends_with_the_right_to_it(
     house: House, ann: Principal, bob: Principal, monkeypatch: pytest.MonkeyPatch, is_revoked: bool
 ) -> None:
-    monkeypatch.setattr(callers, "CHECKED_EVERY_S", 0.01)
+    monkeypatch.setattr(callers, "CHECKED_AGAIN_S", 0.01)
     member = await member_of(house, bob, await house.project(ann, bob))
     ended = asyncio.Event()
 
@@ -115,6 +115,16 @@ async def test_work_ends_with_the_right_to_it(
             await waiting
     assert ended.is_set()
     assert await member.while_still_one(asyncio.sleep(0, "done before anybody looked")) == "done before anybody looked"
+
+
+async def test_work_ends_within_a_second_of_the_right_to_it(house: House, ann: Principal) -> None:
+    member = await member_of(house, ann, await house.project(ann))
+    waiting = asyncio.create_task(member.while_still_one(asyncio.Event().wait()))
+    (key,) = await house.keys.all_of(ann, shapes.ListKeys())
+    await house.keys.revoke(ann, key["id"])
+    async with asyncio.timeout(5):
+        with pytest.raises(PermissionDenied, match="ended meanwhile"):
+            await waiting
 
 
 async def test_work_that_nobody_waits_for_ends(house: House, ann: Principal) -> None:

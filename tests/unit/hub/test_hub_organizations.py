@@ -191,6 +191,25 @@ async def test_admins_are_members(house: House, acme: str, admin: Principal, ann
     assert await members(house, admin, acme) == {ann.account_id, bob.account_id}
 
 
+async def test_whoever_is_disabled_is_taken_into_no_organization(
+    house: House, acme: str, admin: Principal, bob: Principal, cid: Principal
+) -> None:
+    await house.organizations.create(admin, "other")
+    before = await members(house, admin, acme), await admins(house, admin, acme)
+    for person in (bob, cid):
+        await house.accounts.update(admin, shapes.UpdateAccount(account_id=person.account_id, disabled=True))
+    for call, name, person in (
+        (house.organizations.add_user, acme, cid),
+        (house.organizations.add_user, "other", bob),
+        (house.organizations.add_admin, acme, cid),
+        (house.organizations.add_admin, acme, bob),
+    ):
+        with pytest.raises(Conflict, match=f"account '{person.account_id}' is disabled"):
+            await call(admin, name, person.account_id)
+    assert (await members(house, admin, acme), await admins(house, admin, acme)) == before
+    await house.organizations.add_user(admin, acme, bob.account_id)  # who is in it already, which changes nothing
+
+
 async def test_rows_of_members(house: House, acme: str, ann: Principal, bob: Principal) -> None:
     async with house.store.write() as tx:
         await tx.accounts.mark_active({bob.account_id: house.clock.now()})

@@ -60,6 +60,36 @@ async def test_a_reader_ends_with_his_right(
     assert not await member.is_still_one()
 
 
+@pytest.mark.parametrize("how", ["disabled", "deleted", "vhost", "for people who are signed in", "revoked", "scopes"])
+@pytest.mark.parametrize("has_key", [True, False])
+async def test_a_visitor_ends_with_what_is_shared_or_with_his_key(
+    house: House, ann: Principal, bob: Principal, how: str, has_key: bool
+) -> None:
+    project_id = await house.project(ann)
+    share = {"project_id": project_id, "path": "hw"}
+    await house.ask(ann, {"public_paths": share})
+    (told,) = (await house.ask(ann, {"public_paths": [{"project_id": project_id, "id": None}]}))["public_paths"]
+    key_id, secret = await house.key(bob)
+    services: Any = SimpleNamespace(keys=house.keys, shares=house.shares)
+    visitor = callers.Visitor(bob if has_key else None, services, told["id"], secret if has_key else None)
+    assert await visitor.is_still_one()
+    match how:
+        case "disabled":
+            await house.ask(ann, {"public_paths": {**share, "disabled": True}})
+        case "deleted":
+            await house.ask(ann, {"public_paths": share}, {"delete": True})
+        case "vhost":
+            house.sql("UPDATE public_paths SET vhost = 'example.org'")
+        case "for people who are signed in":
+            await house.ask(ann, {"public_paths": {**share, "unlisted": True, "authenticated": True}})
+        case "revoked":
+            await house.keys.revoke(bob, key_id)
+        case "scopes":
+            await house.keys.update(bob, shapes.UpdateKey(id=key_id, scopes=["run", "write", "manage"]))
+    goes_on = {"for people who are signed in": has_key, "revoked": not has_key, "scopes": not has_key}
+    assert await visitor.is_still_one() is goes_on.get(how, False)
+
+
 @pytest.mark.parametrize("is_removed", [True, False])
 async def test_who_is_removed_while_he_uploads_writes_nothing(
     house: House, ann: Principal, bob: Principal, monkeypatch: pytest.MonkeyPatch, is_removed: bool

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import cast
 
 import anyio
 import pytest
@@ -9,6 +10,8 @@ from house import House
 from starlette.requests import Request
 
 from projecthub.api.native import downloads
+from projecthub.api.native.callers import Visitor
+from projecthub.api.services import Services
 from projecthub.errors import InvalidArgument
 from projecthub.hub.files import MAX_SUMMED_BYTES, Files
 from projecthub.hub.principals import Principal
@@ -92,6 +95,6 @@ async def test_a_file_whose_answer_fails_is_closed_once(house: House, workplaces
     file.etag = '"no header takes this: \u20ac"'
     request = Request({"type": "http", "method": "HEAD", "headers": []})
     with pytest.raises(UnicodeEncodeError):
-        await downloads.answer(request, files, file, "f")
+        await downloads.answer(request, files, file, "f", Visitor(None, cast("Services", house)))
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(file.fd)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from projecthub.api.native.callers import Member, Reader, Writer
+from projecthub.api.native.callers import Admitted, Reader, Writer
 from projecthub.api.native.paths import ADirectory
 from projecthub.api.native.routes import make_router as router_of
 from projecthub.api.native.streamed import StreamedResponse
@@ -55,17 +55,14 @@ def make_router() -> APIRouter:
     return router
 
 
-def archive_response(
-    archives: Archives, directory: OpenDirectory, form: Form, member: Member | None = None
-) -> StreamedResponse:
-    """The answer that is an archive of an open directory, cut off when the member may read no more."""
-    content = archives.content(directory, form)
+def archive_response(archives: Archives, directory: OpenDirectory, form: Form, reader: Admitted) -> StreamedResponse:
+    """The answer that is an archive of an open directory, cut off when the reader may read no more."""
     headers = {
         "content-disposition": f"attachment; filename*=UTF-8''{quote(f'{directory.name}.{form}', safe='')}",
         "x-content-type-options": "nosniff",
         "cache-control": "no-store",
     }
-    told = content if member is None else member.told(content)
+    told = reader.told(archives.content(directory, form))
     return StreamedResponse(directory.fd, told, 200, headers, _TYPES[form])
 
 

@@ -23,14 +23,14 @@ from projecthub.files.views import mtime_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from projecthub.api.native.callers import Member
+    from projecthub.api.native.callers import Admitted
     from projecthub.hub.files import Files, OpenFile
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-async def answer(request: Request, files: Files, file: OpenFile, name: str, member: Member | None = None) -> Response:
-    """The answer to a GET or HEAD of a file, cut off when the member may read no more; then the file is closed."""
+async def answer(request: Request, files: Files, file: OpenFile, name: str, reader: Admitted) -> Response:
+    """The answer to a GET or HEAD of a file, cut off when the reader may read no more; then the file is closed."""
     with contextlib.ExitStack() as owner:
         owner.callback(os.close, file.fd)
         headers = {
@@ -56,8 +56,7 @@ async def answer(request: Request, files: Files, file: OpenFile, name: str, memb
         headers["content-length"] = str(stop - start)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type="application/octet-stream")
-        content = files.content(file, start, stop)
-        told = content if member is None else member.told(content)
+        told = reader.told(files.content(file, start, stop))
         response = StreamedResponse(file.fd, told, status, headers, "application/octet-stream")
         owner.pop_all()  # the response closes it
         return response

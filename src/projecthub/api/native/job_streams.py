@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_json
 
-from projecthub.api.native.callers import CHECKED_AGAIN_S, CHECKED_EVERY_S
+from projecthub.api.native.callers import CHECKED_AGAIN_S
 from projecthub.files.threads import until_ended
 from projecthub.wire.jobs import RECORD, Stream
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     Allowed = Callable[[], Awaitable[bool]]
     """Whether whoever reads may still do so."""
 
-KEEP_ALIVE_S: Final = CHECKED_EVERY_S
-"""A stream says at least this often that it is there, and asks as often whether its reader may still have it."""
+KEEP_ALIVE_S: Final = 15.0
+"""A stream that has nothing to tell says this often that it is there, in seconds, and asks whether its reader may
+still have it."""
 
 _NOTHING: Final = RECORD.pack(0, 0, 0, Stream.STDOUT)
 """A piece without bytes: a sign of life."""

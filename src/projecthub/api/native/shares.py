@@ -110,7 +110,7 @@ async def _files(
 async def _content(request: Request, visitor: AVisitor, share_id: AShare, path: ABelow = "") -> Response:
     services = visitor.services
     file, name = await services.shared_files.open(visitor.caller, share_id, in_query(request, "path") or path)
-    return await downloads.answer(request, services.files, file, name)
+    return await downloads.answer(request, services.files, file, name, visitor)
 
 
 async def _archive(
@@ -118,4 +118,4 @@ async def _archive(
 ) -> Response:
     services, given = visitor.services, in_query(request, "path") or path
     directory = await services.shared_files.open_directory(visitor.caller, share_id, given, form)
-    return archive_response(services.archives, directory, form)
+    return archive_response(services.archives, directory, form, visitor)

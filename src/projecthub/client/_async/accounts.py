@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
+import httpx2
+
+from projecthub.client import replies
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
 from projecthub.wire import shapes
@@ -200,6 +204,35 @@ class AsyncAccounts:
         """
         arguments = shapes.SetPassword(password=password, account_id=account_id, current_password=current_password)
         reply: shapes.PasswordSet = await self._call("accounts.setPassword", arguments)
+        return reply
+
+    async def reset_password(self, link: str, password: str) -> shapes.PasswordSet:
+        """Set a password by a link that was made for that, once; the key of this hub object does not matter.
+
+        Args:
+            link: What `system.admin_reset_password_link` tells, with or without an address before it.
+            password: The new password, 8 to 256 characters.
+
+        Raises:
+            NotSignedIn: The link is unknown, was used, or is older than a day.
+            InvalidArgument: The password is too short or too long; the link can be used again.
+
+        Example:
+            ```python
+            await hub.accounts.reset_password(reset_link, "correct horse battery staple")
+            ```
+        """
+        name, host = "accounts.reset_password", self._connection.target.host
+        token = quote(link.rstrip("/").rpartition("/")[2], safe="")
+        try:
+            response = await self._connection.client.post(
+                f"{host}/auth/password-reset/{token}", json={"password": password}, follow_redirects=False
+            )
+        except httpx2.RequestError as error:
+            raise replies.no_answer(error, host=host, name=name) from error
+        if not response.is_success:
+            raise replies.problem(response, host=host, name=name)
+        reply: shapes.PasswordSet = response.json()
         return reply
 
     async def sign_in(self, email_address: str, password: str) -> shapes.SignedIn:

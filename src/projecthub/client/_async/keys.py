@@ -5,6 +5,7 @@ from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -23,7 +24,7 @@ class AsyncKeys:
         account_id: str | None = None,
         project_id: str | None = None,
         name: str = "",
-        expire: str | int | None = None,
+        expire: Time | None = None,
         scopes: Sequence[str] | None = None,
         calls_per_minute: int | None = None,
     ) -> shapes.ApiKey:
@@ -33,7 +34,7 @@ class AsyncKeys:
             account_id: Whose, as an account's id or e-mail address (for site admins). Default: yours.
             project_id: Make it a key of this project alone, good for nothing but calls into it.
             name: What people call it, up to 128 characters.
-            expire: When it ends: an ISO time, or milliseconds since the epoch; None: never.
+            expire: When it ends: an aware datetime, an ISO time, or milliseconds since the epoch; None: never.
             scopes: What it is good for, some of ``read``, ``run``, ``write`` and ``manage``; default: what your own is.
             calls_per_minute: How often it may be used; None: any number of times.
 
@@ -44,6 +45,7 @@ class AsyncKeys:
             PermissionDenied: The account is another's and you are not a site admin, you are not on the project, or
                 the key would be good for more than your own.
             NotFound: There is no such account.
+            InvalidArgument: The name is too long, or one of the others is out of its range.
 
         Example:
             ```python
@@ -54,7 +56,7 @@ class AsyncKeys:
             account_id=account_id,
             project_id=project_id,
             name=name,
-            expire=expire,
+            expire=on_the_wire(expire, "expire"),
             scopes=None if scopes is None else [*scopes],
             calls_per_minute=calls_per_minute,
         )
@@ -84,7 +86,7 @@ class AsyncKeys:
         id: int,
         *,
         name: str | None = None,
-        expire: str | int | None = None,
+        expire: Time | None = None,
         scopes: Sequence[str] | None = None,
         calls_per_minute: int | None = None,
     ) -> shapes.ApiKey:
@@ -103,6 +105,7 @@ class AsyncKeys:
         Raises:
             NotFound: You have no key of that number.
             PermissionDenied: It is, or would be, good for more than your own.
+            InvalidArgument: As of `create`.
 
         Example:
             ```python
@@ -112,7 +115,7 @@ class AsyncKeys:
         arguments = shapes.UpdateKey(
             id=id,
             name=name,
-            expire=expire,
+            expire=on_the_wire(expire, "expire"),
             scopes=None if scopes is None else [*scopes],
             calls_per_minute=calls_per_minute,
         )

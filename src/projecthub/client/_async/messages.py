@@ -4,6 +4,7 @@ from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import messages as shapes
 from projecthub.wire.methods import METHODS, Endpoint
 from projecthub.wire.shapes import UserQuery
@@ -48,7 +49,7 @@ class AsyncMessages:
         limit: int | None = None,
         offset: int | None = None,
         type: shapes.MessageKind | None = None,
-        cutoff: str | int | None = None,
+        cutoff: Time | None = None,
     ) -> list[shapes.Message]:
         """Your messages, newest first.
 
@@ -57,7 +58,7 @@ class AsyncMessages:
             offset: How many of the newest to leave out. Default: none.
             type: ``received``, ``sent``, ``new`` (neither read, saved nor deleted), ``starred``, or ``liked``. Default:
                 ``received``.
-            cutoff: Only those sent then or later: an ISO time, or milliseconds since the epoch.
+            cutoff: Only those sent then or later: an aware datetime, an ISO time, or milliseconds since the epoch.
 
         Raises:
             InvalidArgument: One of these is out of its range.
@@ -72,7 +73,7 @@ class AsyncMessages:
             limit=100 if limit is None else limit,
             offset=0 if offset is None else offset,
             type=type or "received",
-            cutoff=cutoff,
+            cutoff=on_the_wire(cutoff, "cutoff"),
         )
         reply: list[shapes.Message] = await self._call("messages.get", arguments)
         return reply

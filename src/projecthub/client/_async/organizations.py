@@ -4,6 +4,7 @@ from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import organizations as shapes
 from projecthub.wire.methods import METHODS, Endpoint
 from projecthub.wire.shapes import NoArguments
@@ -108,7 +109,7 @@ class AsyncOrganizations:
 
         Raises:
             NotFound: There is no such account.
-            Conflict: The account is in another organization.
+            Conflict: The account is disabled, or in another organization.
 
         Example:
             ```python
@@ -128,7 +129,7 @@ class AsyncOrganizations:
 
         Raises:
             NotFound: There is no such account.
-            Conflict: He is an admin of another organization.
+            Conflict: He is disabled, or an admin of another organization.
 
         Example:
             ```python
@@ -172,12 +173,12 @@ class AsyncOrganizations:
         reply: str = await self._call("org.createUser", arguments)
         return reply
 
-    async def create_token(self, user: str, expire: str | int | None = None) -> shapes.Token:
+    async def create_token(self, user: str, expire: Time | None = None) -> shapes.Token:
         """Make a token that signs in as a member of an organization, as often as one likes until it expires.
 
         Args:
             user: An account's id or e-mail address.
-            expire: Its end: an ISO time, or milliseconds since the epoch. Default: in 24 hours.
+            expire: Its end: an aware datetime, an ISO time, or milliseconds since the epoch. Default: in 24 hours.
 
         Returns:
             `token`, which `expire_token` ends, and `url`: who opens it gets an API key of the account.
@@ -190,7 +191,9 @@ class AsyncOrganizations:
             print((await hub.org.create_token("fritz@example.org"))["url"])
             ```
         """
-        reply: shapes.Token = await self._call("org.createToken", shapes.CreateToken(user=user, expire=expire))
+        reply: shapes.Token = await self._call(
+            "org.createToken", shapes.CreateToken(user=user, expire=on_the_wire(expire, "expire"))
+        )
         return reply
 
     async def expire_token(self, token: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -41,6 +42,7 @@ class AsyncProjectInvitations:
 
         Raises:
             NotFound: There is no such account.
+            Conflict: It is disabled.
             PermissionDenied: You may not add people.
             LimitError: You have caused too much mail today. Nobody was added.
 
@@ -84,6 +86,7 @@ class AsyncProjectInvitations:
 
         Raises:
             InvalidArgument: Something is no address. Nobody was invited.
+            Conflict: Somebody's account is disabled. Nobody was invited.
             PermissionDenied: You may not add people.
             LimitError: Too much mail, or too many invitations. Nobody was invited.
 
@@ -128,7 +131,7 @@ class AsyncProjectInvitations:
         project_id: str,
         *,
         usage_limit: int | None = 1,
-        expires: str | int | None = None,
+        expires: Time | None = None,
         group: str | None = None,
     ) -> str:
         """Make a token that lets whoever has it onto a project (`join`), as long as you may add people to it yourself.
@@ -136,7 +139,7 @@ class AsyncProjectInvitations:
         Args:
             project_id: The project.
             usage_limit: How many people it lets in; None: any number.
-            expires: Until when: an ISO time, or milliseconds since the epoch; None: for good.
+            expires: Until when: an aware datetime, an ISO time, or milliseconds since the epoch; None: for good.
             group: What they become: ``collaborator`` (the default) or ``viewer``.
 
         Returns:
@@ -153,7 +156,7 @@ class AsyncProjectInvitations:
         Source: Wire contract 3.10.
         """
         token = secrets.token_hex(32)
-        given = {"usage_limit": usage_limit, "expires": expires, "group": group}
+        given = {"usage_limit": usage_limit, "expires": on_the_wire(expires, "expires"), "group": group}
         shape = {"token": token, "project_id": project_id} | {k: v for k, v in given.items() if v is not None}
         await self._query({"project_invite_tokens": shape})
         return token

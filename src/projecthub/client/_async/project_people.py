@@ -31,6 +31,7 @@ class AsyncProjectPeople:
 
         Raises:
             NotFound: There is no such account.
+            Conflict: An account is disabled.
             PermissionDenied: You are not on the project.
             OwnershipDenied: Only its owners may add people.
             InvalidArgument: The lists differ in length, or an id is not a uuid.
@@ -105,6 +106,7 @@ class AsyncProjectPeople:
 
         Raises:
             OwnershipDenied: You are no owner, they are not on the project, or it would have no owner left.
+            Conflict: They are disabled, and would become an owner.
 
         Example:
             ```python
@@ -155,7 +157,7 @@ class AsyncProjectPeople:
             hidden: False: show it again.
 
         Raises:
-            QueryRefused: You are not on the project, or only view it.
+            QueryRefused: You are not on the project.
 
         Example:
             ```python

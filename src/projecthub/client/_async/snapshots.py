@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import snapshots as wire
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -24,12 +25,12 @@ class AsyncSnapshots:
         self._connection = connection
         self._project = project
 
-    async def create(self, title: str = "", *, expire: str | int | None = None) -> wire.Snapshot:
+    async def create(self, title: str = "", *, expire: Time | None = None) -> wire.Snapshot:
         """Take a snapshot. What has not changed since the last one is not read again, and takes no more room.
 
         Args:
             title: What people call it, up to 254 characters.
-            expire: When it goes: an ISO time, or milliseconds since the epoch; None: it stays.
+            expire: When it goes: an aware datetime, an ISO time, or milliseconds since the epoch; None: it stays.
 
         Returns:
             The snapshot.
@@ -43,7 +44,9 @@ class AsyncSnapshots:
             snapshot = await hub.project(project_id).snapshots.create("before the exam", expire="2099-12-31")
             ```
         """
-        arguments = wire.CreateSnapshot(project_id=await self._project._own_id(), title=title, expire=expire)
+        arguments = wire.CreateSnapshot(
+            project_id=await self._project._own_id(), title=title, expire=on_the_wire(expire, "expire")
+        )
         reply: wire.Snapshot = await self._call("snapshots.create", arguments)
         return reply
 

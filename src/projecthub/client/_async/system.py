@@ -4,6 +4,7 @@ from typing import Any
 
 from projecthub.client._async.connection import AsyncConnection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
 from projecthub.wire.organizations import AdminResetPasswordLink, GenerateUserAuthToken, RevokeUserAuthToken
@@ -177,7 +178,7 @@ class AsyncHubSystem:
         action: str = "get",
         project_id: str | None = None,
         name: str | None = None,
-        expire: str | int | None = None,
+        expire: Time | None = None,
         id: int | None = None,
     ) -> list[shapes.ApiKey] | None:
         """List, make, change or delete keys of your own, or of a project; `Hub.keys` is the more convenient way.
@@ -186,7 +187,7 @@ class AsyncHubSystem:
             action: ``get``, ``create``, ``edit`` or ``delete``.
             project_id: About the keys of this project; None: your account's.
             name: Name, for ``create`` and ``edit``.
-            expire: End, for ``create`` and ``edit``: an ISO time, or milliseconds since the epoch.
+            expire: End, for ``create`` and ``edit``: an aware datetime, an ISO time, or milliseconds since the epoch.
             id: Number of the key, for ``edit`` and ``delete``, and to ``get`` one.
 
         Returns:
@@ -202,7 +203,9 @@ class AsyncHubSystem:
             ```
         """
         method = _METHODS["system.manageApiKeys"]
-        arguments = shapes.ManageApiKeys(action=action, project_id=project_id, name=name, expire=expire, id=id)
+        arguments = shapes.ManageApiKeys(
+            action=action, project_id=project_id, name=name, expire=on_the_wire(expire, "expire"), id=id
+        )
         request = of_method(method, arguments, repeatable=action == "get")
         reply: list[shapes.ApiKey] | None = await self._connection.call(method, request)
         return reply

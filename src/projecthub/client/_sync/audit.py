@@ -6,6 +6,7 @@ from typing import Literal
 
 from projecthub.client._sync.connection import Connection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import audit as shapes
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -25,8 +26,8 @@ class Audit:
         project_id: str | None = None,
         method: str | None = None,
         outcome: str | None = None,
-        since: str | int | None = None,
-        until: str | int | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
         after: int | None = None,
         order: Literal["newest", "oldest"] = "newest",
         limit: int = 100,
@@ -38,7 +39,7 @@ class Audit:
             project_id: Only calls that named this project.
             method: Only methods whose names begin so, such as ``projects.`` or ``DELETE ``.
             outcome: Only calls that ended so: ``ok``, ``denied``, or the code of an error.
-            since: Only what was told then or later: an ISO time, or milliseconds since the epoch.
+            since: Only what was told then or later: an aware datetime, an ISO time, or milliseconds since the epoch.
             until: Only what was told before then.
             after: The `next` of the page before.
             order: Which come first.
@@ -63,8 +64,8 @@ class Audit:
             project_id=project_id,
             method=method,
             outcome=outcome,
-            since=since,
-            until=until,
+            since=on_the_wire(since, "since"),
+            until=on_the_wire(until, "until"),
             after=after,
             order=order,
             limit=limit,
@@ -78,8 +79,8 @@ class Audit:
         project_id: str | None = None,
         method: str | None = None,
         outcome: str | None = None,
-        since: str | int | None = None,
-        until: str | int | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
         order: Literal["newest", "oldest"] = "oldest",
         limit: int | None = None,
     ) -> Iterator[shapes.AuditEntry]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from projecthub.client._sync.connection import Connection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -27,8 +28,8 @@ class Licenses:
         title: str = "",
         description: str = "",
         run_limit: int | None = None,
-        activates: str | int | None = None,
-        expires: str | int | None = None,
+        activates: Time | None = None,
+        expires: Time | None = None,
     ) -> shapes.License:
         """Make a license. Who knows its id may attach it to their projects.
 
@@ -39,7 +40,8 @@ class Licenses:
             title: What people call it, up to 254 characters.
             description: What it is for, up to 10,000 characters.
             run_limit: Projects at most that may run with it at a time; None or 0: any number.
-            activates: Since when it is in force: an ISO time, or milliseconds since the epoch; None: at once.
+            activates: Since when it is in force: an aware datetime, an ISO time, or milliseconds since the epoch; None:
+                at once.
             expires: Until when, likewise; None: for good.
 
         Returns:
@@ -60,8 +62,8 @@ class Licenses:
             title=title,
             description=description,
             run_limit=run_limit,
-            activates=activates,
-            expires=expires,
+            activates=on_the_wire(activates, "activates"),
+            expires=on_the_wire(expires, "expires"),
         )
         reply: shapes.License = self._call("licenses.create", arguments)
         return reply
@@ -110,8 +112,8 @@ class Licenses:
         title: str | None = None,
         description: str | None = None,
         run_limit: int | None = None,
-        activates: str | int | None = None,
-        expires: str | int | None = None,
+        activates: Time | None = None,
+        expires: Time | None = None,
     ) -> shapes.License:
         """Change a license; what is None stays. Projects see it at their next start.
 
@@ -143,8 +145,8 @@ class Licenses:
             title=title,
             description=description,
             run_limit=run_limit,
-            activates=activates,
-            expires=expires,
+            activates=on_the_wire(activates, "activates"),
+            expires=on_the_wire(expires, "expires"),
         )
         reply: shapes.License = self._call("licenses.update", arguments)
         return reply

@@ -6,6 +6,7 @@ from typing import Any
 
 from projecthub.client._sync.connection import Connection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -42,6 +43,7 @@ class ProjectInvitations:
 
         Raises:
             NotFound: There is no such account.
+            Conflict: It is disabled.
             PermissionDenied: You may not add people.
             LimitError: You have caused too much mail today. Nobody was added.
 
@@ -85,6 +87,7 @@ class ProjectInvitations:
 
         Raises:
             InvalidArgument: Something is no address. Nobody was invited.
+            Conflict: Somebody's account is disabled. Nobody was invited.
             PermissionDenied: You may not add people.
             LimitError: Too much mail, or too many invitations. Nobody was invited.
 
@@ -129,7 +132,7 @@ class ProjectInvitations:
         project_id: str,
         *,
         usage_limit: int | None = 1,
-        expires: str | int | None = None,
+        expires: Time | None = None,
         group: str | None = None,
     ) -> str:
         """Make a token that lets whoever has it onto a project (`join`), as long as you may add people to it yourself.
@@ -137,7 +140,7 @@ class ProjectInvitations:
         Args:
             project_id: The project.
             usage_limit: How many people it lets in; None: any number.
-            expires: Until when: an ISO time, or milliseconds since the epoch; None: for good.
+            expires: Until when: an aware datetime, an ISO time, or milliseconds since the epoch; None: for good.
             group: What they become: ``collaborator`` (the default) or ``viewer``.
 
         Returns:
@@ -154,7 +157,7 @@ class ProjectInvitations:
         Source: Wire contract 3.10.
         """
         token = secrets.token_hex(32)
-        given = {"usage_limit": usage_limit, "expires": expires, "group": group}
+        given = {"usage_limit": usage_limit, "expires": on_the_wire(expires, "expires"), "group": group}
         shape = {"token": token, "project_id": project_id} | {k: v for k, v in given.items() if v is not None}
         self._query({"project_invite_tokens": shape})
         return token

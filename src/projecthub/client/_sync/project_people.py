@@ -32,6 +32,7 @@ class ProjectPeople:
 
         Raises:
             NotFound: There is no such account.
+            Conflict: An account is disabled.
             PermissionDenied: You are not on the project.
             OwnershipDenied: Only its owners may add people.
             InvalidArgument: The lists differ in length, or an id is not a uuid.
@@ -106,6 +107,7 @@ class ProjectPeople:
 
         Raises:
             OwnershipDenied: You are no owner, they are not on the project, or it would have no owner left.
+            Conflict: They are disabled, and would become an owner.
 
         Example:
             ```python
@@ -154,7 +156,7 @@ class ProjectPeople:
             hidden: False: show it again.
 
         Raises:
-            QueryRefused: You are not on the project, or only view it.
+            QueryRefused: You are not on the project.
 
         Example:
             ```python

@@ -90,6 +90,35 @@ class Projects(ProjectCopies, ProjectPeople, ProjectInvitations, ProjectQuotas, 
             return []
         return listing.rows(reply)
 
+    def list_all(self, limit: int = 100, after: str | None = None) -> shapes.ProjectPage:
+        """A page of everybody's projects, deleted ones included, most recently used first; for site admins.
+
+        One that is used while you read pages comes to the front, and may be missed.
+
+        Args:
+            limit: How many at most, 1 to 1000.
+            after: The `next` of the page before; None: the first page.
+
+        Returns:
+            `projects`, with the default fields of `get`, and `next`, which is None if there are no more.
+
+        Raises:
+            PermissionDenied: You are no site admin.
+            InvalidArgument: ``limit`` is out of range, or ``after`` is no `next`.
+
+        Example:
+            ```python
+            for project in hub.projects.list_all()["projects"]:
+                print(project["project_id"], project["title"], list(project["users"]))
+            ```
+
+        Source: docs/wire-extensions.md.
+        """
+        reply: shapes.ProjectPage = self._call(
+            "projects.listAll", shapes.ListAllProjects(limit=limit, after=after), repeatable=True
+        )
+        return reply
+
     def create_project(
         self,
         title: str | None = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from projecthub.client._sync.connection import Connection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import snapshots as wire
 from projecthub.wire.methods import METHODS, Endpoint
 
@@ -25,12 +26,12 @@ class Snapshots:
         self._connection = connection
         self._project = project
 
-    def create(self, title: str = "", *, expire: str | int | None = None) -> wire.Snapshot:
+    def create(self, title: str = "", *, expire: Time | None = None) -> wire.Snapshot:
         """Take a snapshot. What has not changed since the last one is not read again, and takes no more room.
 
         Args:
             title: What people call it, up to 254 characters.
-            expire: When it goes: an ISO time, or milliseconds since the epoch; None: it stays.
+            expire: When it goes: an aware datetime, an ISO time, or milliseconds since the epoch; None: it stays.
 
         Returns:
             The snapshot.
@@ -44,7 +45,9 @@ class Snapshots:
             snapshot = hub.project(project_id).snapshots.create("before the exam", expire="2099-12-31")
             ```
         """
-        arguments = wire.CreateSnapshot(project_id=self._project._own_id(), title=title, expire=expire)
+        arguments = wire.CreateSnapshot(
+            project_id=self._project._own_id(), title=title, expire=on_the_wire(expire, "expire")
+        )
         reply: wire.Snapshot = self._call("snapshots.create", arguments)
         return reply
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from projecthub.client._sync.connection import Connection
 from projecthub.client.requests import of_method
+from projecthub.client.times import Time, on_the_wire
 from projecthub.wire import shapes
 from projecthub.wire.methods import METHODS, Endpoint
 from projecthub.wire.organizations import AdminResetPasswordLink, GenerateUserAuthToken, RevokeUserAuthToken
@@ -178,7 +179,7 @@ class HubSystem:
         action: str = "get",
         project_id: str | None = None,
         name: str | None = None,
-        expire: str | int | None = None,
+        expire: Time | None = None,
         id: int | None = None,
     ) -> list[shapes.ApiKey] | None:
         """List, make, change or delete keys of your own, or of a project; `Hub.keys` is the more convenient way.
@@ -187,7 +188,7 @@ class HubSystem:
             action: ``get``, ``create``, ``edit`` or ``delete``.
             project_id: About the keys of this project; None: your account's.
             name: Name, for ``create`` and ``edit``.
-            expire: End, for ``create`` and ``edit``: an ISO time, or milliseconds since the epoch.
+            expire: End, for ``create`` and ``edit``: an aware datetime, an ISO time, or milliseconds since the epoch.
             id: Number of the key, for ``edit`` and ``delete``, and to ``get`` one.
 
         Returns:
@@ -203,7 +204,9 @@ class HubSystem:
             ```
         """
         method = _METHODS["system.manageApiKeys"]
-        arguments = shapes.ManageApiKeys(action=action, project_id=project_id, name=name, expire=expire, id=id)
+        arguments = shapes.ManageApiKeys(
+            action=action, project_id=project_id, name=name, expire=on_the_wire(expire, "expire"), id=id
+        )
         request = of_method(method, arguments, repeatable=action == "get")
         reply: list[shapes.ApiKey] | None = self._connection.call(method, request)
         return reply

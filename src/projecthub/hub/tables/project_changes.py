@@ -51,7 +51,8 @@ async def change_project(change: Change) -> None:
         access = await tx.projects.access(project_id, caller.account_id, lock=True)
         if access is None:
             raise QueryRefused(f"FATAL: unknown project_id '{project_id}'")
-        if not caller.is_admin and not is_able(access.role, Ability.MANAGE):
+        is_own = access.role is not None and _is_for_oneself(caller, shape)
+        if not (caller.is_admin or is_own or is_able(access.role, Ability.MANAGE)):
             raise QueryRefused("FATAL: user must be an admin")
         # What is done after this transaction is refused before it, so that nothing of the query is applied.
         if shape.get("deleted") is True:
@@ -60,11 +61,23 @@ async def change_project(change: Change) -> None:
             _may_act(caller, access, action, shape)
         if changes := await new_values(change, tx, access):
             await tx.projects.update(project_id, changes)
-        await _note(change, tx, access.project)
+        if not is_own:
+            await _note(change, tx, access.project)
     if shape.get("deleted") is True:
         await change.tools.projects.delete(caller, project_id)
     if action is not None and "action_request" in changes:
         await _act(change, project_id, action, changes["action_request"])
+
+
+def _is_for_oneself(caller: Principal, shape: Shape) -> bool:
+    """Whether all that is changed is if the caller's own list has the project: that is nobody else's matter."""
+    users = shape.get("users")
+    if shape.keys() != {"project_id", "users"} or not isinstance(users, dict) or not users:
+        return False
+    return all(
+        account.lower() == caller.account_id and isinstance(fields, dict) and fields.keys() == {"hide"}
+        for account, fields in users.items()
+    )
 
 
 async def _note(change: Change, tx: Transaction, project: Project) -> None:

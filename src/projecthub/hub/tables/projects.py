@@ -21,7 +21,6 @@ from projecthub.hub.tables.declaring import (
     Table,
     a_project_id,
     a_text,
-    absent,
     made_of,
     mapping_of,
     moment,
@@ -131,8 +130,6 @@ FIELDS: Final[Mapping[str, Field]] = {
     "avatar_image_full": only_set(a_text(1_000_000)),
     "color": plain("color", write=a_text(100)),
     "pay_as_you_go_quotas": mapping_of("pay_as_you_go_quotas"),
-    # A session's secret was readable upstream; here nobody is told one.
-    "secret_token": absent(),
 }
 
 _OWNERS: Final = ("name", "manage_users_owner_only", "sandbox")
