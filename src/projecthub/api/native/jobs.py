@@ -86,7 +86,7 @@ class ListedJobView(BaseModel):
     ended_at: int | None = Field(description="Milliseconds since the epoch; null while it runs, or if it was lost.")
     exit_code: int | None = Field(description="Its exit code; 128 + n if signal n ended it.")
     signal: str | None = Field(description="The signal that ended it, such as `SIGKILL`.")
-    error: str | None = Field(description="Why it could not begin.")
+    error: str | None = Field(description="Why it could not begin, or could not go on.")
     pid: int | None = Field(description="Its first process, as the project sees it.")
     timeout_s: float | None = Field(description="Seconds it may take.")
     has_stdin: bool = Field(description="Whether its standard input may be written to.")
