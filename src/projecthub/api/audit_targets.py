@@ -120,6 +120,8 @@ def made_by(method: Method) -> Callable[[Any], dict[str, Any]] | None:
         return lambda reply: bounded({"project_id": [*reply["projects_deleted"], *reply["projects_handed_over"]]})
     if method.name in _ON_COPIES:
         return lambda reply: bounded({"project_id": _between(reply)})
+    if method.name == "copies.forget":
+        return lambda reply: bounded({"project_id": reply["project_ids"]})
     name = _MADE.get(method.name)
     if name is None:
         return None

@@ -218,10 +218,11 @@ class CopyOperation(TypedDict):
 
 
 class ForgottenCopies(TypedDict):
-    """Reply of `copies.forget`: how many targets cannot be undone any more, and what that frees."""
+    """Reply of `copies.forget`: how many targets cannot be undone any more, what that frees, and in which projects."""
 
     targets: int
     freed_bytes: int
+    project_ids: list[str]
 
 
 class PlannedFile(TypedDict):

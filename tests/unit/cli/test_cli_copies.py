@@ -175,9 +175,9 @@ def test_undo_of_some(run: Run, started: NamedReplies) -> None:
 
 
 def test_forget(run: Run, hub: NamedReplies) -> None:
-    hub.by_name["copies.forget"] = {"targets": 2, "freed_bytes": 8192}
+    hub.by_name["copies.forget"] = freed = {"targets": 2, "freed_bytes": 8192, "project_ids": [ANALYSIS]}
     assert run("copies", "forget", ID).out.split() == ["targets", "2", "freed_bytes", "8192"]
-    assert run("copies", "forget", "--project", "Analysis", "--json").json == {"targets": 2, "freed_bytes": 8192}
+    assert run("copies", "forget", "--project", "Analysis", "--json").json == freed
     assert hub.named("copies.forget") == [{"id": ID}, {"project_id": ANALYSIS}]
 
 

@@ -118,7 +118,7 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     (Endpoint.HUB, "copies.forget"): (
         lambda hub: hub.copies.forget(A, project_id=P),
         [{"id": A, "project_id": P}],
-        {"targets": 2, "freed_bytes": 8192},
+        {"targets": 2, "freed_bytes": 8192, "project_ids": [P]},
     ),
     (Endpoint.HUB, "messages.send"): (
         lambda hub: hub.messages.send("S", "B", [A], 3),

@@ -1127,13 +1127,14 @@ async def test_what_is_kept_is_told_and_let_go(of: Class) -> None:
     }  # fmt: skip
     with pytest.raises(Conflict, match="cannot be undone"):
         await of.undo(done, 0)
-    assert (await forget(of, id=done["id"]))["targets"] == 2
+    others = await forget(of, id=done["id"])
+    assert (others["targets"], others["project_ids"]) == (2, sorted(of.students[1:]))
     with pytest.raises(Conflict, match="cannot be undone"):
         await of.undo(done)
     assert "undo_until" not in await of.get(done)
     assert (await forget(of, project_id=student))["targets"] == 1
     assert [event["event"] for _, event in await of.house.log(student)].count("undo_forgotten") == 2
-    assert (await forget(of, project_id=student)) == {"targets": 0, "freed_bytes": 0}
+    assert (await forget(of, project_id=student)) == {"targets": 0, "freed_bytes": 0, "project_ids": []}
     assert "undo_MB" not in await of.house.projects.status(of.teacher, student)
     assert [*(of.home(student).parent / "copies").iterdir()] == []
 

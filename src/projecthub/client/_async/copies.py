@@ -254,7 +254,7 @@ class AsyncCopies:
             project_id: Only of copies into this project, whoever made them.
 
         Returns:
-            How many `targets` cannot be undone any more, and `freed_bytes`.
+            How many `targets` cannot be undone any more, `freed_bytes`, and `project_ids`, the projects they are in.
 
         Raises:
             InvalidArgument: Neither is given.
