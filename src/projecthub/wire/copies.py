@@ -54,6 +54,7 @@ class PlanCopies:
     delete_missing: bool = False
     backup: bool = False
     exclude: list[str] | None = None
+    skip_missing: bool = False
     wait: bool = True
 
 
@@ -70,6 +71,7 @@ class CopyPaths:
     delete_missing: bool = False
     backup: bool = False
     exclude: list[str] | None = None
+    skip_missing: bool = False
     dry_run: bool = False
     wait: bool = True
 

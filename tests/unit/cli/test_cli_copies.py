@@ -13,7 +13,13 @@ from projecthub.errors import Conflict
 
 Run = Callable[..., Outcome]
 ID = "e55e0000-0000-4000-8000-000000000006"
-OPTIONS = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False}
+OPTIONS = {
+    "policy": "update",
+    "overwrite_newer": False,
+    "delete_missing": False,
+    "backup": False,
+    "skip_missing": False,
+}
 
 
 def operation(state: str = "done", *states: str, **fields: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from projecthub.errors import (
 from projecthub.wire.methods import METHODS, Endpoint
 
 P, A = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
-COPIED = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False}
+COPIED = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False, "skip_missing": False}
 STATE = {"state": "running", "time": "2025-11-21T14:55:21.253Z"}
 
 CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] = {
