@@ -48,8 +48,8 @@ UNNAMED: Final = frozenset({
     "history", "image", "input", "kernel", "last_name", "lastName", "limits", "link", "link2proj", "max_output",
     "member_host", "memory", "memory_request", "mintime", "network", "only", "options", "overwrite_newer",
     "password", "pool", "query", "quota", "replyto", "replyto_name", "rows", "run_limit", "source", "sources",
-    "skip_missing", "start", "subject", "target", "targets", "template", "timeout", "title", "token", "token_id", "wait",
-    "with_collaborators",
+    "skip_missing", "start", "subject", "target", "targets", "template", "timeout", "title", "token", "token_id",
+    "wait", "with_collaborators",
 })  # fmt: skip
 """Fields that are not: texts, code, options, and whatever lets somebody in."""
 
