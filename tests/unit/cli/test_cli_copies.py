@@ -88,7 +88,17 @@ def test_a_plan(run: Run, started: NamedReplies) -> None:
 def test_collecting(run: Run, started: NamedReplies, tmp_path: Path) -> None:
     named = tmp_path / "sources"
     named.write_text(f"# the rest\n\n{BACKUP_TOO}:hw\n")
-    done = run("projects", "copy", f"{BACKUP}:hw", "--into", "Analysis:in", "--targets-from", str(named), "--json")
+    done = run(
+        "projects",
+        "copy",
+        f"{BACKUP}:hw",
+        "--into",
+        "Analysis:in",
+        "--targets-from",
+        str(named),
+        "--skip-missing",
+        "--json",
+    )
     assert done.code == 0
     assert done.json["id"] == ID
     assert started.named("projects.copyPaths") == [
@@ -96,6 +106,7 @@ def test_collecting(run: Run, started: NamedReplies, tmp_path: Path) -> None:
             "sources": [{"project_id": BACKUP, "path": "hw"}, {"project_id": BACKUP_TOO, "path": "hw"}],
             "target": {"project_id": ANALYSIS, "path": "in"},
             **OPTIONS,
+            "skip_missing": True,
             "dry_run": False,
             "wait": False,
         }
