@@ -86,6 +86,20 @@ def test_who_did_what(process: HubProcess) -> None:
     assert project_key["secret"] not in json.dumps(told(process))
 
 
+def test_what_can_be_undone_no_more_is_found_by_its_projects(process: HubProcess) -> None:
+    with process.hub() as hub:
+        source, *students = [hub.projects.create_project() for _ in range(3)]
+        for project_id, content in ((source, b"ours"), (students[0], b"theirs"), (students[1], b"theirs")):
+            hub.project(project_id).files.write_bytes("hw.txt", content)
+        targets = [{"project_id": project_id, "path": "hw.txt"} for project_id in students]
+        done = hub.projects.copy_paths({"project_id": source, "path": "hw.txt"}, targets=targets, policy="overwrite")
+        assert hub.copies.forget(done["id"])["targets"] == 2
+        hub.copies.forget(done["id"])
+    for project_id in students:
+        (entry,) = told(process, project_id=project_id, method="copies.forget")
+        assert entry["target"]["id"] == done["id"]
+
+
 def test_keys_that_are_not_good_any_more(process: HubProcess) -> None:
     dan, key = process.person("dan")
     wrong = process.post({"name": "projects.createProject"}, key="sk-wrong").json()

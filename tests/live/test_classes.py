@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -251,10 +253,10 @@ def test_one_call_takes_back_what_was_returned_or_collected(make_course: Callabl
     assert ([row.student for row in returned.rows], list(returned.missing)) == (["s0", "s2"], ["s1"])
     projects, newest = course.projects(), course.hub.copies.list(course.id)
     assert course.hub.classes.return_graded(course.id)[0].rows == []
-    assert {one["state"] for one in course.hub.copies.list(course.id)[: -len(newest)]} == {"cancelled", "failed"}
+    assert {one["state"] for one in course.hub.copies.list(course.id)[: -len(newest)]} == {"cancelled"}
     assert newest[0]["state"] == "done"
     undone = course.hub.copies.undo(newest[0]["id"])
-    assert [target["state"] for target in undone["targets"]] == ["undone", "undone"]
+    assert [target["state"] for target in undone["targets"]] == ["undone", "missing", "undone"]
     for name in ("s0", "s2"):
         assert "hw1-graded" not in [each["name"] for each in course.hub.project(projects[name]).files.list()]
     collecting = next(one for one in newest[1:] if one["state"] == "done")
@@ -262,6 +264,104 @@ def test_one_call_takes_back_what_was_returned_or_collected(make_course: Callabl
     assert [each["name"] for each in course.files.list("collected")] == ["hw1.csv"]
     assert len(course.hub.classes.collect(course.id, early=True, again=True)[0].rows) == 3
     assert course.tree(course.id, "collected/hw1/s1")["data.txt"] == "1\n2\n3\n"
+
+
+def standing(course: Course) -> dict[str, str]:
+    return {each.student: each.items["hw1"] for each in course.hub.classes.status(course.id)}
+
+
+def undo_newest(course: Course) -> None:
+    """Undo what was copied into the course last."""
+    done = next(one for one in course.hub.copies.list(course.id) if one["state"] == "done" and one["totals"]["files"])
+    undone = course.hub.copies.undo(done["id"])
+    changed = [target for target in undone["targets"] if target["files"]]
+    assert {target["state"] for target in changed} == {"undone"}
+
+
+def work(course: Course, student: str, at: datetime) -> None:
+    """Have a student change a file at some time."""
+    project_id = course.projects()[student]
+    course.hub.project(project_id).files.write_text("hw1/task.py", f"print('{at}')\n")
+    file = course.process.data_dir / "projects" / project_id / "home/hw1/task.py"
+    for each in file.parent.iterdir():
+        os.utime(each, (at.timestamp(), at.timestamp()))
+
+
+@pytest.mark.parametrize("layout", ["plain", "nbgrader"])
+def test_what_was_undone_was_not_collected(make_course: Callable[..., Course], layout: str) -> None:
+    course = make_course(students=3, accounts=0, layout=layout)
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    folder = "submitted" if layout == "nbgrader" else "collected"
+    place = f"{folder}/s0/hw1" if layout == "nbgrader" else f"{folder}/hw1/s0"
+    work(course, "s0", due + timedelta(minutes=10))
+    work(course, "s1", due - timedelta(minutes=10))
+    course.declare(due=due)
+    assert len(course.hub.classes.collect(course.id)[0].rows) == 3
+    assert standing(course) == {"s0": "late", "s1": "collected", "s2": "late"}
+    undo_newest(course)
+    assert standing(course) == {"s0": "worked on", "s1": "worked on", "s2": "handed out"}
+
+    # It is collected anew, with the lateness that it has now.
+    work(course, "s0", due - timedelta(minutes=5))
+    (collected,) = course.hub.classes.collect(course.id)
+    assert [(row.student, row.late_s) for row in collected.rows][:2] == [("s0", 0), ("s1", 0)]
+    assert standing(course) == {"s0": "collected", "s1": "collected", "s2": "late"}
+    if layout == "nbgrader":
+        stamped = course.files.read_text(f"{place}/timestamp.txt")
+        assert stamped == f"{due - timedelta(minutes=5):%Y-%m-%d %H:%M:%S} UTC\n"
+    assert not course.hub.classes.collect(course.id)[0].rows
+
+    # What is collected again, and undone, is what was collected before.
+    first = read_register(course.files.read_text(f"{folder}/hw1.csv"))["s0"]
+    time.sleep(1)
+    work(course, "s0", due + timedelta(minutes=20))
+    assert len(course.hub.classes.collect(course.id, again=True)[0].rows) == 3
+    assert standing(course)["s0"] == "late"
+    undo_newest(course)
+    assert standing(course)["s0"] == "collected"
+    assert not course.hub.classes.collect(course.id)[0].rows
+    (again,) = course.hub.classes.collect(course.id, again=True)
+    assert {row.student: (row.late_s, row.earlier_at) for row in again.rows}["s0"] == (1200, first.collected_at)
+
+    # What is undone, and not due any more, is in no register.
+    undo_newest(course)
+    undo_newest(course)
+    undo_newest(course)
+    course.declare(due=datetime.now(UTC) + timedelta(hours=1))
+    assert sorted(course.hub.classes.collect(course.id)[0].waiting) == ["s0", "s1", "s2"]
+    assert read_register(course.files.read_text(f"{folder}/hw1.csv")) == {}
+    left = [each["name"] for each in course.files.list(place.rpartition("/")[0])] if layout == "nbgrader" else []
+    assert left == []
+
+
+def test_who_has_handed_in_nothing_is_missing_and_nothing_has_failed(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=4, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    projects = course.projects()
+    course.hub.project(projects["s0"]).files.delete("hw1")
+    course.hub.projects.delete(projects["s1"])
+    course.roster.append("late@example.org,late")
+    course.declare()
+    collected = run(course.process, course.key, "collect", course.id, "--early", "--json")
+    assert collected.returncode == 0, collected.stderr
+    (report,) = json.loads(collected.stdout)
+    assert [row["student"] for row in report["rows"]] == ["s1", "s2", "s3"]
+    assert (sorted(report["missing"]), report["failures"]) == (["late", "s0"], [])
+    newest = course.hub.copies.list(course.id)[0]
+    assert (newest["state"], newest["totals"]["states"]) == ("done", {"done": 3, "missing": 1})
+    told = run(course.process, course.key, "collect", course.id, "--early")
+    assert told.returncode == 0
+    assert "hw1: 0 collected, nothing there from 2" in told.stderr
+    assert {one["state"] for one in course.hub.copies.list(course.id)} == {"done"}
+
+    # Something else in the place of the directory is a failure as ever.
+    course.hub.project(projects["s0"]).files.write_text("hw1", "no directory")
+    failed = run(course.process, course.key, "collect", course.id, "--early", "--json")
+    assert failed.returncode == 1
+    assert [each["student"] for each in json.loads(failed.stdout)[0]["failures"]] == ["s0"]
 
 
 def test_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:

@@ -49,8 +49,8 @@ UNNAMED: Final = frozenset({
     "history", "image", "input", "kernel", "last_name", "lastName", "limits", "link", "link2proj", "max_output",
     "only", "options", "overwrite_newer",
     "password", "pool", "query", "quota", "replyto", "replyto_name", "rows", "run_limit", "source", "sources",
-    "start", "subject", "target", "targets", "template", "timeout", "title", "token", "token_id", "wait",
-    "with_collaborators",
+    "skip_missing", "start", "subject", "target", "targets", "template", "timeout", "title", "token", "token_id",
+    "wait", "with_collaborators",
 })  # fmt: skip
 """Fields that are not: texts, code, options, and whatever lets somebody in."""
 
@@ -132,6 +132,8 @@ def made_by(method: Method) -> Callable[[Any], dict[str, Any]] | None:
         )
     if method.name in _ON_COPIES:
         return lambda reply: bounded({"project_id": _between(reply)})
+    if method.name == "copies.forget":
+        return lambda reply: bounded({"project_id": reply["project_ids"]})
     names = _MADE.get(method.name)
     if names is None:
         return None

@@ -12,11 +12,12 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
 
+from projecthub.api.native.streamed import is_followed
 from projecthub.app import ADMIN_KEY_FILE, URL_FILE, RunningHub, open_hub
 from projecthub.engines.port import Isolation, Network
 from projecthub.errors import HubError
@@ -40,6 +41,8 @@ _NETWORK = {
     Network.HOST: "HOST: every project reaches all loopback services of this machine; run 'projecthub doctor'",
 }
 _MAX_OPEN_FILES = 65_536
+_ANSWER_WITHIN_S = 10
+"""How long answers that are under way may take, or be taken, when the hub ends. Told in docs/operating.md."""
 _log = structlog.get_logger()
 
 
@@ -48,7 +51,18 @@ class Refused(Exception):
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: what they mean for the projects is more than to close a socket."""
+    """Leaves signals to us: what they mean for the projects is more than to close a socket.
+
+    When it ends, what was asked for has `_ANSWER_WITHIN_S`; whoever follows something is left at once.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing more, answer what was asked, and leave who is left."""
+        connections: set[Any] = {*self.server_state.connections}
+        for connection in connections:
+            if connection.cycle is not None and is_followed(connection.cycle.scope):
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -76,7 +90,7 @@ async def run(settings: Settings) -> None:
                 log_config=None,
                 server_header=False,
                 timeout_keep_alive=65,
-                timeout_graceful_shutdown=10,
+                timeout_graceful_shutdown=_ANSWER_WITHIN_S,
                 backlog=2048,
             )
             server = _Server(config)

@@ -36,6 +36,9 @@ Backup = Annotated[bool, typer.Option("--backup", help="Keep a replaced file as 
 Exclude = Annotated[
     list[str] | None, typer.Option(metavar="PATTERN", help="Leave out what has such a name; repeatable.")
 ]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="With several: that a source is not there is no failure.")
+]
 Policy = Annotated[
     str,
     typer.Option(
@@ -78,6 +81,7 @@ def copy(
     delete_missing: DeleteMissing = False,
     backup: Backup = False,
     exclude: Exclude = None,
+    skip_missing: SkipMissing = False,
     policy: Policy = "update",
     targets_from: TargetsFrom = None,
     into: Into = None,
@@ -94,7 +98,7 @@ def copy(
     With several targets, each is copied to whole or not at all; the exit code is 1 if one of them was not.
     """
     session = Session.of(context, as_json)
-    options = _options(policy, overwrite_newer, delete_missing, backup, exclude)
+    options = _options(policy, overwrite_newer, delete_missing, backup, exclude, skip_missing)
     is_single = len(targets or ()) == 1 and not (targets_from or into or dry_run or policy != "update") and wait
     is_single = is_single and not is_share_id(source.partition(":")[0])
     if is_single and targets is not None:
@@ -119,7 +123,7 @@ def _copy_one(
     dst_project, dst_path = _parts(target, context)
     with session.hub() as hub, output.working(f"Copying {source}"):
         finder = ProjectFinder(hub)
-        given = {name: value for name, value in options.items() if name != "policy"}
+        given = {name: value for name, value in options.items() if name not in ("policy", "skip_missing")}
         reply: Any = hub.projects.copy_path_between_projects(
             finder.find(src_project),
             src_path,
@@ -154,13 +158,14 @@ def plan(
     delete_missing: DeleteMissing = False,
     backup: Backup = False,
     exclude: Exclude = None,
+    skip_missing: SkipMissing = False,
     targets_from: TargetsFrom = None,
     into: Into = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what copies would do. The plan is kept for a day, for copies apply."""
     session = Session.of(context, as_json)
-    options = _options(policy, overwrite_newer, delete_missing, backup, exclude)
+    options = _options(policy, overwrite_newer, delete_missing, backup, exclude, skip_missing)
     with session.hub() as hub:
         ends = _ends(hub, context, [source, *(targets or ())], targets_from, into)
         with output.copying("Planning") as follow:
@@ -313,7 +318,12 @@ def find_operation(hub: Hub, text: str) -> str:
 
 
 def _options(
-    policy: str, overwrite_newer: bool, delete_missing: bool, backup: bool, exclude: list[str] | None
+    policy: str,
+    overwrite_newer: bool,
+    delete_missing: bool,
+    backup: bool,
+    exclude: list[str] | None,
+    skip_missing: bool,
 ) -> dict[str, Any]:
     return {
         "policy": policy,
@@ -321,6 +331,7 @@ def _options(
         "delete_missing": delete_missing,
         "backup": backup,
         "exclude": exclude or None,
+        "skip_missing": skip_missing,
     }
 
 

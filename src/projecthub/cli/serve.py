@@ -33,152 +33,151 @@ PROJECTHUB_AUDIT_DAYS: the same of the audit log (default: 0)
 """The settings that are no flags, for the end of the command's help; made of `Settings` they would load much."""
 
 
+_Bind = Annotated[
+    str | None,
+    typer.Option(envvar="PROJECTHUB_BIND", help="Address and port to listen on.", show_default="127.0.0.1:8000"),
+]
+_DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="PROJECTHUB_DATA_DIR",
+        help="Where everything is kept; made if missing, for its owner only.",
+        show_default="~/.local/share/projecthub",
+    ),
+]
+_StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PROJECTHUB_STORE_URL",
+        help="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
+        show_default="a SQLite file in the data directory",
+    ),
+]
+_Isolation = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PROJECTHUB_ISOLATION",
+        help="auto: the best this machine offers; required: refuse to start without any; none: plain processes.",
+        show_default="auto",
+    ),
+]
+_AdminKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PROJECTHUB_ADMIN_KEY",
+        help="The first admin's API key is exactly this; must start with 'sk-'.",
+        show_default="made at the first start",
+    ),
+]
+_UidBase = Annotated[
+    int | None,
+    typer.Option(envvar="PROJECTHUB_UID_BASE", help="As root: first user id for projects.", show_default="1900000000"),
+]
+_UidCount = Annotated[
+    int | None,
+    typer.Option(
+        envvar="PROJECTHUB_UID_COUNT", help="As root: how many user ids, one a project.", show_default="100000000"
+    ),
+]
+_Network = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PROJECTHUB_NETWORK",
+        help="What projects reach unless a license says otherwise: none, internet, host; auto: none, or host where "
+        "this machine has no network namespaces.",
+        show_default="auto",
+    ),
+]
+_MemoryMb = Annotated[
+    int | None,
+    typer.Option(envvar="PROJECTHUB_MEMORY_MB", help="Memory of a project in MB.", show_default="1000"),
+]
+_Cpus = Annotated[
+    float | None, typer.Option(envvar="PROJECTHUB_CPUS", help="Processor cores of a project.", show_default="1")
+]
+_Processes = Annotated[
+    int | None,
+    typer.Option(
+        envvar="PROJECTHUB_PROCESSES", help="Processes and threads of a project at most.", show_default="1024"
+    ),
+]
+_DiskMb = Annotated[
+    int | None,
+    typer.Option(envvar="PROJECTHUB_DISK_MB", help="Disk space of a project in MB.", show_default="3000"),
+]
+_IdleTimeoutS = Annotated[
+    int | None,
+    typer.Option(
+        envvar="PROJECTHUB_IDLE_TIMEOUT_S",
+        help="Seconds without use after which a project is stopped; 0: never.",
+        show_default="1800",
+    ),
+]
+_SiteName = Annotated[
+    str | None,
+    typer.Option(envvar="PROJECTHUB_SITE_NAME", help="What people call the hub.", show_default="projecthub"),
+]
+_PublicUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PROJECTHUB_PUBLIC_URL",
+        help="Where people reach the hub, such as https://hub.example.org: links to it begin so.",
+        show_default="where it listens",
+    ),
+]
+_HelpEmail = Annotated[str | None, typer.Option(envvar="PROJECTHUB_HELP_EMAIL", help="Whom people may ask for help.")]
+_Metrics = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PROJECTHUB_METRICS",
+        help="Who may read /metrics: loopback (requests of this machine, and site admins), admins, or everybody.",
+        show_default="loopback",
+    ),
+]
+_LogLevel = Annotated[
+    str | None,
+    typer.Option(envvar="PROJECTHUB_LOG_LEVEL", help="debug, info, warning or error.", show_default="info"),
+]
+_LogFormat = Annotated[
+    str | None, typer.Option(envvar="PROJECTHUB_LOG_FORMAT", help="console or json.", show_default="console")
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(envvar="PROJECTHUB_CONFIG", help="A TOML file with these settings: bind = '...', and so on."),
+]
+
+
 def serve(
-    bind: Annotated[
-        str | None,
-        typer.Option(envvar="PROJECTHUB_BIND", help="Address and port to listen on.", show_default="127.0.0.1:8000"),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="PROJECTHUB_DATA_DIR",
-            help="Where everything is kept; made if missing, for its owner only.",
-            show_default="~/.local/share/projecthub",
-        ),
-    ] = None,
-    store_url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PROJECTHUB_STORE_URL",
-            help="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
-            show_default="a SQLite file in the data directory",
-        ),
-    ] = None,
-    isolation: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PROJECTHUB_ISOLATION",
-            help="auto: the best this machine offers; required: refuse to start without any; none: plain processes.",
-            show_default="auto",
-        ),
-    ] = None,
-    admin_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PROJECTHUB_ADMIN_KEY",
-            help="The first admin's API key is exactly this; must start with 'sk-'.",
-            show_default="made at the first start",
-        ),
-    ] = None,
-    uid_base: Annotated[
-        int | None,
-        typer.Option(
-            envvar="PROJECTHUB_UID_BASE", help="As root: first user id for projects.", show_default="1900000000"
-        ),
-    ] = None,
-    uid_count: Annotated[
-        int | None,
-        typer.Option(
-            envvar="PROJECTHUB_UID_COUNT", help="As root: how many user ids, one a project.", show_default="100000000"
-        ),
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PROJECTHUB_NETWORK",
-            help="What projects reach unless a license says otherwise: none, internet, host; auto: none, or host where "
-            "this machine has no network namespaces.",
-            show_default="auto",
-        ),
-    ] = None,
-    memory_mb: Annotated[
-        int | None,
-        typer.Option(envvar="PROJECTHUB_MEMORY_MB", help="Memory of a project in MB.", show_default="1000"),
-    ] = None,
-    cpus: Annotated[
-        float | None, typer.Option(envvar="PROJECTHUB_CPUS", help="Processor cores of a project.", show_default="1")
-    ] = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            envvar="PROJECTHUB_PROCESSES", help="Processes and threads of a project at most.", show_default="1024"
-        ),
-    ] = None,
-    disk_mb: Annotated[
-        int | None,
-        typer.Option(envvar="PROJECTHUB_DISK_MB", help="Disk space of a project in MB.", show_default="3000"),
-    ] = None,
-    idle_timeout_s: Annotated[
-        int | None,
-        typer.Option(
-            envvar="PROJECTHUB_IDLE_TIMEOUT_S",
-            help="Seconds without use after which a project is stopped; 0: never.",
-            show_default="1800",
-        ),
-    ] = None,
-    site_name: Annotated[
-        str | None,
-        typer.Option(envvar="PROJECTHUB_SITE_NAME", help="What people call the hub.", show_default="projecthub"),
-    ] = None,
-    public_url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PROJECTHUB_PUBLIC_URL",
-            help="Where people reach the hub, such as https://hub.example.org: links to it begin so.",
-            show_default="where it listens",
-        ),
-    ] = None,
-    help_email: Annotated[
-        str | None, typer.Option(envvar="PROJECTHUB_HELP_EMAIL", help="Whom people may ask for help.")
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PROJECTHUB_METRICS",
-            help="Who may read /metrics: loopback (requests of this machine, and site admins), admins, or everybody.",
-            show_default="loopback",
-        ),
-    ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(envvar="PROJECTHUB_LOG_LEVEL", help="debug, info, warning or error.", show_default="info"),
-    ] = None,
-    log_format: Annotated[
-        str | None, typer.Option(envvar="PROJECTHUB_LOG_FORMAT", help="console or json.", show_default="console")
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(envvar="PROJECTHUB_CONFIG", help="A TOML file with these settings: bind = '...', and so on."),
-    ] = None,
+    bind: _Bind = None,
+    data_dir: _DataDir = None,
+    store_url: _StoreUrl = None,
+    isolation: _Isolation = None,
+    admin_key: _AdminKey = None,
+    uid_base: _UidBase = None,
+    uid_count: _UidCount = None,
+    network: _Network = None,
+    memory_mb: _MemoryMb = None,
+    cpus: _Cpus = None,
+    processes: _Processes = None,
+    disk_mb: _DiskMb = None,
+    idle_timeout_s: _IdleTimeoutS = None,
+    site_name: _SiteName = None,
+    public_url: _PublicUrl = None,
+    help_email: _HelpEmail = None,
+    metrics: _Metrics = None,
+    log_level: _LogLevel = None,
+    log_format: _LogFormat = None,
+    config: _Config = None,
 ) -> None:
     """Run a hub. Flags win over the environment, the environment over the file.
 
     Ctrl-C stops all projects and then the hub; a second one does not wait. SIGTERM leaves the projects running, and the
     next start finds them again.
     """
+    options = locals()
     require_server()
-    flags = {
-        "bind": bind,
-        "data_dir": data_dir,
-        "store_url": store_url,
-        "isolation": isolation,
-        "admin_key": admin_key,
-        "uid_base": uid_base,
-        "uid_count": uid_count,
-        "network": network,
-        "memory_mb": memory_mb,
-        "cpus": cpus,
-        "processes": processes,
-        "disk_mb": disk_mb,
-        "idle_timeout_s": idle_timeout_s,
-        "site_name": site_name,
-        "public_url": public_url,
-        "help_email": help_email,
-        "metrics": metrics,
-        "log_level": log_level,
-        "log_format": log_format,
-    }
-    settings = read_settings({name: value for name, value in flags.items() if value is not None}, config)
+    flags = {name: value for name, value in options.items() if name != "config" and value is not None}
+    settings = read_settings(flags, config)
 
     # Only now: these load most of the house.
     import uvloop

@@ -41,6 +41,8 @@ _UNWATCHED_S = 0.1
 _TAKEN_LOOKS = 200
 """So often it is looked at the end whether the caller has taken an answer that is larger than the socket holds."""
 _TAKEN_LOOK_S = 0.005
+_UNREAD_S = 0.5
+"""So long at the end whoever reads a stream may take nothing of it."""
 _ANOTHER_RUN = {"error": "another run of this project"}
 _log = logging.getLogger(__name__)
 
@@ -218,9 +220,16 @@ class _Server(uvicorn.Server):
         await self._methods.close()
         # Whoever asks us to end asks the commands too, and allows them a time for it that we need not know.
         while self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks)
+            await asyncio.wait(self.server_state.tasks, timeout=_UNREAD_S)
+            self._give_up_unread()
         await self._taken()
         self._at_end()
+
+    def _give_up_unread(self) -> None:
+        """Leave those who take nothing: the last line of their stream would be waited with for ever."""
+        for connection in [*self.server_state.connections]:
+            if _is_stuck(connection):
+                connection.transport.abort()
 
     async def _taken(self) -> None:
         """Wait a moment for what was answered and is not in the socket yet: it would go with the process."""
@@ -228,6 +237,10 @@ class _Server(uvicorn.Server):
             if not any(map(_is_untaken, self.server_state.connections)):
                 return
             await asyncio.sleep(_TAKEN_LOOK_S)
+
+
+def _is_stuck(connection: Any) -> bool:
+    return bool(connection.flow.write_paused and not connection.cycle.response_complete)
 
 
 def _is_untaken(connection: Any) -> bool:

@@ -162,7 +162,7 @@ class Jobs:
             self._note_end(job_id)
             return job.state()
         job.started(process)
-        self._recorder.add(log, *pipes)
+        self._recorder.add(log, *pipes, lambda: sessions.kill_all(process.pid, job_id))
         self._running[job_id] = job
         self._hold(asyncio.create_task(self._watch(job), name=f"job-{job_id}"))
         if self._sampling is None:

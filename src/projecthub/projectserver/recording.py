@@ -27,6 +27,7 @@ class JobLog:
         size: Bytes of output that it holds.
         bytes_of: Bytes that came from each stream, kept or not.
         truncated: Whether something was not kept: it was too much, or could not be written.
+        failure: What kept it from being recorded at all, if anything did.
         ended: Set when nothing more will be written.
     """
 
@@ -40,6 +41,7 @@ class JobLog:
         self.size = 0
         self.bytes_of = {Stream.STDOUT: 0, Stream.STDERR: 0}
         self.truncated = False
+        self.failure: OSError | None = None
         self.ended = asyncio.Event()
         self.open_pipes = 0
         self._grown = asyncio.Event()
@@ -89,6 +91,18 @@ class JobLog:
         self._grown.clear()
         await self._grown.wait()
 
+    def fail(self, failure: OSError, tell: Callable[[], None]) -> None:
+        """Close it: nothing that comes can be recorded. The recorder's business.
+
+        Args:
+            failure: Why.
+            tell: Is called in the loop, before those who wait for the end hear of it.
+        """
+        self.failure, self.truncated = failure, True
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(tell)
+        self.close()
+
     def close(self) -> None:
         """Nothing more comes: close the files and tell those who wait. The recorder's business."""
         os.close(self._output)
@@ -135,15 +149,29 @@ class Recorder:
             on_failure.pop_all()
         self._epoll, self._wakeup = epoll, wakeup
 
-    def add(self, log: JobLog, stdout: int, stderr: int) -> None:
-        """Take over the reading ends of two pipes; the log is closed when both have ended, or by `close`."""
+    def add(self, log: JobLog, stdout: int, stderr: int, on_failure: Callable[[], None]) -> None:
+        """Take over the reading ends of two pipes; the log is closed when both have ended, or by `close`.
+
+        Args:
+            log: Where to keep what they bring.
+            stdout: One of them.
+            stderr: The other one.
+            on_failure: Is called in the loop if they cannot be read: see `JobLog.failure`.
+        """
         log.open_pipes = 2
+        pipes = {stdout: Stream.STDOUT, stderr: Stream.STDERR}
 
         def take(epoll: select.epoll) -> None:
-            for fd, stream in ((stdout, Stream.STDOUT), (stderr, Stream.STDERR)):
-                os.set_blocking(fd, False)
-                self._pipes[fd] = log, stream
-                epoll.register(fd, select.EPOLLIN)
+            try:
+                for fd, stream in pipes.items():
+                    os.set_blocking(fd, False)
+                    epoll.register(fd, select.EPOLLIN)
+                    self._pipes[fd] = log, stream
+            except OSError as error:  # as many may be waited for as the kernel allows a user
+                for fd in pipes:
+                    self._pipes.pop(fd, None)
+                    os.close(fd)
+                log.fail(error, on_failure)
 
         self._ask(take)
 

@@ -136,6 +136,12 @@ class RunningJob:
     def end(self, code: int, *, timed_out: bool) -> None:
         """It has ended with a code, or by the signal of its negative."""
         self.close_stdin()
+        if (failure := self.log.failure) is not None:
+            why = (
+                f"its output could not be recorded ({os.strerror(failure.errno or 0)}), so it was ended; start it again"
+            )
+            self._end(JobState.FAILED, exit_code=128 - code if code < 0 else code, error=why)
+            return
         if timed_out:
             state = JobState.TIMED_OUT
         elif code < 0:

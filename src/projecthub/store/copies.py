@@ -11,9 +11,9 @@ from sqlalchemy import Update, and_, bindparam, delete, exists, func, or_, selec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.store.copy_records import CopyOperation, CopyState, CopyTarget, TargetState
-from projecthub.store.copy_tables import copy_operations, copy_targets, handouts
 from projecthub.store.expressions import upserting
 from projecthub.store.selections import checked_changes, in_chunks
+from projecthub.store.tables import copy_operations, copy_targets, handouts
 from projecthub.wire.ids import AccountId, ProjectId
 
 _operation: Final = copy_operations.c

@@ -35,6 +35,8 @@ class TargetState(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     CANCELLED = "cancelled"
+    MISSING = "missing"
+    """There is no such source, which is no failure of this operation."""
     UNDOING = "undoing"
     UNDONE = "undone"
 

@@ -25,8 +25,7 @@ from projecthub.errors import Conflict, InternalError, InvalidArgument, NotFound
 from projecthub.store._copying import copy_sqlite, sync
 from projecthub.store._failures import translated
 from projecthub.store._schema import HEAD
-from projecthub.store.copy_tables import copy_operations, copy_targets, handouts
-from projecthub.store.tables import projects, snapshot_homes, snapshots
+from projecthub.store.tables import copy_operations, copy_targets, handouts, projects, snapshot_homes, snapshots
 from projecthub.wire.ids import ProjectId
 
 Kind = Literal["sqlite", "postgresql"]

@@ -54,6 +54,7 @@ class PlanCopies:
     delete_missing: bool = False
     backup: bool = False
     exclude: list[str] | None = None
+    skip_missing: bool = False
     wait: bool = True
 
 
@@ -70,6 +71,7 @@ class CopyPaths:
     delete_missing: bool = False
     backup: bool = False
     exclude: list[str] | None = None
+    skip_missing: bool = False
     dry_run: bool = False
     wait: bool = True
 
@@ -218,10 +220,11 @@ class CopyOperation(TypedDict):
 
 
 class ForgottenCopies(TypedDict):
-    """Reply of `copies.forget`: how many targets cannot be undone any more, and what that frees."""
+    """Reply of `copies.forget`: how many targets cannot be undone any more, what that frees, and in which projects."""
 
     targets: int
     freed_bytes: int
+    project_ids: list[str]
 
 
 class PlannedFile(TypedDict):

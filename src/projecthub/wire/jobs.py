@@ -46,7 +46,7 @@ class JobState(StrEnum):
     COMPLETED = "completed"
     """It ended with exit code 0."""
     FAILED = "failed"
-    """It ended with another exit code, or could not begin."""
+    """It ended with another exit code, could not begin, or could not be recorded."""
     KILLED = "killed"
     """A signal ended it."""
     TIMED_OUT = "timed_out"

@@ -210,6 +210,10 @@ def test_what_is_made_is_named() -> None:
     row = {"number": 1, "source_project_id": ONE, "target_project_id": TWO, "source_path": "hidden"}
     assert told({"id": TWO, "targets": [row, row]}) == {"project_id": [ONE, TWO]}
     assert told({"id": TWO}) == {}
+    told = made_by(HUB["copies.forget"])
+    assert told is not None
+    assert told({"targets": 3, "freed_bytes": 9, "project_ids": [ONE, TWO]}) == {"project_id": [ONE, TWO]}
+    assert told({"targets": 0, "freed_bytes": 0, "project_ids": []}) == {}
     told = made_by(HUB["accounts.delete"])
     assert told is not None
     gone = {"account_id": ONE, "projects_deleted": [TWO], "projects_handed_over": []}

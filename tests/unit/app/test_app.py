@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from projecthub.app import ADMIN_KEY_FILE, _first_admin, _isolation, _lock, _make_private
+from projecthub.app import ADMIN_KEY_FILE
+from projecthub.app.data_dir import make_private, take_lock
+from projecthub.app.first_admin import first_admin
+from projecthub.app.machine import isolation_of
 from projecthub.engines.port import Isolation
 from projecthub.errors import Conflict
 from projecthub.hub.accounts import Accounts
@@ -24,7 +27,7 @@ GIVEN = "sk-" + "g" * 40
 
 @dataclass
 class Opened:
-    """What `_first_admin` works on."""
+    """What `first_admin` works on."""
 
     data_dir: Path
     store: Store
@@ -33,7 +36,7 @@ class Opened:
 
     async def first_admin(self, key: str | None = None) -> tuple[str | None, bool]:
         settings = Settings(data_dir=self.data_dir, admin_key=key)
-        return await _first_admin(settings, self.store, self.accounts, self.keys)
+        return await first_admin(settings, self.store, self.accounts, self.keys)
 
     @property
     def file(self) -> Path:
@@ -56,20 +59,20 @@ async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 def test_a_data_directory_has_one_hub(tmp_path: Path) -> None:
-    lock = _lock(tmp_path)
+    lock = take_lock(tmp_path)
     with pytest.raises(Conflict, match=f"another hub \\(process {os.getpid()}\\)") as refused:
-        _lock(tmp_path)
+        take_lock(tmp_path)
     assert str(tmp_path) not in refused.value.message
     os.close(lock)
-    os.close(_lock(tmp_path))
+    os.close(take_lock(tmp_path))
     assert stat.S_IMODE((tmp_path / "hub.lock").stat().st_mode) == 0o600
 
 
 def test_a_refused_lock_leaves_no_file_open(tmp_path: Path) -> None:
-    lock = _lock(tmp_path)
+    lock = take_lock(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Conflict):
-        _lock(tmp_path)
+        take_lock(tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
     os.close(lock)
 
@@ -77,13 +80,13 @@ def test_a_refused_lock_leaves_no_file_open(tmp_path: Path) -> None:
 def test_a_data_directory_is_for_its_owner(tmp_path: Path) -> None:
     directory = tmp_path / "a" / "b"
     for _ in range(2):
-        _make_private(directory)
+        make_private(directory)
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         directory.chmod(0o755)
 
 
 def test_isolation_can_be_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert _isolation(Settings(data_dir=tmp_path, isolation="none")) is Isolation.NONE
+    assert isolation_of(Settings(data_dir=tmp_path, isolation="none")) is Isolation.NONE
 
 
 async def test_the_first_admins_key_is_kept(opened: Opened) -> None:

@@ -13,7 +13,13 @@ from projecthub.errors import Conflict
 
 Run = Callable[..., Outcome]
 ID = "e55e0000-0000-4000-8000-000000000006"
-OPTIONS = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False}
+OPTIONS = {
+    "policy": "update",
+    "overwrite_newer": False,
+    "delete_missing": False,
+    "backup": False,
+    "skip_missing": False,
+}
 
 
 def operation(state: str = "done", *states: str, **fields: Any) -> dict[str, Any]:
@@ -82,7 +88,17 @@ def test_a_plan(run: Run, started: NamedReplies) -> None:
 def test_collecting(run: Run, started: NamedReplies, tmp_path: Path) -> None:
     named = tmp_path / "sources"
     named.write_text(f"# the rest\n\n{BACKUP_TOO}:hw\n")
-    done = run("projects", "copy", f"{BACKUP}:hw", "--into", "Analysis:in", "--targets-from", str(named), "--json")
+    done = run(
+        "projects",
+        "copy",
+        f"{BACKUP}:hw",
+        "--into",
+        "Analysis:in",
+        "--targets-from",
+        str(named),
+        "--skip-missing",
+        "--json",
+    )
     assert done.code == 0
     assert done.json["id"] == ID
     assert started.named("projects.copyPaths") == [
@@ -90,6 +106,7 @@ def test_collecting(run: Run, started: NamedReplies, tmp_path: Path) -> None:
             "sources": [{"project_id": BACKUP, "path": "hw"}, {"project_id": BACKUP_TOO, "path": "hw"}],
             "target": {"project_id": ANALYSIS, "path": "in"},
             **OPTIONS,
+            "skip_missing": True,
             "dry_run": False,
             "wait": False,
         }
@@ -175,9 +192,9 @@ def test_undo_of_some(run: Run, started: NamedReplies) -> None:
 
 
 def test_forget(run: Run, hub: NamedReplies) -> None:
-    hub.by_name["copies.forget"] = {"targets": 2, "freed_bytes": 8192}
+    hub.by_name["copies.forget"] = freed = {"targets": 2, "freed_bytes": 8192, "project_ids": [ANALYSIS]}
     assert run("copies", "forget", ID).out.split() == ["targets", "2", "freed_bytes", "8192"]
-    assert run("copies", "forget", "--project", "Analysis", "--json").json == {"targets": 2, "freed_bytes": 8192}
+    assert run("copies", "forget", "--project", "Analysis", "--json").json == freed
     assert hub.named("copies.forget") == [{"id": ID}, {"project_id": ANALYSIS}]
 
 

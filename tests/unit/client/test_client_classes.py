@@ -14,9 +14,11 @@ from projecthub.client.classes.definition import class_text, read_class, roster_
 from projecthub.client.classes.register import (
     Collected,
     file_time,
+    put_back,
     read_register,
     register_of,
     with_collected,
+    without,
     write_register,
 )
 from projecthub.errors import InvalidArgument
@@ -193,13 +195,13 @@ AT = datetime(2026, 12, 1, 18, tzinfo=UTC)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z][a-z0-9.@-]{0,9}", fullmatch=True),
-        st.tuples(*(st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)) for _ in range(3))),
+        st.tuples(*(st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)) for _ in range(4))),
     )
 )
 def test_a_register_is_read_as_it_was_written(people: dict[str, tuple[datetime | None, ...]]) -> None:
     rows = {}
     for number, (student, times) in enumerate(people.items()):
-        due, changed_at, returned_at = (at and at.replace(microsecond=0, tzinfo=UTC) for at in times)
+        due, changed_at, returned_at, earlier_at = (at and at.replace(microsecond=0, tzinfo=UTC) for at in times)
         rows[student] = Collected(
             student=student,
             email_address='"odd", one',
@@ -209,6 +211,7 @@ def test_a_register_is_read_as_it_was_written(people: dict[str, tuple[datetime |
             files=number,
             collected_at=AT,
             returned_at=returned_at,
+            earlier_at=earlier_at,
         )
     text = write_register(reversed(rows.values()))
     assert read_register(text) == rows
@@ -247,6 +250,28 @@ def test_of_two_who_collect_at_once_the_later_counts() -> None:
         assert with_collected({"a": theirs}, [mine], seen={"a": old}) == {"a": counts or theirs}
     # The hub's clock was put back since: nobody else has collected.
     assert with_collected({"a": mine}, [old], seen={"a": mine}) == {"a": old}
+
+
+def test_rows_of_what_is_gone_are_taken_out_unless_they_were_written_anew() -> None:
+    a, b, new = collected("a", 1), collected("b", 1), collected("b", 5)
+    assert without({"a": a, "b": b}, {"a": a}) == {"b": b}
+    assert without({"a": a, "b": new}, {"a": a, "b": b}) == {"b": new}
+
+
+def test_what_was_collected_before_is_there_again() -> None:
+    row = collected("a", 9, 8, earlier_at=AT.replace(minute=2), returned_at=AT)
+    assert put_back(row, AT.replace(minute=8), 3) == row
+    assert put_back(row, AT.replace(minute=59), 3) == row  # somebody has worked on it
+    first = put_back(row, AT.replace(minute=1), 3)
+    assert (first.changed_at, first.files, first.collected_at) == (AT.replace(minute=1), 3, AT.replace(minute=2))
+    assert (first.earlier_at, first.returned_at) == (None, None)
+    once = collected("a", 9, 8)
+    assert put_back(once, AT.replace(minute=1), 3) == once
+
+
+def test_a_register_of_an_older_client_is_read() -> None:
+    text = "\n".join(line.rpartition(",")[0] for line in write_register([collected("a", 1)]).splitlines())
+    assert read_register(text) == {"a": collected("a", 1)}
 
 
 def test_a_register_that_is_no_text_is_refused() -> None:

@@ -30,7 +30,7 @@ from projecthub.errors import (
 from projecthub.wire.methods import METHODS, Endpoint
 
 P, A = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
-COPIED = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False}
+COPIED = {"policy": "update", "overwrite_newer": False, "delete_missing": False, "backup": False, "skip_missing": False}
 STATE = {"state": "running", "time": "2025-11-21T14:55:21.253Z"}
 
 CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] = {
@@ -120,7 +120,7 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     (Endpoint.HUB, "copies.forget"): (
         lambda hub: hub.copies.forget(A, project_id=P),
         [{"id": A, "project_id": P}],
-        {"targets": 2, "freed_bytes": 8192},
+        {"targets": 2, "freed_bytes": 8192, "project_ids": [P]},
     ),
     (Endpoint.HUB, "messages.send"): (
         lambda hub: hub.messages.send("S", "B", [A], 3),

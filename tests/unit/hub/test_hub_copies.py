@@ -385,6 +385,29 @@ async def test_collecting(of: Class) -> None:
     assert of.tree(of.course, "by name/2") == {"answer.txt": "answer 2"}
 
 
+async def test_a_source_that_may_be_missing_is_no_failure(of: Class, cid: Principal) -> None:
+    of.write(of.students[0], "hw/a.txt", "theirs")
+    strange = await of.house.project(cid)
+    sources: list[Any] = [{"project_id": student, "path": "hw"} for student in of.students[:2]]
+    collecting = {"source": None, "targets": None, "target": {"project_id": of.course, "path": "in"}}
+    done = await of.hand_out(**collecting, sources=sources, skip_missing=True)
+    assert (done["state"], states(done)) == ("done", ["done", "missing"])
+    assert done["targets"][1]["error_code"] == "not_found"
+    assert done["totals"]["states"] == {"done": 1, "missing": 1}
+    assert (await of.undo(done))["state"] == "undone"
+
+    nothing = await of.plan(**collecting, sources=sources[1:], skip_missing=True)
+    assert (nothing["state"], states(nothing)) == ("planned", ["missing"])
+    assert (await of.apply(nothing))["state"] == "done"
+
+    # All else is a failure as ever.
+    failed = await of.hand_out(**collecting, sources=sources)
+    assert (failed["state"], states(failed)) == ("failed", ["done", "failed"])
+    sources.append({"project_id": strange, "path": "hw"})
+    failed = await of.hand_out(**collecting, sources=sources, skip_missing=True)
+    assert (failed["state"], states(failed)) == ("failed", ["done", "missing", "refused"])
+
+
 async def test_collecting_from_more_than_are_copied_together(of: Class) -> None:
     """The directory that all of it goes to comes into being with the first of them."""
     last = 2 * BATCH
@@ -1127,13 +1150,14 @@ async def test_what_is_kept_is_told_and_let_go(of: Class) -> None:
     }  # fmt: skip
     with pytest.raises(Conflict, match="cannot be undone"):
         await of.undo(done, 0)
-    assert (await forget(of, id=done["id"]))["targets"] == 2
+    others = await forget(of, id=done["id"])
+    assert (others["targets"], others["project_ids"]) == (2, sorted(of.students[1:]))
     with pytest.raises(Conflict, match="cannot be undone"):
         await of.undo(done)
     assert "undo_until" not in await of.get(done)
     assert (await forget(of, project_id=student))["targets"] == 1
     assert [event["event"] for _, event in await of.house.log(student)].count("undo_forgotten") == 2
-    assert (await forget(of, project_id=student)) == {"targets": 0, "freed_bytes": 0}
+    assert (await forget(of, project_id=student)) == {"targets": 0, "freed_bytes": 0, "project_ids": []}
     assert "undo_MB" not in await of.house.projects.status(of.teacher, student)
     assert [*(of.home(student).parent / "copies").iterdir()] == []
 

@@ -13,6 +13,7 @@ from projecthub.api.departures import unless_left
 from projecthub.api.native import job_streams
 from projecthub.api.native.callers import AwakeRunner, Reader, Runner
 from projecthub.api.native.routes import make_router as make_router_of
+from projecthub.api.native.streamed import FollowedResponse, mark_followed
 from projecthub.errors import InvalidArgument
 from projecthub.wire.jobs import Job, JobState, Stream
 
@@ -85,7 +86,7 @@ class ListedJobView(BaseModel):
     ended_at: int | None = Field(description="Milliseconds since the epoch; null while it runs, or if it was lost.")
     exit_code: int | None = Field(description="Its exit code; 128 + n if signal n ended it.")
     signal: str | None = Field(description="The signal that ended it, such as `SIGKILL`.")
-    error: str | None = Field(description="Why it could not begin.")
+    error: str | None = Field(description="Why it could not begin, or could not go on.")
     pid: int | None = Field(description="Its first process, as the project sees it.")
     timeout_s: float | None = Field(description="Seconds it may take.")
     has_stdin: bool = Field(description="Whether its standard input may be written to.")
@@ -153,12 +154,14 @@ async def _list(member: Reader) -> Response:
 async def _get(
     member: Reader,
     job_id: JobId,
+    request: Request,
     wait: Annotated[bool, Query(description="Answer when it has ended.")] = False,
 ) -> Job:
     """One job."""
     jobs = member.services.jobs
     if not wait:
         return await jobs.get(member.project_id, job_id)
+    mark_followed(request.scope)
     return await member.unless_left(member.while_still_one(jobs.wait(member.project_id, job_id)))
 
 
@@ -181,7 +184,8 @@ async def _output(
     await jobs.get(project_id, job_id)
     if CHUNKS_TYPE in accept:
         body = job_streams.frames(jobs, project_id, job_id, offset, member.is_still_one, follow=follow)
-        return StreamingResponse(body, media_type=CHUNKS_TYPE, headers=_NO_STORE)
+        answer = FollowedResponse if follow else StreamingResponse
+        return answer(body, media_type=CHUNKS_TYPE, headers=_NO_STORE)
     status, headers, max_bytes = 200, dict(_NO_STORE), None
     if wanted_range and (match := _RANGE.fullmatch(wanted_range)) and stream is Wanted.BOTH and not follow:
         offset, last, size = int(match[1]), int(match[2] or 2**53), await jobs.output_size(project_id, job_id)
@@ -192,7 +196,8 @@ async def _output(
         headers |= {"content-range": f"bytes {offset}-{last}/{size}", "content-length": str(max_bytes)}
     pieces = jobs.output(project_id, job_id, offset=offset, follow=follow, is_merged=True)
     body = job_streams.plain(job_streams.kept_alive(pieces, member.is_still_one), _STREAMS[stream], max_bytes)
-    return StreamingResponse(body, status, headers=headers, media_type="application/octet-stream")
+    answer = FollowedResponse if follow else StreamingResponse
+    return answer(body, status, headers=headers, media_type="application/octet-stream")
 
 
 async def _events(
@@ -210,7 +215,7 @@ async def _events(
     if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < len(str(2**53)):
         offset = int(last_event_id)
     body = job_streams.events(member.services.jobs, member.project_id, job_id, offset, member.is_still_one)
-    return StreamingResponse(body, media_type="text/event-stream", headers=_NO_STORE)
+    return FollowedResponse(body, media_type="text/event-stream", headers=_NO_STORE)
 
 
 async def _stdin(

@@ -13,6 +13,7 @@ from projecthub.api.native.callers import AwakeRunner, Member, Onlooker, Reader
 from projecthub.api.native.job_streams import event, kept_alive
 from projecthub.api.native.jobs import JobView
 from projecthub.api.native.routes import make_router as make_router_of
+from projecthub.api.native.streamed import FollowedResponse
 from projecthub.errors import HubError, ServerLost
 from projecthub.hub.jupyter_sessions import MAX_INDEX, Output, Told
 from projecthub.wire.jobs import Job
@@ -239,7 +240,7 @@ async def _events(
         await values.aclose()
         raise
     body = _told(values, first, index, member.is_still_one)
-    return StreamingResponse(body, media_type="text/event-stream", headers=_NO_STORE)
+    return FollowedResponse(body, media_type="text/event-stream", headers=_NO_STORE)
 
 
 async def _next(values: AsyncGenerator[Output | Told, None]) -> Output | Told | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client._async.classwork import AsyncClasswork, Progress, tell_nobody
+from projecthub.client._async.registers import Shelves
 from projecthub.client.classes.changes import Change, ChangeKind, departed, needed
 from projecthub.client.classes.definition import USUAL_FILE, ClassDefinition, Item, Student
 from projecthub.client.classes.register import Collected
@@ -124,12 +125,15 @@ class AsyncClasses(AsyncClasswork):
         found = await self._hub.projects.of_course(project_id)
         accounts = await self._accounts(definition)
         words: dict[str, dict[str, str]] = {student.id: {} for student in definition.students}
+        seen = Shelves()
         for item in definition.items:
             handout = await self._plan(project_id, definition, item, found)
             handed = _words(handout)
             if handout.operation is not None and not handout.is_idle:
                 await self._hub.copies.cancel(handout.operation["id"])
             register = await self._register(project_id, definition, item)
+            register = await self._holding(project_id, definition, item, register, seen)
+            register = await self._as_they_are(project_id, definition, item, register)
             for student in definition.students:
                 if item.is_for(student):
                     row = register.get(student.id)

@@ -91,6 +91,7 @@ class AsyncProjectCopies:
         delete_missing: bool = False,
         backup: bool = False,
         exclude: list[str] | None = None,
+        skip_missing: bool = False,
         dry_run: bool = False,
         wait: bool = True,
     ) -> copies.CopyOperation:
@@ -106,6 +107,7 @@ class AsyncProjectCopies:
             delete_missing: The same.
             backup: The same.
             exclude: The same.
+            skip_missing: The same.
             dry_run: Only plan it; `hub.copies.apply` does it.
             wait: Whether to wait for its end; else `hub.copies.wait` does.
 
@@ -136,6 +138,7 @@ class AsyncProjectCopies:
             delete_missing=delete_missing,
             backup=backup,
             exclude=exclude,
+            skip_missing=skip_missing,
             dry_run=dry_run,
             wait=wait,
         )

@@ -1,12 +1,12 @@
 # Written by tools/unasync.py from client/_async; change it there.
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from projecthub.client._sync.registers import STAMP, Registers, Shelves
 from projecthub.client.classes.definition import (
     USUAL_FILE,
     ClassDefinition,
@@ -16,30 +16,21 @@ from projecthub.client.classes.definition import (
     read_class,
     roster_path,
 )
-from projecthub.client.classes.register import Collected, file_time, register_of, with_collected, write_register
+from projecthub.client.classes.register import Collected, with_collected
 from projecthub.client.classes.reports import CollectReport, Failure
 from projecthub.errors import CallerError, Conflict, LimitError, NotFound
 from projecthub.wire.courses import CourseProject
 from projecthub.wire.units import from_ms
 
 if TYPE_CHECKING:
-    from projecthub.client._sync.hub import Hub
-
-_FILES_A_PAGE: Final = 10_000
-_DOOMED: Final = "would_be_deleted"
-_NOTE_TRIES: Final = 50
-_NOTE_PAUSE_S: Final = 0.05
-_Change = Callable[[dict[str, Collected]], Mapping[str, Collected]]
-"""From the rows of a register as it is to those that it is to have."""
+    pass
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
 
 
-class Classwork:
+class Classwork(Registers):
     """What comes back from students and goes back to them: the part of `classes` about their work."""
-
-    _hub: Hub
 
     def read(self, project_id: str, path: str = USUAL_FILE) -> ClassDefinition:
         """What the class file of a project says.
@@ -80,7 +71,8 @@ class Classwork:
 
         Each student's work is collected once, after it is due for that student; so this may be called every few
         minutes. What was collected, when it was last changed and how late that was stands in
-        ``collected/ITEM.csv`` (``submitted/ITEM.csv`` in the layout of nbgrader).
+        ``collected/ITEM.csv`` (``submitted/ITEM.csv`` in the layout of nbgrader). What is not there any more, as its
+        copy was undone, counts as not collected.
 
         Args:
             project_id: The course's project.
@@ -91,7 +83,7 @@ class Classwork:
             on_progress: Told how far it has come.
 
         Returns:
-            One report for each item.
+            One report for each item; in `missing` those who have handed in nothing, or have no project.
 
         Raises:
             InvalidArgument: Something in the class file, or in a register, is wrong.
@@ -106,11 +98,15 @@ class Classwork:
         tell = on_progress or tell_nobody
         definition = self.read(project_id, path)
         chosen = definition.chosen(items)
-        found = {each["student"]: each for each in self._hub.projects.of_course(project_id)}
-        reports = []
+        found = self._hub.projects.of_course(project_id)
+        projects = {each["student"]: each["project_id"] for each in found}  # of a deleted one, too: the files are there
+        reports, seen = [], Shelves()
         for number, item in enumerate(chosen, 1):
             tell(f"collecting {item.name}", number, len(chosen))
-            reports.append(self._collect_item(project_id, definition, item, found, early=early, again=again))
+            register = self._cleared(project_id, definition, item, seen, again=again)
+            reports.append(
+                self._collect_item(project_id, definition, item, projects, register, early=early, again=again)
+            )
         return reports
 
     def return_graded(
@@ -164,67 +160,53 @@ class Classwork:
             done = self._hub.copies.wait(operation_id)
         return done
 
-    def _register(self, course_id: str, definition: ClassDefinition, item: Item) -> dict[str, Collected]:
-        return self._register_with_etag(course_id, definition, item)[0]
-
-    def _register_with_etag(
-        self, course_id: str, definition: ClassDefinition, item: Item
-    ) -> tuple[dict[str, Collected], str]:
-        """The register of an item, and the state that it is in; empty: it is not there."""
-        try:
-            content, etag = self._hub.project(course_id).files.read_with_etag(definition.register_path(item))
-        except NotFound:
-            return {}, ""
-        return register_of(content), etag
-
-    def _note(self, course_id: str, definition: ClassDefinition, item: Item, change: _Change) -> None:
-        """Change the register of an item: once more with what is there then, if somebody else was quicker."""
-        files, path = self._hub.project(course_id).files, definition.register_path(item)
-        for tries_left in reversed(range(_NOTE_TRIES)):
-            register, etag = self._register_with_etag(course_id, definition, item)
-            content = write_register(change(register).values()).encode()
-            try:
-                files.write_bytes(path, content, if_etag=etag)
-                return
-            except Conflict:
-                if not tries_left:
-                    raise
-            time.sleep(_NOTE_PAUSE_S)
-
     def _now(self) -> datetime:
         """The hub's time, in whole seconds."""
         return from_ms(self._hub.system.ping()["now"]).replace(microsecond=0)
+
+    def _cleared(
+        self, course_id: str, definition: ClassDefinition, item: Item, seen: Shelves, *, again: bool
+    ) -> dict[str, Collected]:
+        """The register of an item, after the rows were taken out of it whose files are gone."""
+        noted = self._register(course_id, definition, item)
+        register = self._holding(course_id, definition, item, noted, seen)
+        if gone := {student: row for student, row in noted.items() if student not in register}:
+            self._forget(course_id, definition, item, gone)
+        # What is collected anew takes the place of what is there, which need not be what was collected last.
+        return self._as_they_are(course_id, definition, item, register) if again else register
 
     def _collect_item(
         self,
         course_id: str,
         definition: ClassDefinition,
         item: Item,
-        found: dict[str, CourseProject],
+        projects: dict[str, str],
+        register: dict[str, Collected],
         *,
         early: bool,
         again: bool,
     ) -> CollectReport:
-        register, now = self._register(course_id, definition, item), self._now()
-        due, waiting = [], {}
+        now = self._now()
+        due, missing, waiting = [], [], {}
         for student in definition.students:
-            if not item.is_for(student) or student.id not in found or (student.id in register and not again):
+            if not item.is_for(student) or (student.id in register and not again):
                 continue
             at = item.due_for(student)
-            if early or (at is not None and at <= now):
+            if not early and (at is None or at > now):
+                waiting[student.id] = at
+            elif student.id in projects:
                 due.append(student)
             else:
-                waiting[student.id] = at
-        report = CollectReport(item=item.name, waiting=waiting)
+                missing.append(student.id)
+        report = CollectReport(item=item.name, waiting=waiting, missing=missing)
         if not due:
             return report
-        projects = {student.id: found[student.id]["project_id"] for student in due}
         try:
             operation = self._plan_collection(course_id, definition, item, due, projects)
         except (CallerError, LimitError) as error:  # of none of them
             failures = [Failure(student=student.id, what="collect", error=error.message) for student in due]
             return replace(report, failures=failures)
-        times = self._times(course_id, definition, item, due, projects, operation, register)
+        times = self._times(course_id, definition, item, due, projects, operation)
         is_idle = all(target["state"] != "planned" for target in operation["targets"])
         operation = (self._hub.copies.cancel if is_idle else self._copy)(operation["id"])
         return self._note_collected(course_id, definition, item, report, due, operation, times, register, now)
@@ -241,12 +223,13 @@ class Classwork:
         register: dict[str, Collected],
         now: datetime,
     ) -> CollectReport:
-        rows, missing, failures = [], [], []
+        rows, missing, failures = [], [*report.missing], []
         for student, target, (changed_at, files) in zip(due, operation["targets"], times, strict=True):
-            before = register.get(student.id)
             if target["state"] == "done":
-                known = [at for at in (changed_at, before.changed_at if before else None) if at is not None]
-                rows.append(_row(item, student, target, max(known, default=None), files, now))
+                before = register.get(student.id)
+                earlier_at = None if before is None else before.collected_at
+                row = _row(item, student, target, changed_at, files, now)
+                rows.append(replace(row, earlier_at=earlier_at))
             elif _is_missing(target):
                 missing.append(student.id)
             else:
@@ -280,8 +263,9 @@ class Classwork:
             target={"project_id": course_id, "path": ""},
             policy="overwrite",
             delete_missing=True,
-            exclude=["/timestamp.txt"] if definition.layout == "nbgrader" else None,
-            wait=False,  # which would be refused if nothing could be had of anybody
+            exclude=[f"/{STAMP}"] if definition.layout == "nbgrader" else None,
+            skip_missing=True,  # who has handed in nothing is no failure
+            wait=False,
         )
         return self._hub.copies.wait(started["id"])
 
@@ -293,46 +277,31 @@ class Classwork:
         students: Sequence[Student],
         projects: dict[str, str],
         operation: Any,
-        register: dict[str, Collected],
     ) -> list[tuple[datetime | None, int]]:
         """For each student the latest time of a file that is collected, and how many files there are."""
         times = {
             student.id: self._latest(operation, target)
             for student, target in zip(students, operation["targets"], strict=True)
         }
-        # A plan does not tell of files that are here already, as when a collection was cut short before it was noted.
-        unnoted = [
+        # A plan does not tell of files that are here already: of what was collected before, noted or not.
+        partly = [
             student
             for student, target in zip(students, operation["targets"], strict=True)
-            if target.get("counts", {}).get("same") and student.id not in register
+            if target.get("counts", {}).get("same")
         ]
-        if unnoted:
-            whole = self._plan_collection(course_id, definition, item, unnoted, projects, f"-{operation['id']}")
-            for student, target in zip(unnoted, whole["targets"], strict=True):
+        if partly:
+            whole = self._plan_collection(course_id, definition, item, partly, projects, f"-{operation['id']}")
+            for student, target in zip(partly, whole["targets"], strict=True):
                 times[student.id] = self._latest(whole, target)
             self._hub.copies.cancel(whole["id"])
         return [times[student.id] for student in students]
-
-    def _latest(self, operation: Any, target: Any) -> tuple[datetime | None, int]:
-        """The latest time of a file that is to be written, and how many files there are."""
-        latest: datetime | None = None
-        after: int | None = 0
-        files = sum(count for status, count in target.get("counts", {}).items() if status != _DOOMED)
-        while after is not None and files:
-            page = self._hub.copies.files(operation["id"], target["number"], after=after, limit=_FILES_A_PAGE)
-            for file in page["files"]:
-                at = file_time(file["mtime"])
-                if file["status"] != _DOOMED and (latest is None or at > latest):
-                    latest = at
-            after = page["next"]
-        return latest, files
 
     def _stamp(self, course_id: str, definition: ClassDefinition, item: Item, rows: Sequence[Collected]) -> None:
         """The time of each submission, where nbgrader looks for it."""
         students = {student.id: student for student in definition.students}
         for row in rows:
             at = row.changed_at or row.collected_at
-            path = f"{definition.collected_path(item, students[row.student])}/timestamp.txt"
+            path = f"{definition.collected_path(item, students[row.student])}/{STAMP}"
             self._hub.project(course_id).files.write_text(path, f"{at:%Y-%m-%d %H:%M:%S} UTC\n")
 
     def _return_item(
@@ -344,26 +313,16 @@ class Classwork:
         now = self._now()
         try:
             operation = self._plan_return(course_id, definition, item, students, found)
-            missing = [
-                student for student, target in zip(students, operation["targets"], strict=True) if _is_missing(target)
-            ]
-            students = [each for each in students if each not in missing]
-            if missing:  # what is told of then is about those of whom there is something
-                self._hub.copies.cancel(operation["id"])
-            if missing and students:
-                operation = self._plan_return(course_id, definition, item, students, found)
         except (CallerError, LimitError) as error:  # to none of them
             failures = [Failure(student=each.id, what="return", error=error.message) for each in students]
             return CollectReport(item=item.name, failures=failures)
-        report = CollectReport(item=item.name, missing=[each.id for each in missing])
-        return self._give_back(course_id, definition, item, report, students, operation, now) if students else report
+        return self._give_back(course_id, definition, item, students, operation, now)
 
     def _give_back(
         self,
         course_id: str,
         definition: ClassDefinition,
         item: Item,
-        report: CollectReport,
         students: Sequence[Student],
         operation: Any,
         now: datetime,
@@ -372,9 +331,11 @@ class Classwork:
         # A plan of which nothing is to be copied is not applied: who has it as it is has got it before.
         is_idle = not operation["totals"]["files"]
         operation = (self._hub.copies.cancel if is_idle else self._copy)(operation["id"])
-        returned, failures = {}, []
+        returned, missing, failures = {}, [], []
         for student, target in zip(students, operation["targets"], strict=True):
-            if target["state"] == ("cancelled" if is_idle else "done"):
+            if _is_missing(target):
+                missing.append(student.id)
+            elif target["state"] == ("cancelled" if is_idle else "done"):
                 returned[student.id] = bool(target["files"])
             else:
                 failures.append(Failure(student=student.id, what="return", error=target.get("error") or ""))
@@ -386,7 +347,7 @@ class Classwork:
 
         if _returned(self._register(course_id, definition, item), returned, now):
             self._note(course_id, definition, item, note)
-        return replace(report, rows=rows, failures=failures)
+        return CollectReport(item=item.name, rows=rows, missing=missing, failures=failures)
 
     def _plan_return(
         self,
@@ -408,7 +369,8 @@ class Classwork:
                 for student in students
             ],
             policy="merge",
-            wait=False,  # which would be refused if nothing could be had of anybody
+            skip_missing=True,  # what is not graded yet is no failure
+            wait=False,
         )
         return self._hub.copies.wait(started["id"])
 

@@ -40,6 +40,7 @@ class Copies:
         delete_missing: bool = False,
         backup: bool = False,
         exclude: list[str] | None = None,
+        skip_missing: bool = False,
         wait: bool = True,
     ) -> shapes.CopyOperation:
         """Find out what copies would do; a plan that is not applied is a dry run.
@@ -61,6 +62,8 @@ class Copies:
             delete_missing: Delete what a target directory has and the source has not.
             backup: Keep a replaced file as ``name~``.
             exclude: Patterns of names to leave out.
+            skip_missing: Take a source that is not there for one of which there is nothing to copy: its target is
+                ``missing``, and nothing has failed.
             wait: Whether to wait for the plan; else `wait` does.
 
         Returns:
@@ -90,6 +93,7 @@ class Copies:
             delete_missing=delete_missing,
             backup=backup,
             exclude=exclude,
+            skip_missing=skip_missing,
             wait=wait,
         )
         return self._operation("copies.plan", arguments)
@@ -254,7 +258,7 @@ class Copies:
             project_id: Only of copies into this project, whoever made them.
 
         Returns:
-            How many `targets` cannot be undone any more, and `freed_bytes`.
+            How many `targets` cannot be undone any more, `freed_bytes`, and `project_ids`, the projects they are in.
 
         Raises:
             InvalidArgument: Neither is given.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,6 +24,7 @@ _COLUMNS: Final = (
     "files",
     "collected_at",
     "returned_at",
+    "earlier_at",
 )
 
 
@@ -37,6 +38,7 @@ class Collected:
             times of files: `collected_at` is the hub's.
         files: How many files it has.
         returned_at: When graded work was returned; None: it was not yet.
+        earlier_at: When that was collected which this took the place of; None: it took nobody's.
     """
 
     student: str
@@ -47,6 +49,7 @@ class Collected:
     files: int
     collected_at: datetime
     returned_at: datetime | None = None
+    earlier_at: datetime | None = None
 
     @property
     def late_s(self) -> int:
@@ -78,6 +81,27 @@ def with_collected(
         if there is None or there == seen.get(row.student) or _order(row) >= _order(there):
             register[row.student] = row
     return register
+
+
+def without(known: Mapping[str, Collected], gone: Mapping[str, Collected]) -> dict[str, Collected]:
+    """A register without some rows, but for those that somebody else has written anew."""
+    return {student: row for student, row in known.items() if gone.get(student) != row}
+
+
+def put_back(row: Collected, changed_at: datetime | None, files: int) -> Collected:
+    """What a row has to say when its files are these: those that were collected before it, if they are older than its.
+
+    Args:
+        row: What was collected last.
+        changed_at: The latest time of a file that is there.
+        files: How many there are.
+    """
+    none = datetime.min.replace(tzinfo=UTC)
+    if row.earlier_at is None or (changed_at or none) >= (row.changed_at or none):
+        return row
+    return replace(
+        row, changed_at=changed_at, files=files, collected_at=row.earlier_at, earlier_at=None, returned_at=None
+    )
 
 
 def _order(row: Collected) -> tuple[datetime, datetime]:
@@ -132,6 +156,7 @@ def write_register(rows: Iterable[Collected]) -> str:
                 row.files,
                 _told(row.collected_at),
                 _told(row.returned_at),
+                _told(row.earlier_at),
             )
         )
     return out.getvalue()
@@ -158,4 +183,5 @@ def _collected(row: Mapping[str, str]) -> Collected:
         files=int(row["files"]),
         collected_at=collected_at,
         returned_at=_moment(row.get("returned_at") or ""),
+        earlier_at=_moment(row.get("earlier_at") or ""),
     )

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from projecthub.errors import HubError, InternalError, InvalidArgument, LimitError
+from projecthub.errors import HubError, InternalError, InvalidArgument, LimitError, NotFound
 from projecthub.files.copying import PlanSummary, SourceSummary, compare, walk
 from projecthub.files.copying.manifests import fields_of
 from projecthub.files.paths import reduced, shown
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Policy
 from projecthub.hub.copies.replies import totals_of
-from projecthub.hub.copies.requests import options_of
+from projecthub.hub.copies.requests import SKIP_MISSING, options_of
 from projecthub.store.copy_records import CopyState, TargetState
 
 if TYPE_CHECKING:
@@ -106,8 +106,10 @@ class Planner:
             walked = await self._walk(work, able[0], name, options, accesses)
             _require_directory(able[0].source_path, walked.name)
         except HubError as error:
+            is_missing = isinstance(error, NotFound) and work.operation.options.get(SKIP_MISSING)
             for target in able:
-                planned[target.number] = _row(target, refused(error, TargetState.FAILED))
+                state = TargetState.MISSING if is_missing else TargetState.FAILED
+                planned[target.number] = _row(target, refused(error, state))
                 work.done_with(target.number)
             return
         except CopyCancelledError:

@@ -17,6 +17,7 @@ from projecthub.wire import copies as shapes
 from projecthub.wire.ids import ProjectId, is_share_id
 
 MAX_PAIRS: Final = 10_000
+SKIP_MISSING: Final = "skip_missing"
 _EITHER: Final = "give either source (one) with targets (many), or sources (many) with target (one)"
 
 
@@ -105,6 +106,7 @@ def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths, share_id: str | Non
         "delete_missing": request.delete_missing,
         "backup": request.backup,
         "exclude": exclude,
+        **({SKIP_MISSING: True} if request.skip_missing else {}),
         **({} if share_id is None else {SHARE: share_id}),
     }
     return Wanted(_policy_of(request.policy), options, tuple(pairs))

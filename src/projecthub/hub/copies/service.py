@@ -377,7 +377,11 @@ class Copies:
         if project_id is not None:
             targets = [target for target in targets if target.target_project_id == project_id]
         gone = await self._trimming.let_go(targets, by=caller.account_id)
-        return {"targets": len(gone), "freed_bytes": sum(target.kept_bytes or 0 for target in gone)}
+        return {
+            "targets": len(gone),
+            "freed_bytes": sum(target.kept_bytes or 0 for target in gone),
+            "project_ids": sorted({target.target_project_id for target in gone}),
+        }
 
     def _begun(self, state: CopyState) -> dict[str, object]:
         now = self._clock.now()

@@ -1,4 +1,4 @@
-"""The tables of copies from many projects or to many; see `tables` for the words."""
+"""Copies from many projects or to many. See `projecthub.store.tables`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from projecthub.store.tables import KEY, VALUE, Moment, metadata
+from projecthub.store.tables._columns import KEY, VALUE, Moment, metadata
 
 
 class PathText(TypeDecorator[str]):
