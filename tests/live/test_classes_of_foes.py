@@ -15,7 +15,7 @@ import pytest
 from projecthub.client.classes.changes import ChangeKind
 from projecthub.errors import InvalidArgument
 from tests.hubs import HubProcess
-from tests.live.test_classes import Course
+from tests.live.test_classes import Course, run
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,34 @@ def test_who_cannot_get_an_item_is_told_of_until_it_can_be_had(make_course: Call
     (foe / "hw1").unlink()
     assert not course.hub.classes.apply(course.id).handouts[0].troubles
     assert course.hub.classes.apply(course.id).is_idle
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_the_standing_of_who_has_something_else_in_the_place_of_an_item(
+    make_course: Callable[..., Course], kind: str
+) -> None:
+    course = make_course()
+    foe = home_of(course, "s0")
+    (foe / "hw1").rename(foe / "mine")
+    if kind == "file":
+        (foe / "hw1").write_text("in the way")
+    else:
+        (foe / "hw1").symlink_to("/etc")
+    words = {each.student: each.items["hw1"] for each in course.hub.classes.status(course.id)}
+    assert words["s0"].startswith("cannot be handed out: ")
+    assert len(words["s0"]) > len("cannot be handed out: ")
+    assert words["s1"] == "handed out"
+    for options in ([], ["--json"]):
+        told = run(course.process, course.key, "status", course.id, *options)
+        assert told.returncode == 0, told.stderr
+        assert "cannot be handed out: " in " ".join(told.stdout.split())
+
+
+def test_the_standing_with_an_item_that_is_no_directory(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1)
+    course.files.delete("hw1")
+    (student,) = course.hub.classes.status(course.id)
+    assert student.items["hw1"].startswith("cannot be handed out: ")
 
 
 def test_an_item_is_a_directory(make_course: Callable[..., Course]) -> None:

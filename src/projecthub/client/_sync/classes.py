@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from projecthub.client._sync.hub import Hub
 
 _SEARCHED_AT_ONCE: Final = 50
-_FILES_A_PAGE: Final = 1000
+_REFUSED: Final = "cannot be handed out"
 
 
 class Classes(Classwork):
@@ -274,13 +274,18 @@ def _word(row: Collected) -> str:
 
 def _words(handout: Handout) -> dict[str, str]:
     """For each student of a planned handout, how they stand."""
-    words = {}
-    for student, target in zip(handout.students, (handout.operation or {}).get("targets", ()), strict=False):
-        counts = target["counts"]
-        if counts["new"] and not counts["same"]:
-            words[student] = "not handed out"
-        elif counts["changed_by_them"] or counts["conflict"] or counts["deleted_by_them"]:
-            words[student] = "worked on"
-        else:
-            words[student] = "outdated" if target["files"] else "handed out"
-    return words
+    if handout.error is not None:
+        return dict.fromkeys(handout.students, f"{_REFUSED}: {handout.error}")
+    targets = (handout.operation or {}).get("targets", ())
+    return {student: _standing(target) for student, target in zip(handout.students, targets, strict=False)}
+
+
+def _standing(target: Any) -> str:
+    counts = target.get("counts")
+    if counts is None:  # nothing was compared, as with something else in the item's place
+        return f"{_REFUSED}: {target.get('error') or target['state']}"
+    if counts["new"] and not counts["same"]:
+        return "not handed out"
+    if counts["changed_by_them"] or counts["conflict"] or counts["deleted_by_them"]:
+        return "worked on"
+    return "outdated" if target["files"] else "handed out"

@@ -126,7 +126,7 @@ class StudentStatus:
         has_account: Whether somebody with the address has an account.
         project_id: The student's project; None: there is none.
         items: From the name of each item that the student gets to a word: ``not handed out``, ``handed out``,
-            ``outdated``, ``worked on``, ``collected``, ``late``, ``returned``.
+            ``outdated``, ``worked on``, ``collected``, ``late``, ``returned``, or ``cannot be handed out:`` and why.
     """
 
     student: str
