@@ -336,6 +336,66 @@ def test_what_was_undone_was_not_collected(make_course: Callable[..., Course], l
     assert left == []
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_collected_before_it_was_due_is_collected_when_it_is(
+    make_course: Callable[..., Course], again: bool
+) -> None:
+    course = make_course(students=3, accounts=0)
+    now = datetime.now(UTC).replace(microsecond=0)
+    course.declare(due=now + timedelta(hours=1))
+    course.hub.classes.apply(course.id)
+    work(course, "s0", now - timedelta(hours=2))
+    assert len(course.hub.classes.collect(course.id, early=True)[0].rows) == 3
+    first = read_register(course.files.read_text("collected/hw1.csv"))["s0"]
+    assert not course.hub.classes.collect(course.id, early=True)[0].rows
+    work(course, "s0", now - timedelta(hours=1))
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    course.declare(due=due, extensions=f"extensions = {{s1 = {(now + timedelta(hours=1)).isoformat()}}}\n")
+    assert not course.hub.classes.collect(course.id)[0].rows
+    while datetime.now(UTC) < due + timedelta(milliseconds=100):
+        time.sleep(0.1)
+    (report,) = course.hub.classes.collect(course.id, again=again)
+    assert [row.student for row in report.rows] == ["s0", "s2"]
+    assert list(report.waiting) == (["s1"] if again else [])
+    row = read_register(course.files.read_text("collected/hw1.csv"))["s0"]
+    assert (row.due, row.late_s, row.earlier_at) == (due, 0, first.collected_at)
+    assert course.tree(course.id, "collected/hw1/s0")["task.py"] == f"print('{now - timedelta(hours=1)}')\n"
+    assert not course.hub.classes.collect(course.id)[0].rows
+    # What was collected first is not lost.
+    undo_newest(course)
+    assert course.tree(course.id, "collected/hw1/s0")["task.py"] == f"print('{now - timedelta(hours=2)}')\n"
+
+
+def test_a_due_date_that_was_moved_to_before_the_collection_changes_who_was_late(
+    make_course: Callable[..., Course],
+) -> None:
+    course = make_course(students=2, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
+    for name in ("s0", "s1"):
+        work(course, name, due + timedelta(hours=1))
+    course.declare(due=due)
+    assert [row.late_s for row in course.hub.classes.collect(course.id)[0].rows] == [3600, 3600]
+    course.declare(due=due, extensions=f"extensions = {{s0 = {(due + timedelta(hours=1)).isoformat()}}}\n")
+    assert standing(course) == {"s0": "collected", "s1": "late"}
+    assert not course.hub.classes.collect(course.id)[0].rows
+    register = read_register(course.files.read_text("collected/hw1.csv"))
+    assert [(row.student, row.late_s) for row in register.values()] == [("s0", 0), ("s1", 3600)]
+
+
+def test_what_was_returned_stays_so_when_it_is_collected_again(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    course.hub.classes.collect(course.id, early=True)
+    course.files.write_text("graded/hw1/s0/task.py", "7 of 10\n")
+    (returned,) = course.hub.classes.return_graded(course.id)[0].rows
+    (row,) = course.hub.classes.collect(course.id, early=True, again=True)[0].rows
+    assert row.returned_at == returned.returned_at
+    assert standing(course) == {"s0": "returned"}
+
+
 def test_who_has_handed_in_nothing_is_missing_and_nothing_has_failed(make_course: Callable[..., Course]) -> None:
     course = make_course(students=4, accounts=0)
     course.declare()

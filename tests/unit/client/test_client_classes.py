@@ -264,7 +264,7 @@ def test_what_was_collected_before_is_there_again() -> None:
     assert put_back(row, AT.replace(minute=59), 3) == row  # somebody has worked on it
     first = put_back(row, AT.replace(minute=1), 3)
     assert (first.changed_at, first.files, first.collected_at) == (AT.replace(minute=1), 3, AT.replace(minute=2))
-    assert (first.earlier_at, first.returned_at) == (None, None)
+    assert (first.earlier_at, first.returned_at) == (None, AT)
     once = collected("a", 9, 8)
     assert put_back(once, AT.replace(minute=1), 3) == once
 

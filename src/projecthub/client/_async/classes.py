@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client._async.classwork import AsyncClasswork, Progress, tell_nobody
@@ -137,7 +138,8 @@ class AsyncClasses(AsyncClasswork):
             for student in definition.students:
                 if item.is_for(student):
                     row = register.get(student.id)
-                    words[student.id][item.name] = _word(row) if row else handed.get(student.id, "not handed out")
+                    told = handed.get(student.id, "not handed out")
+                    words[student.id][item.name] = _word(row, item.due_for(student)) if row else told
         projects = {each["student"]: each["project_id"] for each in found}
         return [
             StudentStatus(
@@ -269,10 +271,11 @@ class AsyncClasses(AsyncClasswork):
         )
 
 
-def _word(row: Collected) -> str:
+def _word(row: Collected, due: datetime | None) -> str:
     if row.returned_at is not None:
         return "returned"
-    return "late" if row.late_s else "collected"
+    # The register learns of a due date that was moved when something is collected.
+    return "late" if replace(row, due=due or row.due).late_s else "collected"
 
 
 def _words(handout: Handout) -> dict[str, str]:

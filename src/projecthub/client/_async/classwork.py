@@ -15,7 +15,7 @@ from projecthub.client.classes.definition import (
     read_class,
     roster_path,
 )
-from projecthub.client.classes.register import Collected, with_collected
+from projecthub.client.classes.register import Collected, in_place_of, is_outdated, with_collected, with_due
 from projecthub.client.classes.reports import CollectReport, Failure
 from projecthub.errors import CallerError, Conflict, LimitError, NotFound
 from projecthub.wire.courses import CourseProject
@@ -69,7 +69,8 @@ class AsyncClasswork(AsyncRegisters):
         """Bring the work of those whose time is over into the course's project, and note how late it was.
 
         Each student's work is collected once, after it is due for that student; so this may be called every few
-        minutes. What was collected, when it was last changed and how late that was stands in
+        minutes. What was collected before that, as with `early`, or as the due date was moved since, is collected
+        again. What was collected, when it was last changed and how late that was stands in
         ``collected/ITEM.csv`` (``submitted/ITEM.csv`` in the layout of nbgrader). What is not there any more, as its
         copy was undone, counts as not collected.
 
@@ -102,7 +103,7 @@ class AsyncClasswork(AsyncRegisters):
         reports, seen = [], Shelves()
         for number, item in enumerate(chosen, 1):
             tell(f"collecting {item.name}", number, len(chosen))
-            register = await self._cleared(project_id, definition, item, seen, again=again)
+            register = await self._cleared(project_id, definition, item, seen)
             reports.append(
                 await self._collect_item(project_id, definition, item, projects, register, early=early, again=again)
             )
@@ -164,15 +165,14 @@ class AsyncClasswork(AsyncRegisters):
         return from_ms((await self._hub.system.ping())["now"]).replace(microsecond=0)
 
     async def _cleared(
-        self, course_id: str, definition: ClassDefinition, item: Item, seen: Shelves, *, again: bool
+        self, course_id: str, definition: ClassDefinition, item: Item, seen: Shelves
     ) -> dict[str, Collected]:
         """The register of an item, after the rows were taken out of it whose files are gone."""
         noted = await self._register(course_id, definition, item)
         register = await self._holding(course_id, definition, item, noted, seen)
         if gone := {student: row for student, row in noted.items() if student not in register}:
             await self._forget(course_id, definition, item, gone)
-        # What is collected anew takes the place of what is there, which need not be what was collected last.
-        return await self._as_they_are(course_id, definition, item, register) if again else register
+        return register
 
     async def _collect_item(
         self,
@@ -186,20 +186,28 @@ class AsyncClasswork(AsyncRegisters):
         again: bool,
     ) -> CollectReport:
         now = await self._now()
-        due, missing, waiting = [], [], {}
+        due, missing, waiting, moved = [], [], {}, {}
         for student in definition.students:
-            if not item.is_for(student) or (student.id in register and not again):
+            if not item.is_for(student):
                 continue
-            at = item.due_for(student)
-            if not early and (at is None or at > now):
+            at, before = item.due_for(student), register.get(student.id)
+            if before is not None and not again and not is_outdated(before, at, now):
+                if at != before.due and at is not None and at <= now:
+                    moved[student.id] = at
+            elif not early and (at is None or at > now):
                 waiting[student.id] = at
             elif student.id in projects:
                 due.append(student)
             else:
                 missing.append(student.id)
+        if moved:
+            await self._note(course_id, definition, item, lambda known: with_due(known, moved))
         report = CollectReport(item=item.name, waiting=waiting, missing=missing)
         if not due:
             return report
+        # What is collected anew takes the place of what is there, which need not be what was collected last.
+        there = {each.id: register[each.id] for each in due if each.id in register}
+        register = register | await self._as_they_are(course_id, definition, item, there)
         try:
             operation = await self._plan_collection(course_id, definition, item, due, projects)
         except (CallerError, LimitError) as error:  # of none of them
@@ -225,10 +233,8 @@ class AsyncClasswork(AsyncRegisters):
         rows, missing, failures = [], [*report.missing], []
         for student, target, (changed_at, files) in zip(due, operation["targets"], times, strict=True):
             if target["state"] == "done":
-                before = register.get(student.id)
-                earlier_at = None if before is None else before.collected_at
                 row = _row(item, student, target, changed_at, files, now)
-                rows.append(replace(row, earlier_at=earlier_at))
+                rows.append(in_place_of(row, register.get(student.id)))
             elif _is_missing(target):
                 missing.append(student.id)
             else:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client._sync.classwork import Classwork, Progress, tell_nobody
@@ -138,7 +139,8 @@ class Classes(Classwork):
             for student in definition.students:
                 if item.is_for(student):
                     row = register.get(student.id)
-                    words[student.id][item.name] = _word(row) if row else handed.get(student.id, "not handed out")
+                    told = handed.get(student.id, "not handed out")
+                    words[student.id][item.name] = _word(row, item.due_for(student)) if row else told
         projects = {each["student"]: each["project_id"] for each in found}
         return [
             StudentStatus(
@@ -266,10 +268,11 @@ class Classes(Classwork):
         )
 
 
-def _word(row: Collected) -> str:
+def _word(row: Collected, due: datetime | None) -> str:
     if row.returned_at is not None:
         return "returned"
-    return "late" if row.late_s else "collected"
+    # The register learns of a due date that was moved when something is collected.
+    return "late" if replace(row, due=due or row.due).late_s else "collected"
 
 
 def _words(handout: Handout) -> dict[str, str]:

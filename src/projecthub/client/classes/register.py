@@ -83,6 +83,23 @@ def with_collected(
     return register
 
 
+def is_outdated(row: Collected, due: datetime | None, now: datetime) -> bool:
+    """Whether something was collected before it was due, as far as is known now, and it is due by now."""
+    return due is not None and row.collected_at < due <= now
+
+
+def in_place_of(row: Collected, before: Collected | None) -> Collected:
+    """What was collected, with what is to be remembered of what was there before it."""
+    if before is None:
+        return row
+    return replace(row, returned_at=before.returned_at, earlier_at=before.collected_at)
+
+
+def with_due(known: Mapping[str, Collected], due: Mapping[str, datetime]) -> dict[str, Collected]:
+    """A register with other due dates, by the students' ids."""
+    return {id: replace(row, due=due.get(id, row.due)) for id, row in known.items()}
+
+
 def without(known: Mapping[str, Collected], gone: Mapping[str, Collected]) -> dict[str, Collected]:
     """A register without some rows, but for those that somebody else has written anew."""
     return {student: row for student, row in known.items() if gone.get(student) != row}
@@ -99,9 +116,7 @@ def put_back(row: Collected, changed_at: datetime | None, files: int) -> Collect
     none = datetime.min.replace(tzinfo=UTC)
     if row.earlier_at is None or (changed_at or none) >= (row.changed_at or none):
         return row
-    return replace(
-        row, changed_at=changed_at, files=files, collected_at=row.earlier_at, earlier_at=None, returned_at=None
-    )
+    return replace(row, changed_at=changed_at, files=files, collected_at=row.earlier_at, earlier_at=None)
 
 
 def _order(row: Collected) -> tuple[datetime, datetime]:
