@@ -232,7 +232,7 @@ def test_two_who_do_all_of_it_at_once(process: HubProcess, make_course: Callable
             assert [failure for (report,) in reports for failure in report.failures] == []
             register = read_register(course.files.read_text("collected/hw1.csv"))
             assert sorted(register) == [f"s{number}" for number in range(8)]
-            assert all(row.files == 2 and row.changed_at for row in register.values())
+            assert all(row.files == 2 and row.newest_at and not row.changed_at for row in register.values())
         mixed = [lambda: other.classes.return_graded(course.id), lambda: course.hub.classes.status(course.id)]
         mixed.append(lambda: course.hub.classes.return_graded(course.id))
         assert len([*threads.map(lambda work: work(), mixed)]) == 3
@@ -299,7 +299,7 @@ def test_what_was_undone_was_not_collected(make_course: Callable[..., Course], l
     work(course, "s1", due - timedelta(minutes=10))
     course.declare(due=due)
     assert len(course.hub.classes.collect(course.id)[0].rows) == 3
-    assert standing(course) == {"s0": "late", "s1": "collected", "s2": "late"}
+    assert standing(course) == {"s0": "late", "s1": "collected", "s2": "collected"}
     undo_newest(course)
     assert standing(course) == {"s0": "worked on", "s1": "worked on", "s2": "handed out"}
 
@@ -307,7 +307,7 @@ def test_what_was_undone_was_not_collected(make_course: Callable[..., Course], l
     work(course, "s0", due - timedelta(minutes=5))
     (collected,) = course.hub.classes.collect(course.id)
     assert [(row.student, row.late_s) for row in collected.rows][:2] == [("s0", 0), ("s1", 0)]
-    assert standing(course) == {"s0": "collected", "s1": "collected", "s2": "late"}
+    assert standing(course) == {"s0": "collected", "s1": "collected", "s2": "collected"}
     if layout == "nbgrader":
         stamped = course.files.read_text(f"{place}/timestamp.txt")
         assert stamped == f"{due - timedelta(minutes=5):%Y-%m-%d %H:%M:%S} UTC\n"
@@ -334,6 +334,67 @@ def test_what_was_undone_was_not_collected(make_course: Callable[..., Course], l
     assert read_register(course.files.read_text(f"{folder}/hw1.csv")) == {}
     left = [each["name"] for each in course.files.list(place.rpartition("/")[0])] if layout == "nbgrader" else []
     assert left == []
+
+
+def set_time(course: Course, student: str | None, path: str, at: datetime) -> None:
+    """Date a file of a student, or of the course."""
+    project_id = course.id if student is None else course.projects()[student]
+    os.utime(course.process.data_dir / "projects" / project_id / "home" / path, (at.timestamp(), at.timestamp()))
+
+
+def test_only_what_students_have_made_or_changed_is_late(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=9, accounts=0)
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=4)
+    course.files.write_text("hw1/old.txt", "left out later\n")
+    set_time(course, None, "hw1/old.txt", due - timedelta(hours=2))
+    course.declare(due=due)
+    course.hub.classes.apply(course.id)
+    projects = course.projects()
+    late = due + timedelta(hours=1)
+
+    def write(student: str, name: str, text: str, at: datetime) -> None:
+        course.hub.project(projects[student]).files.write_text(f"hw1/{name}", text)
+        set_time(course, student, f"hw1/{name}", at)
+
+    set_time(course, "s1", "hw1/task.py", late)  # touched, and not changed
+    write("s2", "task.py", "print(2)\n", late)
+    write("s3", "task.py", "print(3)\n", due - timedelta(hours=1))
+    write("s4", "own/notes.txt", "mine\n", late)
+    write("s5", "old.txt", "changed\n", late)
+    write("s6", "solution.py", "mine\n", late)
+    course.hub.project(projects["s7"]).files.delete("hw1/data.txt")
+    write("s7", "data.txt/one", "in its place\n", late)
+    # The teacher mends a task after it was due, and leaves a file out.
+    course.files.write_text("hw1/task.py", "print(6 * 9)\n")
+    course.files.delete("hw1/old.txt")
+    course.hub.classes.apply(course.id)
+    assert course.tree(projects["s3"], "hw1")["task.new.py"] == "print(6 * 9)\n"
+    write("s8", "task.py", "print(8)\n", due - timedelta(hours=1))
+    (report,) = course.hub.classes.collect(course.id)
+    assert {row.student: row.late_s for row in report.rows} == {
+        name: 3600 if name in ("s2", "s4", "s5", "s6", "s7") else 0 for name in projects
+    }
+
+
+def test_lateness_is_that_of_what_was_collected_and_none_of_the_future(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    work(course, "s0", datetime(2035, 1, 1, tzinfo=UTC))
+    course.declare(due=due)
+    (row,) = course.hub.classes.collect(course.id)[0].rows
+    assert (row.changed_at, row.newest_at) == (row.collected_at, datetime(2035, 1, 1, tzinfo=UTC))
+    assert 3600 <= row.late_s < 4000
+    work(course, "s0", due - timedelta(minutes=1))
+    (second,) = course.hub.classes.collect(course.id, again=True)[0].rows
+    assert (second.changed_at, second.late_s) == (due - timedelta(minutes=1), 0)
+    assert standing(course) == {"s0": "collected"}
+    # It was newer, and is there again.
+    undo_newest(course)
+    assert standing(course) == {"s0": "late"}
+    (third,) = course.hub.classes.collect(course.id, again=True)[0].rows
+    assert (third.earlier_at, third.earlier_changed_at) == (row.collected_at, row.changed_at)
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -410,12 +471,12 @@ def test_who_has_handed_in_nothing_is_missing_and_nothing_has_failed(make_course
     (report,) = json.loads(collected.stdout)
     assert [row["student"] for row in report["rows"]] == ["s1", "s2", "s3"]
     assert (sorted(report["missing"]), report["failures"]) == (["late", "s0"], [])
-    newest = course.hub.copies.list(course.id)[0]
+    newest = next(one for one in course.hub.copies.list(course.id) if one["state"] != "cancelled")
     assert (newest["state"], newest["totals"]["states"]) == ("done", {"done": 3, "missing": 1})
     told = run(course.process, course.key, "collect", course.id, "--early")
     assert told.returncode == 0
     assert "hw1: 0 collected, nothing there from 2" in told.stderr
-    assert {one["state"] for one in course.hub.copies.list(course.id)} == {"done"}
+    assert {one["state"] for one in course.hub.copies.list(course.id)} == {"done", "cancelled"}
 
     # Something else in the place of the directory is a failure as ever.
     course.hub.project(projects["s0"]).files.write_text("hw1", "no directory")
@@ -426,7 +487,8 @@ def test_who_has_handed_in_nothing_is_missing_and_nothing_has_failed(make_course
 
 def test_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
     course = make_course(students=2, accounts=0, layout="nbgrader")
-    course.declare()
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    course.declare(due=due)
     assert not course.hub.classes.apply(course.id).failures
     projects = course.projects()
     course.hub.project(projects["s1"]).files.delete("hw1")
@@ -435,6 +497,7 @@ def test_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
     assert list(collected.missing) == ["s1"]
     tree = course.tree(course.id, "submitted/s0/hw1")
     assert sorted(tree) == ["data.txt", "task.py", "timestamp.txt"]
+    assert tree["timestamp.txt"] == f"{due:%Y-%m-%d %H:%M:%S} UTC\n"  # nothing was done, which is not late
     assert datetime.strptime(tree["timestamp.txt"], "%Y-%m-%d %H:%M:%S UTC\n")
     course.files.write_text("feedback/s0/hw1/task.html", "<p>Good</p>")
     (returned,) = course.hub.classes.return_graded(course.id)

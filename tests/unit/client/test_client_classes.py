@@ -195,13 +195,14 @@ AT = datetime(2026, 12, 1, 18, tzinfo=UTC)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z][a-z0-9.@-]{0,9}", fullmatch=True),
-        st.tuples(*(st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)) for _ in range(4))),
+        st.tuples(*(st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)) for _ in range(7))),
     )
 )
 def test_a_register_is_read_as_it_was_written(people: dict[str, tuple[datetime | None, ...]]) -> None:
     rows = {}
     for number, (student, times) in enumerate(people.items()):
-        due, changed_at, returned_at, earlier_at = (at and at.replace(microsecond=0, tzinfo=UTC) for at in times)
+        due, *others = (at and at.replace(microsecond=0, tzinfo=UTC) for at in times)
+        changed_at, returned_at, earlier_at, newest_at, earlier_changed_at, earlier_newest_at = others
         rows[student] = Collected(
             student=student,
             email_address='"odd", one',
@@ -212,6 +213,9 @@ def test_a_register_is_read_as_it_was_written(people: dict[str, tuple[datetime |
             collected_at=AT,
             returned_at=returned_at,
             earlier_at=earlier_at,
+            newest_at=newest_at,
+            earlier_changed_at=earlier_changed_at,
+            earlier_newest_at=earlier_newest_at,
         )
     text = write_register(reversed(rows.values()))
     assert read_register(text) == rows
@@ -237,7 +241,7 @@ def collected(student: str, minute: int, changed: int | None = 0, **fields: Any)
     changed_at = None if changed is None else AT.replace(minute=changed)
     return Collected(
         student=student, email_address="", project_id="p", due=None, changed_at=changed_at, files=1,
-        collected_at=AT.replace(minute=minute), **fields,
+        collected_at=AT.replace(minute=minute), **({"newest_at": changed_at} | fields),
     )  # fmt: skip
 
 
@@ -265,12 +269,15 @@ def test_what_was_collected_before_is_there_again() -> None:
     first = put_back(row, AT.replace(minute=1), 3)
     assert (first.changed_at, first.files, first.collected_at) == (AT.replace(minute=1), 3, AT.replace(minute=2))
     assert (first.earlier_at, first.returned_at) == (None, AT)
+    told = {"earlier_newest_at": AT.replace(minute=30), "earlier_changed_at": None}
+    newer = put_back(collected("a", 9, 8, earlier_at=AT, **told), AT.replace(minute=30), 1)
+    assert (newer.changed_at, newer.newest_at, newer.earlier_newest_at) == (None, AT.replace(minute=30), None)
     once = collected("a", 9, 8)
     assert put_back(once, AT.replace(minute=1), 3) == once
 
 
 def test_a_register_of_an_older_client_is_read() -> None:
-    text = "\n".join(line.rpartition(",")[0] for line in write_register([collected("a", 1)]).splitlines())
+    text = "\n".join(line.rsplit(",", 4)[0] for line in write_register([collected("a", 1)]).splitlines())
     assert read_register(text) == {"a": collected("a", 1)}
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from projecthub.client._async.registers import STAMP, AsyncRegisters, Shelves
+from projecthub.client._async.classcollections import AsyncCollections
+from projecthub.client._async.registers import STAMP, Shelves
 from projecthub.client.classes.definition import (
     USUAL_FILE,
     ClassDefinition,
@@ -17,6 +18,7 @@ from projecthub.client.classes.definition import (
 )
 from projecthub.client.classes.register import Collected, in_place_of, is_outdated, with_collected, with_due
 from projecthub.client.classes.reports import CollectReport, Failure
+from projecthub.client.classes.touched import Work
 from projecthub.errors import CallerError, Conflict, LimitError, NotFound
 from projecthub.wire.courses import CourseProject
 from projecthub.wire.units import from_ms
@@ -28,7 +30,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
 
 
-class AsyncClasswork(AsyncRegisters):
+class AsyncClasswork(AsyncCollections):
     """What comes back from students and goes back to them: the part of `classes` about their work."""
 
     async def read(self, project_id: str, path: str = USUAL_FILE) -> ClassDefinition:
@@ -98,14 +100,14 @@ class AsyncClasswork(AsyncRegisters):
         tell = on_progress or tell_nobody
         definition = await self.read(project_id, path)
         chosen = definition.chosen(items)
-        found = await self._hub.projects.of_course(project_id)
-        projects = {each["student"]: each["project_id"] for each in found}  # of a deleted one, too: the files are there
+        # Deleted ones as well: the files are there.
+        found = {each["student"]: each for each in await self._hub.projects.of_course(project_id)}
         reports, seen = [], Shelves()
         for number, item in enumerate(chosen, 1):
             tell(f"collecting {item.name}", number, len(chosen))
             register = await self._cleared(project_id, definition, item, seen)
             reports.append(
-                await self._collect_item(project_id, definition, item, projects, register, early=early, again=again)
+                await self._collect_item(project_id, definition, item, found, register, early=early, again=again)
             )
         return reports
 
@@ -179,7 +181,7 @@ class AsyncClasswork(AsyncRegisters):
         course_id: str,
         definition: ClassDefinition,
         item: Item,
-        projects: dict[str, str],
+        found: dict[str, CourseProject],
         register: dict[str, Collected],
         *,
         early: bool,
@@ -196,7 +198,7 @@ class AsyncClasswork(AsyncRegisters):
                     moved[student.id] = at
             elif not early and (at is None or at > now):
                 waiting[student.id] = at
-            elif student.id in projects:
+            elif student.id in found:
                 due.append(student)
             else:
                 missing.append(student.id)
@@ -209,14 +211,14 @@ class AsyncClasswork(AsyncRegisters):
         there = {each.id: register[each.id] for each in due if each.id in register}
         register = register | await self._as_they_are(course_id, definition, item, there)
         try:
-            operation = await self._plan_collection(course_id, definition, item, due, projects)
+            operation = await self._plan_collection(course_id, definition, item, due, found)
         except (CallerError, LimitError) as error:  # of none of them
             failures = [Failure(student=student.id, what="collect", error=error.message) for student in due]
             return replace(report, failures=failures)
-        times = await self._times(course_id, definition, item, due, projects, operation)
+        works = await self._works(course_id, definition, item, due, found, operation)
         is_idle = all(target["state"] != "planned" for target in operation["targets"])
         operation = await (self._hub.copies.cancel if is_idle else self._copy)(operation["id"])
-        return await self._note_collected(course_id, definition, item, report, due, operation, times, register, now)
+        return await self._note_collected(course_id, definition, item, report, due, operation, works, register, now)
 
     async def _note_collected(
         self,
@@ -226,14 +228,14 @@ class AsyncClasswork(AsyncRegisters):
         report: CollectReport,
         due: Sequence[Student],
         operation: Any,
-        times: Sequence[tuple[datetime | None, int]],
+        works: Sequence[Work],
         register: dict[str, Collected],
         now: datetime,
     ) -> CollectReport:
         rows, missing, failures = [], [*report.missing], []
-        for student, target, (changed_at, files) in zip(due, operation["targets"], times, strict=True):
+        for student, target, work in zip(due, operation["targets"], works, strict=True):
             if target["state"] == "done":
-                row = _row(item, student, target, changed_at, files, now)
+                row = _row(item, student, target, work, now)
                 rows.append(in_place_of(row, register.get(student.id)))
             elif _is_missing(target):
                 missing.append(student.id)
@@ -245,67 +247,11 @@ class AsyncClasswork(AsyncRegisters):
             await self._note(course_id, definition, item, lambda known: with_collected(known, rows, seen=register))
         return replace(report, rows=rows, missing=missing, failures=failures)
 
-    async def _plan_collection(
-        self,
-        course_id: str,
-        definition: ClassDefinition,
-        item: Item,
-        students: Sequence[Student],
-        projects: dict[str, str],
-        suffix: str = "",
-    ) -> Any:
-        """Plan to collect an item from students; ``suffix``: of the names of the directories that it comes to."""
-        started = await self._hub.copies.plan(
-            sources=[
-                {
-                    "project_id": projects[student.id],
-                    # With the slash it has to be a directory: a symlink in its place could lead to others' work.
-                    "path": f"{item.to}/",
-                    "target_path": definition.collected_path(item, student) + suffix,
-                }
-                for student in students
-            ],
-            target={"project_id": course_id, "path": ""},
-            policy="overwrite",
-            delete_missing=True,
-            exclude=[f"/{STAMP}"] if definition.layout == "nbgrader" else None,
-            skip_missing=True,  # who has handed in nothing is no failure
-            wait=False,
-        )
-        return await self._hub.copies.wait(started["id"])
-
-    async def _times(
-        self,
-        course_id: str,
-        definition: ClassDefinition,
-        item: Item,
-        students: Sequence[Student],
-        projects: dict[str, str],
-        operation: Any,
-    ) -> list[tuple[datetime | None, int]]:
-        """For each student the latest time of a file that is collected, and how many files there are."""
-        times = {
-            student.id: await self._latest(operation, target)
-            for student, target in zip(students, operation["targets"], strict=True)
-        }
-        # A plan does not tell of files that are here already: of what was collected before, noted or not.
-        partly = [
-            student
-            for student, target in zip(students, operation["targets"], strict=True)
-            if target.get("counts", {}).get("same")
-        ]
-        if partly:
-            whole = await self._plan_collection(course_id, definition, item, partly, projects, f"-{operation['id']}")
-            for student, target in zip(partly, whole["targets"], strict=True):
-                times[student.id] = await self._latest(whole, target)
-            await self._hub.copies.cancel(whole["id"])
-        return [times[student.id] for student in students]
-
     async def _stamp(self, course_id: str, definition: ClassDefinition, item: Item, rows: Sequence[Collected]) -> None:
         """The time of each submission, where nbgrader looks for it."""
         students = {student.id: student for student in definition.students}
         for row in rows:
-            at = row.changed_at or row.collected_at
+            at = row.changed_at or min(row.collected_at, row.due or row.collected_at)  # who did nothing is not late
             path = f"{definition.collected_path(item, students[row.student])}/{STAMP}"
             await self._hub.project(course_id).files.write_text(path, f"{at:%Y-%m-%d %H:%M:%S} UTC\n")
 
@@ -396,17 +342,16 @@ def _returned(register: Mapping[str, Collected], returned: Mapping[str, bool], n
     return [replace(row, returned_at=now) for row, is_new in known if is_new or row.returned_at is None]
 
 
-def _row(
-    item: Item, student: Student, target: Any, changed_at: datetime | None, files: int, now: datetime
-) -> Collected:
+def _row(item: Item, student: Student, target: Any, work: Work, now: datetime) -> Collected:
     return Collected(
         student=student.id,
         email_address=student.email_address,
         project_id=target["source_project_id"],
         due=item.due_for(student),
-        changed_at=changed_at,
-        files=files,
+        changed_at=work.changed_at and min(work.changed_at, now),  # nobody works in the future, whatever a file says
+        files=work.files,
         collected_at=now,
+        newest_at=work.newest_at,
     )
 
 
