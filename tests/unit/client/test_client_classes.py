@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +75,28 @@ def test_a_class_is_read() -> None:
     assert made.chosen(["hw2", "hw2"]) == (second,)
     with pytest.raises(InvalidArgument, match="no item 'hw3' in the class; there are: hw1, hw2"):
         made.chosen(["hw3"])
+
+
+def test_the_sample_of_the_docs_is_a_class_as_it_stands() -> None:
+    text = (Path(__file__).parents[3] / "docs/classes.md").read_text()
+    (sample,) = re.findall(r"^```toml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    made = read_class(sample, b"email,id,first name,last name,group\n")
+    assert made.notes == ()
+    assert [item.name for item in made.items if not any(map(item.is_for, made.students))] == []
+    assert [student.name for student in made.students] == ["Ada Lovelace"]
+
+
+def test_what_is_about_nobody_is_told() -> None:
+    head = '[[student]]\nemail = "a@b"\nid = "ada"\ngroup = "A"\n[[item]]\nname = "hw1"\n'
+    notes = read_class(head + 'groups = ["B", "C"]\nextensions = {ada = 2026-12-03}\n').notes
+    assert notes == (
+        "item 'hw1': nobody is in group 'B'",
+        "item 'hw1': nobody is in group 'C'",
+        "item 'hw1' is for nobody; give its students a group, or leave its groups out",
+        "item 'hw1': the extension of ada means nothing, for the item is not for ada",
+    )
+    assert read_class(head + 'groups = ["A", "C"]\n').notes == ("item 'hw1': nobody is in group 'C'",)
+    assert read_class('[[item]]\nname = "hw1"\ngroups = ["A"]\n').notes == ()
 
 
 def test_the_layout_of_nbgrader() -> None:

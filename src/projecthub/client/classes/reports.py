@@ -67,7 +67,7 @@ class ClassReport:
         handouts: Each item.
         departed: Projects of those who are in the class no more: they stay as they are.
         failures: What could not be done; the rest was.
-        notes: What in the class file means nothing.
+        notes: What in the class file means nothing, or is about nobody.
     """
 
     title: str
