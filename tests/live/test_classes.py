@@ -550,3 +550,127 @@ def test_the_command_line(process: HubProcess, tmp_path: Path) -> None:
     broken = run(process, key, "diff", course)
     assert broken.returncode == 1
     assert "the class file is no TOML" in broken.stderr
+
+
+def tell(course: Course, *arguments: str, ends: int = 0) -> subprocess.CompletedProcess[str]:
+    command, *rest = arguments
+    told = run(course.process, course.key, command, course.id, *rest)
+    assert told.returncode == ends, told.stderr
+    return told
+
+
+def test_the_standing_tells_of_due_dates_and_deleted_projects_in_the_order_of_the_file(
+    make_course: Callable[..., Course],
+) -> None:
+    course = make_course(students=2, accounts=0)
+    course.roster = ["email,id,group", "s0@example.org,s0,A", "s1@example.org,s1,B"]
+    course.declare()
+    at = datetime(2031, 1, 31, 18, tzinfo=UTC)
+    course.files.write_text("zz/task", "1")
+    course.files.write_text("aa/task", "1")
+    text = 'title = "T"\nroster = "roster.csv"\n[[item]]\nname = "zz"\ngroups = ["B"]\n'
+    text += f'due = {at.isoformat()}\n[item.extensions]\ns1 = 2031-02-05\n[[item]]\nname = "aa"\n'
+    course.files.write_text("class.toml", text + '[[item]]\nname = "hw1"\ngroups = ["C"]\n')
+    course.hub.classes.apply(course.id)
+    deleted = course.projects()["s0"]
+    course.hub.projects.delete(deleted)
+    told = tell(course, "status")
+    heads, first, _ = told.stdout.splitlines()
+    assert heads.split() == ["STUDENT", "NAME", "ACCOUNT", "PROJECT", "ZZ", "AA", "HW1"]
+    assert f"{deleted} (deleted)" in first
+    assert f"zz: due {at.astimezone():%Y-%m-%d %H:%M}; extensions: s1 2031-02-05 " in told.stderr
+    assert "aa: no due date\n" in told.stderr
+    assert "item 'hw1' is for nobody" in told.stderr
+    rows = json.loads(tell(course, "status", "--json").stdout)
+    assert [(row["project_deleted"], row["due"]) for row in rows] == [
+        (True, {"aa": None}),
+        (False, {"zz": "2031-02-05T23:59:59+00:00", "aa": None}),
+    ]
+    for command in ("diff", "apply"):
+        assert "item 'hw1': nobody is in group 'C'" in tell(course, command).stderr
+
+
+def test_what_is_returned_is_told(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=4, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    assert "hw1: 0 collected, no due date for 4 (--early collects from them)\n" in tell(course, "collect").stderr
+    course.declare(due=datetime.now(UTC) + timedelta(hours=1))
+    assert "hw1: 0 collected, 4 not due yet\n" in tell(course, "collect").stderr
+    tell(course, "collect", "--early")
+    course.files.write_text("graded/hw1/s0/report.txt", "7 of 10\n")
+    course.files.write_text("graded/hw1/st99/report.txt", "1 of 10\n")
+    course.files.write_text("graded/hw1/grades.csv", "s0,7\n")
+    course.files.write_text("graded/hw1/s2", "8 of 10\n")
+    told = tell(course, "return", ends=1)
+    assert [line.split() for line in told.stdout.splitlines()] == [["ITEM", "STUDENT", "FILES"], ["hw1", "s0", "1"]]
+    assert "hw1, s2: 'graded/hw1/s2' is no directory" in told.stderr
+    assert "hw1: 'graded/hw1/st99' is of nobody whom it can be returned to\n" in told.stderr
+    assert "grades.csv" not in told.stderr
+    assert "hw1: 1 returned, nothing there from 2 (s1, s3)\n" in told.stderr
+    assert "hw1-graded" not in [each["name"] for each in course.hub.project(course.projects()["s2"]).files.list()]
+    course.files.delete("graded/hw1/s2")
+    assert "hw1: 0 returned, nothing there from 3 (s1, s2, s3)\n" in tell(course, "return").stderr
+    assert standing(course)["s0"] == "returned"
+
+    # What is taken back was not returned, until it is again; what a student throws away was.
+    project = course.hub.project(course.projects()["s0"])
+    returning = next(one for one in course.hub.copies.list(project.project_id) if one["state"] != "cancelled")
+    course.hub.copies.undo(returning["id"])
+    assert standing(course)["s0"] == "collected"
+    assert [*course.hub.classes.return_graded(course.id)[0].returned.items()] == [("s0", 1)]
+    assert standing(course)["s0"] == "returned"
+    project.files.delete("hw1-graded")
+    assert standing(course)["s0"] == "returned"
+
+
+def test_graded_work_of_nobody_in_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1, accounts=0, layout="nbgrader")
+    course.declare()
+    course.hub.classes.apply(course.id)
+    course.files.write_text("feedback/s0/hw1/a.html", "7 of 10")
+    course.files.write_text("feedback/st99/hw1/a.html", "7 of 10")
+    (report,) = course.hub.classes.return_graded(course.id)
+    assert (report.returned, list(report.strays)) == ({"s0": 1}, ["feedback/st99"])
+
+
+def test_people_are_called_by_name_and_who_got_no_mail_is_told_of(
+    process: HubProcess, make_course: Callable[..., Course]
+) -> None:
+    course = make_course(students=2, accounts=1)
+    course.declare()
+    assistant_id, _ = process.person("assistant-with-a-name")
+    course.hub.projects.add_collaborator(course.id, assistant_id)
+    with process.hub() as admin:
+        student = course.roster[1].split(",")[0]
+        name = admin.system.get_names([assistant_id])[assistant_id]
+    told = tell(course, "apply")
+    for added in (student, f"{name['first_name']} {name['last_name']}".strip()):
+        assert f"  {added}" in told.stdout
+    assert assistant_id not in told.stdout
+    assert course.people["s0"][0] not in told.stdout
+    assert [line.split()[0] for line in told.stdout.splitlines() if "/invite/" in line] == ["s1"]
+    assert "no mail was sent to 1 students: pass the links on yourself" in told.stderr
+    assert "no mail" not in tell(course, "apply").stderr
+
+
+def test_what_is_missing_says_how_to_begin(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1, accounts=0)
+    told = tell(course, "diff", ends=3).stderr
+    assert "there is no class file 'class.toml' in the project" in told
+    assert "projecthub class init" in told
+    course.declare()
+    course.files.delete("roster.csv")
+    assert "there is no roster 'roster.csv', which the class file names" in tell(course, "diff", ends=3).stderr
+
+
+def test_to_compare_and_to_apply_fail_alike(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=2, accounts=0)
+    course.declare()
+    tell(course, "diff")
+    tell(course, "apply")
+    files = course.hub.project(course.projects()["s0"]).files
+    files.delete("hw1")
+    files.write_text("hw1", "in the way")
+    for command in ("diff", "apply"):
+        assert "hw1, s0: " in tell(course, command, ends=1).stderr

@@ -93,7 +93,7 @@ class AsyncClasses(AsyncClasswork):
         chosen = definition.chosen(items)
         found = await self._hub.projects.of_course(project_id)
         changes = await self._needed(project_id, definition, found)
-        failures = await self._carry_out(project_id, path, definition, changes, found, tell)
+        failures, links = await self._carry_out(project_id, path, definition, changes, found, tell)
         if changes:
             found = await self._hub.projects.of_course(project_id)
         handouts = []
@@ -103,7 +103,7 @@ class AsyncClasses(AsyncClasswork):
             if handout.operation is not None and not handout.is_idle:
                 handout = replace(handout, operation=await self._copy(handout.operation["id"]))
             handouts.append(handout)
-        return self._report(definition, found, changes=changes, handouts=handouts, failures=failures)
+        return self._report(definition, found, changes=changes, handouts=handouts, failures=failures, links=links)
 
     async def status(self, project_id: str, path: str = USUAL_FILE) -> list[StudentStatus]:
         """How everybody in the class stands with every item. Changes nothing.
@@ -123,31 +123,22 @@ class AsyncClasses(AsyncClasswork):
             ```
         """
         definition = await self.read(project_id, path)
-        found = await self._hub.projects.of_course(project_id)
+        found = {each["student"]: each for each in await self._hub.projects.of_course(project_id)}
         accounts = await self._accounts(definition)
         words: dict[str, dict[str, str]] = {student.id: {} for student in definition.students}
         seen = Shelves()
         for item in definition.items:
-            handout = await self._plan(project_id, definition, item, found)
-            handed = _words(handout)
-            if handout.operation is not None and not handout.is_idle:
-                await self._hub.copies.cancel(handout.operation["id"])
-            register = await self._register(project_id, definition, item)
-            register = await self._holding(project_id, definition, item, register, seen)
-            register = await self._as_they_are(project_id, definition, item, register)
-            for student in definition.students:
-                if item.is_for(student):
-                    row = register.get(student.id)
-                    told = handed.get(student.id, "not handed out")
-                    words[student.id][item.name] = _word(row, item.due_for(student)) if row else told
-        projects = {each["student"]: each["project_id"] for each in found}
+            for student, word in (await self._standings(project_id, definition, item, found, seen)).items():
+                words[student][item.name] = word
         return [
             StudentStatus(
                 student=student.id,
                 name=student.name,
                 has_account=student.email_address in accounts,
-                project_id=projects.get(student.id),
+                project_id=found[student.id]["project_id"] if student.id in found else None,
                 items=words[student.id],
+                project_deleted=student.id in found and found[student.id]["deleted"],
+                due={item.name: item.due_for(student) for item in definition.items if item.is_for(student)},
             )
             for student in definition.students
         ]
@@ -157,7 +148,15 @@ class AsyncClasses(AsyncClasswork):
     async def _needed(
         self, project_id: str, definition: ClassDefinition, found: Sequence[CourseProject]
     ) -> list[Change]:
-        return needed(definition, found, await self._accounts(definition), await self._teachers(project_id))
+        changes = needed(definition, found, await self._accounts(definition), await self._teachers(project_id))
+        unnamed = sorted({change.who for change in changes if change.who and change.name is None})
+        if not unnamed:
+            return changes
+        names = await self._hub.system.get_names(unnamed)
+        return [
+            replace(change, name=_name_of(names.get(change.who))) if change.who in unnamed else change
+            for change in changes
+        ]
 
     async def _accounts(self, definition: ClassDefinition) -> dict[str, str]:
         """From e-mail addresses to accounts, of the students that have one."""
@@ -186,11 +185,16 @@ class AsyncClasses(AsyncClasswork):
         changes: Sequence[Change],
         found: Sequence[CourseProject],
         tell: Progress,
-    ) -> list[Failure]:
-        """Make the changes, each student's projects before their people; tells what could not be done."""
+    ) -> tuple[list[Failure], dict[str, str]]:
+        """Make the changes, each student's projects before their people.
+
+        Returns:
+            What could not be done, and the links of invitations that no mail tells of, by the student's id.
+        """
         students = {student.id: student for student in definition.students}
         projects = {each["student"]: each["project_id"] for each in found}
         failures: list[Failure] = []
+        links: dict[str, str] = {}
         for number, change in enumerate(changes, 1):
             tell("making projects and adding people", number, len(changes))
             try:
@@ -198,10 +202,11 @@ class AsyncClasses(AsyncClasswork):
                     student = students[change.student]
                     projects[student.id] = await self._make(course_id, path, definition, student)
                 elif change.student in projects:
-                    await self._change_people(definition, change, projects[change.student])
+                    link = await self._change_people(change, projects[change.student])
+                    links |= {change.student: link} if link else {}
             except HubError as error:
                 failures.append(Failure(student=change.student, what=str(change.kind), error=error.message))
-        return failures
+        return failures, links
 
     async def _make(self, course_id: str, path: str, definition: ClassDefinition, student: Student) -> str:
         try:
@@ -226,15 +231,44 @@ class AsyncClasses(AsyncClasswork):
             },
         )
 
-    async def _change_people(self, definition: ClassDefinition, change: Change, project_id: str) -> None:
+    async def _change_people(self, change: Change, project_id: str) -> str | None:
+        """Add somebody, or bring a project back; gives the link of an invitation that no mail tells of."""
         projects = self._hub.projects
         match change.kind:
             case ChangeKind.UNDELETE:
                 await projects.undelete(project_id)
             case ChangeKind.INVITE:
-                await projects.invite_collaborator_without_account(project_id, change.who or "")
+                reply = await projects.invite_collaborator_without_account(project_id, change.who or "")
+                open_ones = [one for one in reply["invited"] if one["state"] == "invited" and one["mail"] == "none"]
+                return open_ones[0]["link"] if open_ones else None
             case ChangeKind.ADD | ChangeKind.ADD_TEACHER:
                 await projects.add_collaborator(project_id, change.who or "")
+        return None
+
+    async def _standings(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        found: dict[str, CourseProject],
+        seen: Shelves,
+    ) -> dict[str, str]:
+        """How everybody whom an item is for stands with it, in a word each."""
+        handout = await self._plan(course_id, definition, item, [*found.values()])
+        handed = _words(handout)
+        if handout.operation is not None and not handout.is_idle:
+            await self._hub.copies.cancel(handout.operation["id"])
+        register = await self._register(course_id, definition, item)
+        register = await self._holding(course_id, definition, item, register, seen)
+        register = await self._as_they_are(course_id, definition, item, register)
+        register = await self._as_returned(course_id, definition, item, register, found)
+        return {
+            student.id: _word(register[student.id], item.due_for(student))
+            if student.id in register
+            else handed.get(student.id, "not handed out")
+            for student in definition.students
+            if item.is_for(student)
+        }
 
     # -- items -------------------------------------------------------------------------------------
 
@@ -276,6 +310,11 @@ def _word(row: Collected, due: datetime | None) -> str:
         return "returned"
     # The register learns of a due date that was moved when something is collected.
     return "late" if replace(row, due=due or row.due).late_s else "collected"
+
+
+def _name_of(user: Any) -> str | None:
+    """What somebody is called, for people."""
+    return f"{user['first_name']} {user['last_name']}".strip() or None if user else None
 
 
 def _words(handout: Handout) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from projecthub.client._sync.classcollections import Collections
 from projecthub.client._sync.registers import STAMP, Shelves
@@ -24,9 +24,7 @@ from projecthub.errors import CallerError, Conflict, LimitError, NotFound
 from projecthub.wire.courses import CourseProject
 from projecthub.wire.units import from_ms
 
-if TYPE_CHECKING:
-    pass
-
+_BEGIN: Final = "name another, or begin with `projecthub class init`, which writes one with explanations, and a roster"
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
 
@@ -52,12 +50,23 @@ class Classwork(Collections):
             ```
         """
         files = self._hub.project(project_id).files
-        text = class_text(files.read_bytes(path))
+        try:
+            content = files.read_bytes(path)
+        except NotFound as error:
+            raise _not_there(error, f"there is no class file '{path}' in the project; {_BEGIN}") from error
+        text = class_text(content)
         roster = roster_path(text)
         if roster is None:
             return read_class(text)
         folder = path.rpartition("/")[0]
-        return read_class(text, files.read_bytes(f"{folder}/{roster}" if folder else roster))
+        roster = f"{folder}/{roster}" if folder else roster
+        try:
+            return read_class(text, files.read_bytes(roster))
+        except NotFound as error:
+            told = (
+                f"there is no roster '{roster}', which the class file names; put one there, a CSV file with the column"
+            )
+            raise _not_there(error, f"{told} 'email', or take `roster` out of '{path}'") from error
 
     def collect(
         self,
@@ -256,21 +265,34 @@ class Classwork(Collections):
         self, course_id: str, definition: ClassDefinition, item: Item, found: dict[str, CourseProject]
     ) -> CollectReport:
         students = [each for each in definition.students if item.is_for(each) and each.id in found]
+        report = CollectReport(item=item.name, strays=self._strays(course_id, definition, item, students))
         if not students:
-            return CollectReport(item=item.name)
+            return report
         now = self._now()
         try:
             operation = self._plan_return(course_id, definition, item, students, found)
         except (CallerError, LimitError) as error:  # to none of them
             failures = [Failure(student=each.id, what="return", error=error.message) for each in students]
-            return CollectReport(item=item.name, failures=failures)
-        return self._give_back(course_id, definition, item, students, operation, now)
+            return replace(report, failures=failures)
+        return self._give_back(course_id, definition, item, report, students, operation, now)
+
+    def _strays(
+        self, course_id: str, definition: ClassDefinition, item: Item, students: Sequence[Student]
+    ) -> list[str]:
+        """Directories of graded work that go back to none of these students."""
+        # In the layout of nbgrader each student's holds all items.
+        known = {each.id for each in (definition.students if definition.layout == "nbgrader" else students)}
+        folder = definition.graded_folder(item)
+        there = self._entries(course_id, folder)
+        named = sorted(name for name, entry in there.items() if entry["is_directory"] and not name.startswith("."))
+        return [f"{folder}/{name}" for name in named if name not in known]
 
     def _give_back(
         self,
         course_id: str,
         definition: ClassDefinition,
         item: Item,
+        report: CollectReport,
         students: Sequence[Student],
         operation: Any,
         now: datetime,
@@ -284,7 +306,7 @@ class Classwork(Collections):
             if _is_missing(target):
                 missing.append(student.id)
             elif target["state"] == ("cancelled" if is_idle else "done"):
-                returned[student.id] = bool(target["files"])
+                returned[student.id] = target["files"]
             else:
                 failures.append(Failure(student=student.id, what="return", error=target.get("error") or ""))
         rows: list[Collected] = []
@@ -295,7 +317,33 @@ class Classwork(Collections):
 
         if _returned(self._register(course_id, definition, item), returned, now):
             self._note(course_id, definition, item, note)
-        return CollectReport(item=item.name, rows=rows, missing=missing, failures=failures)
+        given = {student: files for student, files in returned.items() if files and not is_idle}
+        return replace(report, rows=rows, missing=missing, failures=failures, returned=given)
+
+    def _as_returned(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        register: dict[str, Collected],
+        found: dict[str, CourseProject],
+    ) -> dict[str, Collected]:
+        """The rows of a register; those whose graded work is not with the students any more tell of no return."""
+        noted = {id for id, row in register.items() if row.returned_at and id in found and not found[id]["deleted"]}
+        students = [student for student in definition.students if student.id in noted]
+        if not students:
+            return register
+        try:
+            plan = self._plan_return(course_id, definition, item, students, found)
+        except (CallerError, LimitError):
+            return register
+        told = {**register}
+        for student, target in zip(students, plan["targets"], strict=True):
+            counts = target.get("counts", {})
+            if counts.get("new") and counts["new"] == sum(counts.values()):  # what a student deletes counts otherwise
+                told[student.id] = replace(told[student.id], returned_at=None)
+        self._hub.copies.cancel(plan["id"])
+        return told
 
     def _plan_return(
         self,
@@ -312,7 +360,7 @@ class Classwork(Collections):
                 {
                     "project_id": found[student.id]["project_id"],
                     "path": definition.returned_path(item),
-                    "source_path": definition.graded_path(item, student),
+                    "source_path": f"{definition.graded_path(item, student)}/",  # a directory
                 }
                 for student in students
             ],
@@ -323,20 +371,25 @@ class Classwork(Collections):
         return self._hub.copies.wait(started["id"])
 
 
+def _not_there(error: NotFound, text: str) -> NotFound:
+    """A better text for a file that is not there; what else is not there, as a project, says so itself."""
+    return NotFound(text) if error.message.startswith("ENOENT") else error
+
+
 def _is_missing(target: Any) -> bool:
     return bool(target.get("error_code") == NotFound.code)
 
 
-def _returned(register: Mapping[str, Collected], returned: Mapping[str, bool], now: datetime) -> list[Collected]:
+def _returned(register: Mapping[str, Collected], returned: Mapping[str, int], now: datetime) -> list[Collected]:
     """Rows that are to tell that graded work went back: where they did not yet, or more of it did now.
 
     Args:
         register: What is known.
-        returned: By the student's id whether anything was copied this time.
+        returned: By the student's id how many files were copied this time.
         now: When.
     """
-    known = [(register[student], is_new) for student, is_new in returned.items() if student in register]
-    return [replace(row, returned_at=now) for row, is_new in known if is_new or row.returned_at is None]
+    known = [(register[student], files) for student, files in returned.items() if student in register]
+    return [replace(row, returned_at=now) for row, files in known if files or row.returned_at is None]
 
 
 def _row(item: Item, student: Student, target: Any, work: Work, now: datetime) -> Collected:

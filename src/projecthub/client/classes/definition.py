@@ -133,6 +133,10 @@ class ClassDefinition:
             return f"feedback/{student.id}/{item.name}"
         return f"graded/{item.name}/{student.id}"
 
+    def graded_folder(self, item: Item) -> str:
+        """What holds a directory of graded work for each student, in the course's project."""
+        return "feedback" if self.layout == "nbgrader" else f"graded/{item.name}"
+
     @staticmethod
     def returned_path(item: Item) -> str:
         """Where graded work is returned to, in a student's project."""
