@@ -32,6 +32,7 @@ from projecthub.errors import (
     InvalidArgument,
     NotSignedIn,
     RateLimited,
+    ServerLost,
     StoreUnavailable,
     UnknownMethod,
 )
@@ -231,9 +232,21 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
             done = work()
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.
         bounded = _bounded(background, done, timeout_s, subject, name, held=True)
-        return await unless_left(bounded, request.receive)
+        return told_inside(await unless_left(bounded, request.receive))
 
     return RpcEndpoint(services, serve)
+
+
+def told_inside(value: Any) -> Encoded:
+    """What a project tells, which may be anything that JSON can hold.
+
+    Raises:
+        ServerLost: It is nested too deeply to be sent on.
+    """
+    try:
+        return value if isinstance(value, Encoded) else Encoded(to_json(value))
+    except ValueError as error:
+        raise ServerLost("the project server's reply is nested too deeply") from error
 
 
 async def _encoded(work: Awaitable[str]) -> Encoded:

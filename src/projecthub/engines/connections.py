@@ -28,6 +28,13 @@ MAX_KEPT: Final = 256
 
 MAX_KEPT_OF_PROJECT: Final = 8
 
+MAX_AROUND_BYTES: Final = 16 * 1024
+"""What a reply may have around its body: status, headers, and what divides a body into chunks."""
+
+_AROUND_EACH: Final = 2
+"""And that many bytes for each of the body: small chunks cost the hub more than their bytes."""
+
+_FED_BYTES: Final = 16 * 1024
 _BUSY_WAIT_S = 0.01
 _CREDENTIALS = struct.Struct("3i")
 
@@ -61,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._reply: Reply | None = None
         self._is_good = True
+        self._around = 0
         self.kept_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,6 +79,7 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes, reply: Reply) -> None:
         """Send a request; what comes is told to ``reply``."""
         self._reply = reply
+        self._around = -MAX_AROUND_BYTES
         self.transport.write(request)
 
     @property
@@ -101,14 +110,22 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         try:
-            self._parser.feed_data(data)
+            for begin in range(0, len(data), _FED_BYTES):
+                piece = data[begin : begin + _FED_BYTES]
+                self._around += len(piece)
+                self._parser.feed_data(piece)
+                if self._around > 0:
+                    self._fail("the project server's reply has too much around its body")
+                    self.abort()
+                    return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("the project server's reply is not HTTP")
+            self.abort()
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
-        if self._reply is None:  # a second reply
-            self._is_good = False
+        if self._reply is None:
+            raise ValueError("a second reply")  # which ends the parser
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
@@ -117,6 +134,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Called by the parser."""
+        self._around -= len(data) * (1 + _AROUND_EACH)
         if self._reply is not None:
             self._reply.take(data)
 
