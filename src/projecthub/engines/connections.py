@@ -84,8 +84,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the last reply was proper and whole, and nothing has come since."""
-        return self._is_good and self._reply is None
+        """Whether the last reply was proper and whole, nothing has come since, and it is of use for another one.
+
+        Large replies that wait for their turn are not read on, and who answers before it has the whole question leaves
+        us with the rest of it.
+        """
+        if not self._is_good or self._reply is not None:
+            return False
+        return self.transport.is_reading() and not self.transport.get_write_buffer_size()
 
     def is_alive(self) -> bool:
         """Whether the other end is still there, which the event loop may not know yet."""
@@ -163,6 +169,7 @@ class Connections:
         self._idle: dict[tuple[Path, str], list[Connection]] = {}
         self._kept = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     async def take(self, path: Path, session_id: str) -> Connection:
         """A connection for one exchange with a run of a project, an idle one if there is any; `give_back` it.
@@ -182,7 +189,8 @@ class Connections:
     def give_back(self, path: Path, session_id: str, connection: Connection) -> None:
         """Keep a connection for another call if its exchange went well, else end it."""
         idle = self._idle.get((path, session_id), [])
-        if not connection.is_reusable or self._kept >= MAX_KEPT or len(idle) >= MAX_KEPT_OF_PROJECT:
+        is_full = self._is_closed or self._kept >= MAX_KEPT or len(idle) >= MAX_KEPT_OF_PROJECT
+        if is_full or not connection.is_reusable:
             connection.abort()
             return
         self._idle[path, session_id] = idle
@@ -207,7 +215,8 @@ class Connections:
         self._timer = asyncio.get_running_loop().call_later(KEPT_S / 2, self._sweep) if self._idle else None
 
     def close(self) -> None:
-        """End those that are idle. Idempotent."""
+        """End those that are idle, and keep no more: calls may still be under way. Idempotent."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
