@@ -217,7 +217,8 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         args = parameters.args
         handler = PROJECT_HANDLERS.get(name)
         arguments = parse(method, args) if handler else None
-        given = progress.arguments = arguments if handler else args[0] if args and isinstance(args[0], dict) else {}
+        options = args[0] if args and isinstance(args[0], dict) else {}
+        given = progress.arguments = arguments if handler else options
         await services.calls.prepare(caller, access, inside=handler is None)
 
         def work() -> Coroutine[Any, Any, Any]:
@@ -236,7 +237,7 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         else:
             done = work()
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.
-        told = _expiry(subject, name, {} if handler else given)
+        told = _expiry(subject, name, options)
         bounded = _bounded(background, done, timeout_s, told, held=True)
         return await unless_left(bounded, request.receive)
 

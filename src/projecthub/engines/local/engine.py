@@ -29,6 +29,7 @@ from projecthub.engines.local.records import (
     is_locked_alive,
     project_dir,
 )
+from projecthub.engines.local.uplinks import Uplinks
 from projecthub.engines.local.usage import activity_of_run, usage_of_run
 from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
 from projecthub.errors import ServerLost, StartFailed
@@ -84,6 +85,7 @@ class LocalEngine:
         self._ends = Ends(self._runtime_dir)
         self._connections = Connections()
         self._looks = Looks()
+        self._uplinks = Uplinks(self._runtime_dir)
 
     @property
     def name(self) -> str:
@@ -224,6 +226,7 @@ class LocalEngine:
         """Let go of everything but the projects, which run on."""
         self._connections.close()
         self._looks.close()
+        await self._uplinks.close()
         watches: list[asyncio.Task[Any]] = [*self._ends.watches.values()]
         if self._launcher_watch is not None:
             watches.append(self._launcher_watch)
@@ -297,8 +300,7 @@ class LocalEngine:
             if isinstance(error, ServerLost):
                 raise StartFailed(f"the project could not be started: {error}") from error
             raise
-        self._records[spec.project_id] = record
-        return record.instance()
+        return self._remember(record)
 
     def _check(self, spec: StartSpec) -> None:
         """Refuse what cannot work, in words, before anything is done.
@@ -357,7 +359,11 @@ class LocalEngine:
         except TimeoutError:  # it is busy, or was stopped by its own people: not to be ended for that
             if not record.is_alive():
                 return None
-        self._records[project_id] = record
+        return self._remember(record)
+
+    def _remember(self, record: Record) -> Instance:
+        self._records[record.project_id] = record
+        self._uplinks.watch(record)
         return record.instance()
 
     async def running(self) -> Sequence[Instance]:
@@ -383,6 +389,7 @@ class LocalEngine:
                 await self._end_unknown(project_dir(self._runtime_dir, project_id))
 
     async def _end(self, record: Record, *, grace_s: float) -> None:
+        await self._uplinks.leave(record)
         if record.is_alive():
             await self._end_processes(record, grace_s)
         if record.isolation is Isolation.NONE and processes.is_alive(record.server):
