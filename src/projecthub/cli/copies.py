@@ -111,7 +111,7 @@ def copy(
         with output.copying("Copying") as follow:
             started = hub.projects.copy_paths(**ends, **options, dry_run=dry_run, wait=False)
             operation = hub.copies.wait(started["id"], on_progress=follow) if wait or dry_run else started
-    _finish(session, operation)
+        _finish(session, hub, operation)
 
 
 def _copy_one(
@@ -136,9 +136,12 @@ def _copy_one(
         output.print_json(reply)
         return
     kept = reply.pop("kept_newer_paths", [])
+    operation_id = reply.get("operation_id")
     output.print_facts([(name, value) for name, value in reply.items() if value or name in ("files", "bytes")])
     for path in kept:
         output.print_note(f"kept, because newer in the target: {path}")
+    if operation_id is not None:
+        output.print_note(f"projecthub copies undo {operation_id} takes it back, for a week")
 
 
 @copies.command()
@@ -171,7 +174,7 @@ def plan(
         with output.copying("Planning") as follow:
             started = hub.copies.plan(**ends, **options, wait=False)
             operation = hub.copies.wait(started["id"], on_progress=follow)
-    _finish(session, operation)
+        _finish(session, hub, operation)
 
 
 @copies.command()
@@ -256,7 +259,7 @@ def cancel(context: typer.Context, operation: OperationArgument, as_json: AsJson
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Stopping"):
         found = hub.copies.cancel(find_operation(hub, operation))
-    _finish(session, found, judged=False)
+        _finish(session, hub, found, judged=False)
 
 
 @copies.command("list")
@@ -265,18 +268,23 @@ def list_operations(
     project: Annotated[
         str | None, typer.Argument(metavar="PROJECT", help=f"Only copies from or to this. {PROJECT_HELP}")
     ] = None,
+    plans: Annotated[
+        bool, typer.Option("--plans", "--all", help="Also plans that were never applied; they are kept for a day.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List your copies and plans, newest first."""
+    """List your copies, newest first: from where to where, and their ids, for copies show and copies undo."""
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Asking for copies"):
-        project_id = None if project is None else ProjectFinder(hub).find(project)
-        found: list[Any] = list(hub.copies.list(project_id, limit=limit))
+        finder = ProjectFinder(hub)
+        project_id = None if project is None else finder.find(project)
+        found: list[Any] = list(hub.copies.list(project_id, plans=plans, limit=limit))
+        titles = finder.titles() if found and not session.as_json else {}
     if session.as_json:
         output.print_json(found)
     else:
-        print_list(found)
+        print_list(found, titles)
 
 
 @copies.command()
@@ -309,7 +317,7 @@ def find_operation(hub: Hub, text: str) -> str:
     """
     if is_uuid(text):
         return text.lower()
-    found = [one["id"] for one in hub.copies.list(limit=500) if one["id"].startswith(text.lower())]
+    found = [one["id"] for one in hub.copies.list(plans=True, limit=500) if one["id"].startswith(text.lower())]
     if not found:
         raise NotFound(f"no copy operation of yours has an id that begins with {text!r}")
     if len(found) > 1:
@@ -389,15 +397,15 @@ def _follow(session: Session, hub: Hub, id: str, text: str, *, wait: bool, judge
             operation = hub.copies.wait(id, on_progress=follow)
     else:
         operation = hub.copies.get(id)
-    _finish(session, operation, judged=judged)
+    _finish(session, hub, operation, judged=judged)
 
 
-def _finish(session: Session, operation: Any, *, judged: bool = True) -> None:
+def _finish(session: Session, hub: Hub, operation: Any, *, judged: bool = True) -> None:
     """Print an operation, and end with 1 if one of its targets was not copied to."""
     if session.as_json:
         output.print_json(operation)
     else:
-        print_operation(operation)
+        print_operation(operation, ProjectFinder(hub).titles())
     states = operation["totals"]["states"]
     if judged and (states.get("failed") or states.get("refused")):
         raise typer.Exit(FAILED)

@@ -26,7 +26,7 @@ _STYLES: Final = {
 """Colours of the words of a column `STATE`."""
 
 _FOLDED: Final = {
-    "PATH", "BESIDE",
+    "PATH", "BESIDE", "FROM", "TO",
     "TITLE", "NAME", "PERSON", "PROJECT", "E-MAIL", "QUOTA", "WHAT WAS FOUND", "WHAT TO DO", "DETAILS",
 }  # fmt: skip
 """Columns that give way on a narrow terminal. The others, ids above all, could not be copied in pieces."""

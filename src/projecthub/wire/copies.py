@@ -114,9 +114,10 @@ class GetCopies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListCopies:
-    """`copies.list`: the caller's, newest first; `after`: the last one of the page before."""
+    """`copies.list`: the caller's, newest first; `plans`: also those never applied; `after`: the last one before."""
 
     project_id: str | None = None
+    plans: bool = False
     limit: int = 100
     after: str | None = None
 
@@ -203,12 +204,24 @@ class CopyTargetRow(TypedDict):
     undone: NotRequired[UndoneCopy]
 
 
+class CopyEnd(TypedDict):
+    """One end of an operation: how many projects; which one and which path, if these are the same for all targets."""
+
+    projects: int
+    project_id: NotRequired[str]
+    path: NotRequired[str]
+    public_path_id: NotRequired[str]
+
+
 class CopyOperation(TypedDict):
-    """An operation; times are ISO. `targets` is left out of lists."""
+    """An operation; times are ISO. `targets` is left out of lists. `applied`: whether it is more than a plan."""
 
     id: str
     state: str
     policy: str
+    applied: bool
+    source: NotRequired[CopyEnd]
+    target: NotRequired[CopyEnd]
     created: str
     updated: str
     finished: NotRequired[str]

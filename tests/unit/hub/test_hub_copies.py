@@ -1238,6 +1238,66 @@ async def test_lists(of: Class) -> None:
             await listed(**options)
 
 
+async def test_lists_tell_from_where_to_where(of: Class) -> None:
+    one = await of.hand_out()
+    assert one["source"] == {"projects": 1, "project_id": of.course, "path": "hw"}
+    assert one["target"] == {"projects": 3, "path": "hw"}
+    sources = [{"project_id": student, "path": "hw"} for student in of.students[:2]]
+    other = await of.hand_out(
+        source=None, targets=None, sources=sources, target={"project_id": of.course, "path": "in"}
+    )
+    assert other["source"] == {"projects": 2, "path": "hw"}
+    assert other["target"] == {"projects": 1, "project_id": of.course}
+    of.write(of.course, "hw/a.txt", "three")
+    wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=of.students[0], target_path="x")
+    summary = await of.house.copies.copy(of.teacher, wanted)
+    listed = await of.house.copies.page(of.teacher, wire.ListCopies())
+    by_id = {each["id"]: each for each in listed}
+    assert by_id[one["id"]]["source"] == one["source"]
+    single = by_id[summary["operation_id"]]
+    assert single["target"] == {"projects": 1, "project_id": of.students[0], "path": "x"}
+    assert (await of.undo(single))["state"] == "undone"
+    assert (await of.get(single))["applied"] is True
+
+
+async def test_plans_that_were_not_applied_are_listed_only_if_asked_for(of: Class) -> None:
+    async def listed(**options: Any) -> set[tuple[str, str]]:
+        found = await of.house.copies.page(of.teacher, wire.ListCopies(**options))
+        return {(each["id"], each["state"]) for each in found}
+
+    done = await of.hand_out(targets=of.students[:1])
+    planned, dropped, gone = [await of.plan() for _ in range(3)]
+    for plan in (dropped, dropped):  # dropping it twice is no error
+        ended = await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"]))
+        assert (ended["state"], ended["applied"]) == ("cancelled", False)
+    missing = {"project_id": of.course, "path": "nowhere"}
+    hopeless = await of.plan(source=missing, wait=False)
+    await of.house.copies._operations.find(hopeless["id"]).ended.wait()  # type: ignore[union-attr]
+    hopeless = await of.get(hopeless)
+    assert (hopeless["state"], hopeless["applied"], states(hopeless)) == ("failed", False, ["failed"] * 3)
+    with pytest.raises(Conflict, match="is failed; plan again"):
+        await of.apply(hopeless)
+    assert (await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=hopeless["id"])))["state"] == "failed"
+    assert await listed() == {(done["id"], "done")}
+    all_of_them = {(done["id"], "done"), (planned["id"], "planned"), (gone["id"], "planned")}
+    all_of_them |= {(dropped["id"], "cancelled"), (hopeless["id"], "failed")}
+    assert await listed(plans=True) == all_of_them
+    await of.apply(gone)
+    assert await listed() == {(done["id"], "done"), (gone["id"], "done")}
+    of.house.clock.advance(days=1, minutes=1)
+    await of.house.copies.sweep()
+    assert await listed(plans=True) == {(done["id"], "done"), (gone["id"], "done")}
+
+
+async def test_a_plan_that_is_cancelled_while_it_is_made_stays_no_longer_than_others(of: Class) -> None:
+    plan = await of.plan(wait=False)
+    ended = await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"]))
+    assert ended["state"] == "cancelled"
+    of.house.clock.advance(days=1, minutes=1)
+    await of.house.copies.sweep()
+    assert await of.house.copies.page(of.teacher, wire.ListCopies(plans=True)) == []
+
+
 async def test_times(of: Class) -> None:
     begun = of.house.clock.now()
     plan = await of.plan()
