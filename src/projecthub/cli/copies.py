@@ -72,7 +72,7 @@ def copy(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[DST]:[PATH]...",
+            metavar="[DST][:PATH]...",
             help="Where to. No project means the same project, no path the same path. A project whose title holds a "
             "colon is given by its id.",
         ),
@@ -89,7 +89,11 @@ def copy(
     wait: Wait = True,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="With one target: give up after so long.", show_default="no limit"),
+        typer.Option(
+            metavar="SECONDS",
+            help="With one target and the policy update: give up after so long.",
+            show_default="no limit",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -105,7 +109,11 @@ def copy(
         _copy_one(session, context, source, targets[0], timeout, options)
         return
     if timeout is not None:
-        raise typer.BadParameter("--timeout is for one target; others go on until copies cancel ends them", ctx=context)
+        raise typer.BadParameter(
+            "--timeout is for a copy of one project's files to one target with the policy update, that is waited for; "
+            "leave it out: others go on until copies cancel ends them",
+            ctx=context,
+        )
     with session.hub() as hub:
         ends = _ends(hub, context, [source, *(targets or ())], targets_from, into)
         with output.copying("Copying") as follow:
@@ -120,7 +128,7 @@ def _copy_one(
     src_project, src_path = _parts(source, context)
     if not src_project or not src_path:
         raise typer.BadParameter(f"{source!r} has to name both: a project and a path", ctx=context)
-    dst_project, dst_path = _parts(target, context)
+    dst_project, _, dst_path = target.partition(":")
     with session.hub() as hub, output.working(f"Copying {source}"):
         finder = ProjectFinder(hub)
         given = {name: value for name, value in options.items() if name not in ("policy", "skip_missing")}

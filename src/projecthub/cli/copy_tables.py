@@ -83,6 +83,10 @@ def _details(target: Any) -> str | None:
     parts = []
     if target.get("error"):
         parts.append(target["error"])
+    if target.get("vanished"):
+        parts.append(f"{target['vanished']} not copied: gone from the source since the plan")
+    if target.get("skipped"):
+        parts.append(f"{target['skipped']} skipped (pipes, sockets, devices)")
     if target.get("over_quota"):
         parts.append("over quota")
     if target.get("kept_newer"):

@@ -180,7 +180,10 @@ class UndoneCopy(TypedDict):
 
 
 class CopyTargetRow(TypedDict):
-    """One target. `files` and `bytes`: to write; once it is done, written. The rest only where it applies."""
+    """One target. `files` and `bytes`: to write; once it is done, written. The rest only where it applies.
+
+    `skipped`: pipes, sockets and devices; `vanished`: files of the plan that were gone from the source by then.
+    """
 
     number: int
     source_project_id: str
@@ -202,6 +205,7 @@ class CopyTargetRow(TypedDict):
     error_code: NotRequired[str]
     can_undo: NotRequired[bool]
     undone: NotRequired[UndoneCopy]
+    vanished: NotRequired[int]
 
 
 class CopyEnd(TypedDict):
@@ -241,10 +245,14 @@ class ForgottenCopies(TypedDict):
 
 
 class PlannedFile(TypedDict):
-    """One file of a plan; `size` in bytes and `mtime` in milliseconds are the source's. `beside`: its name there."""
+    """One file of a plan; `size` in bytes and `mtime` in milliseconds are the source's. `beside`: its name there.
+
+    `encoded_path`: the path percent-encoded, if it is no UTF-8.
+    """
 
     number: int
     path: str
+    encoded_path: NotRequired[str]
     status: str
     action: str
     size: int

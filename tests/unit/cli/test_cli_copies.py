@@ -261,6 +261,42 @@ def test_a_single_copy_tells_how_to_undo_it(run: Run, hub: NamedReplies) -> None
     assert "undo" not in run("projects", "copy", "Analysis:hw", f"{BACKUP}:").err
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--no-wait",), ("--policy", "merge")])
+def test_a_target_without_a_path_means_the_same_path(
+    run: Run, started: NamedReplies, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    started.by_name["projects.copyPathBetweenProjects"] = {"files": 0, "bytes": 0, "seconds": 0.1}
+    for target in (BACKUP, f"{BACKUP}:"):
+        assert run("projects", "copy", "Analysis:hw", target, *more).code == 0
+    if more:
+        sent = [each["targets"] for each in started.named("projects.copyPaths")]
+        assert sent == [[{"project_id": BACKUP}]] * 2
+    else:
+        [one, other] = started.named("projects.copyPathBetweenProjects")
+        assert (one["target_project_id"], one.get("target_path")) == (BACKUP, None)
+        assert one == other
+
+
+def test_a_timeout_tells_what_it_is_for(run: Run, started: NamedReplies) -> None:
+    done = run("projects", "copy", "Analysis:hw", f"{BACKUP}:", "--policy", "merge", "--timeout", "5")
+    assert (done.code, started.named("projects.copyPaths")) == (2, [])
+    assert "policy update" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_what_was_not_copied_is_told(run: Run, hub: NamedReplies) -> None:
+    told = operation("done", "done")
+    told["targets"][0] |= {"skipped": 2, "vanished": 1}
+    hub.by_name["copies.get"] = told
+    out = run("copies", "show", ID).out
+    assert "1 not copied: gone from the source since the plan; 2 skipped (pipes, sockets, devices)" in out
+
+
+def test_newlines_in_names(run: Run, hub: NamedReplies) -> None:
+    file = {"number": 1, "path": "a\nb\tc", "status": "new", "action": "write", "size": 1, "mtime": 0}
+    hub.by_name["copies.files"] = {"files": [file], "next": None}
+    assert run("copies", "files", ID).out.splitlines()[1].split()[-1] == r"a\nb\tc"
+
+
 def test_files(run: Run, hub: NamedReplies) -> None:
     file = {"number": 1, "path": "hw/a\x1b[31m", "status": "conflict", "action": "beside", "size": 10, "mtime": 0,
             "beside": "hw/a.new"}  # fmt: skip

@@ -1238,6 +1238,23 @@ async def test_lists(of: Class) -> None:
             await listed(**options)
 
 
+async def test_what_is_gone_from_the_source_at_apply_is_told(of: Class) -> None:
+    plan = await of.plan()
+    (of.home(of.course) / "hw" / "a.txt").unlink()
+    done = await of.apply(plan)
+    assert done["state"] == "done"
+    assert [(target["files"], target["vanished"]) for target in done["targets"]] == [(1, 1)] * 3
+    assert "vanished" not in (await of.hand_out(targets=of.students[:1]))["targets"][0]
+
+
+async def test_names_of_any_bytes_in_the_files_of_a_plan(of: Class) -> None:
+    of.write(of.course, os.fsdecode(b"hw/\xff"), "odd")
+    plan = await of.plan(targets=of.students[:1])
+    found = (await of.house.copies.files(of.teacher, wire.CopyFiles(id=plan["id"])))["files"]
+    told = {file["path"]: file.get("encoded_path") for file in found}
+    assert told == {"hw/a.txt": None, "hw/deep/b.txt": None, "hw/\\xff": "hw%2F%FF"}
+
+
 async def test_lists_tell_from_where_to_where(of: Class) -> None:
     one = await of.hand_out()
     assert one["source"] == {"projects": 1, "project_id": of.course, "path": "hw"}

@@ -137,7 +137,7 @@ class Copies:
 
         Returns:
             The operation. In state ``failed`` some targets are ``failed`` or ``refused``, each with its `error`; all
-            others are done.
+            others are done. A target tells under `vanished` how many files of the plan were gone from the source.
 
         Raises:
             NotFound: There is no such operation of yours.

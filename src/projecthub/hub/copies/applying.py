@@ -79,6 +79,9 @@ class Applied:
         assert self.summary is not None
         plan = plan_json(self.plan)
         done = summary_json(self.summary)
+        kept = self.summary.kept_newer - self.plan.kept_newer  # changed by somebody while they were being replaced
+        if (vanished := self.plan.files - self.summary.files - kept) > 0:
+            done["vanished"] = vanished
         return _row({"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes})
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.files.paths import shown
+from projecthub.files.paths import encoded, shown
 from projecthub.hub.copies.ground import SHARE, share_id_of
 from projecthub.hub.copies.requests import ENDS
 from projecthub.store.copy_records import OPEN_STATES, CopyState, TargetState
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from projecthub.wire import copies as shapes
 
 _PLANNED: Final = ("counts", "files", "bytes", "over_quota", "skipped", "unchanged", "kept_newer", "kept_newer_paths")
-_APPLIED: Final = ("deleted", "backed_up", "undone")
+_APPLIED: Final = ("deleted", "backed_up", "undone", "vanished")
 _NOT_DONE: Final = (TargetState.PLANNING, TargetState.PLANNED, TargetState.COMMITTING, TargetState.UNDOING)
 _NOT_COUNTED: Final = (
     TargetState.FAILED,
@@ -145,6 +145,8 @@ def file_of(file: PlannedFile) -> shapes.PlannedFile:
         "size": file.size,
         "mtime": file.mtime_ns // _NS_PER_MS,
     }
+    if (code := encoded(file.path)) is not None:
+        reply["encoded_path"] = code
     if file.beside is not None:
         reply["beside"] = shown(file.beside)
     return reply
