@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from projecthub.cli import output
-from projecthub.cli.copy_tables import print_files, print_list, print_operation
+from projecthub.cli.copy_tables import print_files, print_list, print_operation, print_summary
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
 from projecthub.errors import Conflict, InvalidArgument, NotFound
@@ -142,14 +142,8 @@ def _copy_one(
         )
     if session.as_json:
         output.print_json(reply)
-        return
-    kept = reply.pop("kept_newer_paths", [])
-    operation_id = reply.get("operation_id")
-    output.print_facts([(name, value) for name, value in reply.items() if value or name in ("files", "bytes")])
-    for path in kept:
-        output.print_note(f"kept, because newer in the target: {path}")
-    if operation_id is not None:
-        output.print_note(f"projecthub copies undo {operation_id} takes it back, for a week")
+    else:
+        print_summary(reply)
 
 
 @copies.command()

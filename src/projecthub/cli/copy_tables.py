@@ -19,6 +19,16 @@ _HEADINGS: Final = {
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
+def print_summary(summary: Any) -> None:
+    """What a single copy has done."""
+    told = {name: value for name, value in summary.items() if name != "kept_newer_paths"}
+    output.print_facts([(name, value) for name, value in told.items() if value or name in ("files", "bytes")])
+    for path in summary.get("kept_newer_paths", ()):
+        output.print_note(f"kept, because newer in the target: {path}")
+    if "operation_id" in summary:
+        output.print_note(f"projecthub copies undo {summary['operation_id']} takes it back, for a week")
+
+
 def print_operation(operation: Any, titles: Mapping[str, str]) -> None:
     """An operation with a summary table of its targets, whose projects have these titles, as far as they are known."""
     totals, progress = operation["totals"], operation["progress"]
