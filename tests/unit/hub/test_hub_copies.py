@@ -634,6 +634,24 @@ async def test_a_single_copy_is_undone(of: Class) -> None:
     assert everything(of) == before
 
 
+@pytest.mark.parametrize("makes", ["single", "many"])
+async def test_a_backup_takes_the_place_of_a_file_of_theirs_which_undoing_puts_back(of: Class, makes: str) -> None:
+    """As the wire has it: what is replaced is kept as `name~`."""
+    student = of.students[0]
+    of.write(student, "hw/a.txt", "theirs", age_s=1000)
+    of.write(student, "hw/a.txt~", "theirs, too", age_s=1000)
+    before = everything(of)
+    if makes == "single":
+        wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student, backup=True)
+        done = await of.get({"id": (await of.house.copies.copy(of.teacher, wanted))["operation_id"]})  # type: ignore[typeddict-item]
+    else:
+        done = await of.hand_out(targets=[student], backup=True)
+    assert done["targets"][0]["backed_up"] == 1
+    assert {name: of.tree(student)[name] for name in ("a.txt", "a.txt~")} == {"a.txt": "one", "a.txt~": "theirs"}
+    assert (await of.undo(done))["state"] == "undone"
+    assert everything(of) == before
+
+
 async def test_a_single_copy_that_fails_or_has_nothing_to_do_leaves_nothing(of: Class) -> None:
     student = of.students[0]
     wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student)
