@@ -228,7 +228,8 @@ class _Server(uvicorn.Server):
 
     def _take_no_more(self) -> None:
         """End connections that are kept for more calls, now or after the answer: else the calls would never end."""
-        for connection in [*self.server_state.connections]:
+        connections: list[Any] = [*self.server_state.connections]
+        for connection in connections:
             if connection.cycle is not None:  # else something was called that has not been read yet
                 connection.shutdown()
 
