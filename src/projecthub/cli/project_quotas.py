@@ -81,6 +81,8 @@ def _print(session: Session, done: str, project: str, reply: Any) -> None:
     if session.as_json:
         output.print_json(reply)
         return
-    output.print_facts([(done, reply["license_id"]), ("project", project)])
+    if not reply["changed"]:
+        output.print_note(f"nothing was changed: the license {'was there' if done == 'added' else 'is not there'}")
+    output.print_facts([(done if reply["changed"] else "license", reply["license_id"]), ("project", project)])
     if reply.get("needs_restart"):
         output.print_note("the project runs: it counts from the next start on")

@@ -12,6 +12,7 @@ from projecthub.errors import InvalidArgument, NotFound
 from projecthub.hub.lifecycle import QUOTA_CHANGED
 from projecthub.hub.permissions import may_set_quotas, project_id_of
 from projecthub.store.records import State
+from projecthub.wire.units import plain
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
@@ -92,7 +93,7 @@ def _checked(request: shapes.SetQuotas) -> dict[str, Any]:
         if value is None:
             continue
         if not 0 <= value <= most or (most == 1 and value not in (0, 1)):
-            wanted = unit if most == 1 else f"a number of {unit} from 0 to {most:g}"
+            wanted = unit if most == 1 else f"a number of {unit} from 0 to {plain(most)}"
             raise InvalidArgument(f"{name} is {value!r:.100}; give {wanted}", name=name)
         given[name] = int(value) if value == int(value) else value
     return given

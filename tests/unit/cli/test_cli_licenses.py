@@ -154,7 +154,7 @@ def test_update_and_end(run: Run, hub: NamedReplies) -> None:
 
 @pytest.mark.parametrize(("command", "method"), [("add-license", "addLicense"), ("remove-license", "removeLicense")])
 def test_licenses_of_projects(run: Run, hub: NamedReplies, command: str, method: str) -> None:
-    reply = {"project_id": ANALYSIS, "license_id": ID, "attached": True, "needs_restart": True}
+    reply = {"project_id": ANALYSIS, "license_id": ID, "attached": True, "changed": True, "needs_restart": True}
     hub.by_name[f"projects.{method}"] = reply
     done = run("projects", command, "Analysis", ID)
     assert ID in done.out
@@ -163,6 +163,10 @@ def test_licenses_of_projects(run: Run, hub: NamedReplies, command: str, method:
     assert run("projects", command, "Analysis", ID, "--json").json == reply
     hub.by_name[f"projects.{method}"] = {**reply, "needs_restart": False}
     assert run("projects", command, "Analysis", ID).err == ""
+    hub.by_name[f"projects.{method}"] = {**reply, "changed": False, "needs_restart": False}
+    done = run("projects", command, "Analysis", ID)
+    assert "nothing was changed" in done.err
+    assert done.out.startswith("license")
 
 
 def test_set_quotas(run: Run, hub: NamedReplies) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projecthub.engines.port import Limits, Network
+from projecthub.errors import InvalidArgument
 from projecthub.hub.principals import Principal
 from projecthub.hub.quotas import AMOUNTS, FLAGS, QuotaDefaults, Quotas, run_quota_of
 from projecthub.wire.shapes import SetQuotas
@@ -358,3 +359,11 @@ async def test_what_a_license_gives_anyway_needs_no_restart(house: House, ann: P
     assert (await house.row(project_id)).epoch == 1
     await house.project_quotas.set(admin, SetQuotas(project_id=project_id, memory=9000))
     await settled(house, 2)
+
+
+async def test_the_bounds_of_a_quota_are_told_with_all_their_digits(
+    house: House, ann: Principal, admin: Principal
+) -> None:
+    project_id = await house.project(ann)
+    with pytest.raises(InvalidArgument, match=r"a number of MB from 0 to [0-9]+$"):
+        await house.project_quotas.set(admin, SetQuotas(project_id=project_id, memory=1e12))

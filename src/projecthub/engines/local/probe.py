@@ -21,7 +21,7 @@ from projecthub.engines.local.launching import Launching
 from projecthub.engines.local.records import SKELETON
 from projecthub.engines.port import Isolation, Network
 from projecthub.errors import StartFailed
-from projecthub.interpreters import python_environment
+from projecthub.interpreters import not_runnable, python_environment
 
 _TRIAL_TIMEOUT_S = 30.0
 _STRANGER = 65534
@@ -84,15 +84,20 @@ def _try_sandbox() -> str | None:
                 os.chown(Path(scratch, "home"), _STRANGER, _STRANGER)
             except OSError as error:
                 return f"no user ids for projects in this user namespace: {error.strerror}"
-        trial = subprocess.run(
-            [sys.executable, "-P", "-m", __name__, scratch],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            cwd="/",
-            env=python_environment(),
-            timeout=_TRIAL_TIMEOUT_S,
-            check=False,
-        )
+        try:
+            trial = subprocess.run(
+                [sys.executable, "-P", "-m", __name__, scratch],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                cwd="/",
+                env=python_environment(),
+                timeout=_TRIAL_TIMEOUT_S,
+                check=False,
+            )
+        except OSError as error:
+            return not_runnable(error)
+        except subprocess.TimeoutExpired:
+            return f"the trial has not ended within {_TRIAL_TIMEOUT_S:.0f} seconds"
     try:
         answer = json.loads(trial.stdout)
     except ValueError:
