@@ -177,5 +177,8 @@ def test_set_quotas(run: Run, hub: NamedReplies) -> None:
     assert run("projects", "set-quotas", ANALYSIS, *options, "--json").json == {"project_id": ANALYSIS, **sent}
     assert hub.named("projects.setQuotas") == [{"project_id": ANALYSIS, **sent}] * 2
     assert run("projects", "set-quotas", "Analysis").code == 2
+    for option, value in (("--disable-internet", True), ("--allow-internet", False)):
+        assert run("projects", "set-quotas", ANALYSIS, option).code == 0
+        assert hub.named("projects.setQuotas")[-1] == {"project_id": ANALYSIS, "disableInternet": value}
     hub.by_name["projects.setQuotas"] = PermissionDenied("Must be an admin to do admin search.")
     assert run("projects", "set-quotas", ANALYSIS, "--cores", "2").code == 4
