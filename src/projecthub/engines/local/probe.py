@@ -117,11 +117,20 @@ def _check_sandbox() -> Check:
     )
 
 
-def _check_limits() -> list[Check]:
-    """What holds projects to their limits, each as an engine would choose it."""
+def control_groups() -> dict[str, int | None]:
+    """By control groups of which version an engine would limit what; None: by none. Nothing of them is left."""
     with tempfile.TemporaryDirectory() as stands_for_a_hub:
         trees = cgroups.find(Path(stands_for_a_hub))
+        versions = {
+            purpose: trees.version(purpose) for purpose in ("memory", "cpu", "processes")
+        }  # while they are there
         trees.remove()
+    return versions
+
+
+def _check_limits() -> list[Check]:
+    """What holds projects to their limits, each as an engine would choose it."""
+    versions = control_groups()
     remedy = (
         "run the hub as root, or delegate a control group to it (systemd: Delegate=yes); as long as there is none, "
     )
@@ -132,7 +141,7 @@ def _check_limits() -> list[Check]:
     }
     checks = []
     for purpose, what in instead.items():
-        version = trees.version(purpose)
+        version = versions[purpose]
         detail = "no control group" if version is None else f"control group, version {version}"
         checks.append(Check(f"limit of {purpose}", version is not None, detail, remedy + what))
     return checks
