@@ -32,6 +32,7 @@ from projecthub.errors import (
     InvalidArgument,
     NotSignedIn,
     RateLimited,
+    ServerLost,
     StoreUnavailable,
     UnknownMethod,
 )
@@ -245,9 +246,21 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         if timeout_s is not None:
             WAITED_S.set(max(timeout_s, _own_timeout_s(name, options) or 0))
         bounded = _bounded(background, done, timeout_s, told, held=True)
-        return await unless_left(bounded, request.receive)
+        return told_inside(await unless_left(bounded, request.receive))
 
     return RpcEndpoint(services, serve)
+
+
+def told_inside(value: Any) -> Encoded:
+    """What a project tells, which may be anything that JSON can hold.
+
+    Raises:
+        ServerLost: It is nested too deeply to be sent on.
+    """
+    try:
+        return value if isinstance(value, Encoded) else Encoded(to_json(value))
+    except ValueError as error:
+        raise ServerLost("the project server's reply is nested too deeply") from error
 
 
 async def _encoded(work: Awaitable[str]) -> Encoded:
