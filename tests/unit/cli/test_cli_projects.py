@@ -123,6 +123,13 @@ def test_create_prints_the_id_alone(run: Run, hub: NamedReplies) -> None:
     assert run("projects", "create", "Soil", "-d", "Samples", "--start").out == f"{ANALYSIS}\n"
     assert hub.named("projects.createProject") == [{"title": "Soil", "description": "Samples", "start": True}]
     assert run("projects", "create", "--json").json == {"project_id": ANALYSIS}
+    run("projects", "create", "Trial", "--ephemeral", "2h")
+    assert hub.named("projects.createProject")[-1] == {
+        "title": "Trial",
+        "start": False,
+        "ephemeral": 7_200_000,
+    }
+    assert run("projects", "create", "Trial", "--ephemeral", "soon").code == 2
 
 
 @pytest.mark.parametrize("text", [ANALYSIS, ANALYSIS.upper(), "a11a", "A11A0000-0000", "Analysis"])

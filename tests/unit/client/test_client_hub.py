@@ -391,12 +391,12 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     (Endpoint.HUB, "projects.addLicense"): (
         lambda hub: hub.projects.add_license(P, A),
         [{"project_id": P, "license_id": A}],
-        {"project_id": P, "license_id": A, "attached": True, "needs_restart": False},
+        {"project_id": P, "license_id": A, "attached": True, "changed": True, "needs_restart": False},
     ),
     (Endpoint.HUB, "projects.removeLicense"): (
         lambda hub: hub.projects.remove_license(P, A),
         [{"project_id": P, "license_id": A}],
-        {"project_id": P, "license_id": A, "attached": False, "needs_restart": False},
+        {"project_id": P, "license_id": A, "attached": False, "changed": True, "needs_restart": False},
     ),
     (Endpoint.HUB, "licenses.create"): (
         lambda hub: hub.licenses.create({"cpu": 2}, "Course", run_limit=3, expires="2027-01-31"),
