@@ -152,6 +152,18 @@ class BaseManifest:
         """Close it."""
         self._file.close()
 
+    def has(self, path: str) -> bool:
+        """Whether it tells of such a directory."""
+        return path in self._places
+
+    def mode(self, path: str) -> int | None:
+        """The mode of a directory; None: it was not among it."""
+        for place in self._places.get(path, ()):
+            self._file.seek(place)
+            mode: int = json.loads(self._file.readline())["m"]
+            return mode
+        return None
+
     def entries(self, path: str) -> dict[str, Entry]:
         """Entries of a directory by their names."""
         found: dict[str, Entry] = {}
