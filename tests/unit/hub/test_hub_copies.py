@@ -620,12 +620,26 @@ async def test_undo_of_all_and_of_some(of: Class) -> None:
         **before,
         of.students[2]: {**before[of.students[2]], "hw/deep": None, "hw/deep/b.txt": "changed since"},
     }
-    with pytest.raises(Conflict, match="cannot be undone"):
+    with pytest.raises(Conflict, match="is undone already"):
         await of.undo(done)
     with pytest.raises(Conflict, match=r"target 1 .* is undone"):
         await of.undo(done, 1)
     with pytest.raises(NotFound, match="no target 9"):
         await of.undo(done, 9)
+
+
+async def test_an_operation_is_undone_when_all_of_it_is_that_did_anything(of: Class) -> None:
+    idle, *others = of.students
+    await of.hand_out(targets=[idle])
+    done = await of.hand_out()
+    assert (done["targets"][0]["files"], done["targets"][0]["can_undo"]) == (0, False)
+    assert (await of.undo(done, 1))["state"] == "done"
+    undone = await of.undo(done)
+    assert (undone["state"], states(undone)) == ("undone", ["done", "undone", "undone"])
+    with pytest.raises(Conflict, match="is undone already"):
+        await of.undo(done)
+    assert [of.tree(student) for student in others] == [{}, {}]
+    assert of.tree(idle)["a.txt"] == "one"
 
 
 async def test_what_was_handed_out_before_counts_again_after_undo(of: Class) -> None:
