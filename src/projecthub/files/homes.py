@@ -222,7 +222,7 @@ class Homes:
         tell = None if keeper is None else partial(tell_committed, keeper=keeper)
         try:
             planned = await in_thread(self._copies, pair.plan, cancel=course.cancel)
-            course.expected_bytes = planned.added
+            course.expected_bytes = planned.bytes
             allowance = await self._allow(measured, planned, quota_bytes, target.home.parent)
             course.take, course.begin_again = allowance.take, allowance.begin_again
             try:

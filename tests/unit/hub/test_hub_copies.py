@@ -1033,6 +1033,7 @@ async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, mon
     go_on.set()
     done = await cancelling
     assert (done["state"], states(done)) == ("cancelled", ["done"] * BATCH + ["cancelled"] * BATCH)
+    assert (done["progress"]["targets_done"], done["progress"]["targets"]) == (BATCH, 2 * BATCH)
     assert not (of.home(students[-1]) / "hw").exists()
     monkeypatch.undo()
     again = await of.house.copies.retry(of.teacher, wire.RetryCopies(id=plan["id"]))

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 _PLANNED: Final = ("counts", "files", "bytes", "over_quota", "skipped", "unchanged", "kept_newer", "kept_newer_paths")
 _APPLIED: Final = ("deleted", "backed_up", "undone")
-_NOT_DONE: Final = (TargetState.PLANNING, TargetState.PLANNED, TargetState.COMMITTING, TargetState.UNDOING)
+_NOT_DONE: Final = (
+    TargetState.PLANNING,
+    TargetState.PLANNED,
+    TargetState.COMMITTING,
+    TargetState.UNDOING,
+    TargetState.CANCELLED,
+)
 _NOT_COUNTED: Final = (
     TargetState.FAILED,
     TargetState.REFUSED,
