@@ -98,7 +98,7 @@ class Course:
 
     Attributes:
         tally: What has been made so far.
-        expected_bytes: The sum of the sizes of the files that it will write, as of `tally`; None: nobody has looked yet.
+        expected_bytes: The sum of the sizes of the files that it will write, as in `tally`; None: it is not known yet.
         take: Called with the number of bytes before they are written; raises `LimitError` if they may not be. None:
             they may.
         begin_again: Called when what was written has gone again, before it is written anew.
