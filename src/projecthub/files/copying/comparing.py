@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from projecthub.errors import Conflict, InvalidArgument
+from projecthub.errors import Conflict
+from projecthub.files.copying.attributes import SourceAttributes
 from projecthub.files.copying.deletions import Deletions
 from projecthub.files.copying.displacing import meet, stay_out
 from projecthub.files.copying.manifests import (
@@ -26,16 +27,17 @@ from projecthub.files.copying.manifests import (
     encode,
     fields_of,
 )
+from projecthub.files.copying.overlaps import overlap, real_path
 from projecthub.files.copying.plan_files import IN_NEW, NEW, THERE, VERSION, PlanHead, PlanSummary, Row, row_of
 from projecthub.files.copying.plan_writing import BLOCK_BYTES, PlanWriter, opened, parted
-from projecthub.files.copying.policies import Action, Status, decide
+from projecthub.files.copying.policies import Action, Since, Status, decide
 from projecthub.files.copying.states import has_moved, identity, is_same, status_at
 from projecthub.files.copying.walking import End, open_home
-from projecthub.files.ends import Source, Target, open_source, open_target
+from projecthub.files.ends import open_source, open_target
 from projecthub.files.failures import unreadable, unwritable
 from projecthub.files.making import KEPT_MODE, MISSING_DIRECTORY_MODE
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
-from projecthub.files.paths import is_within, join, open_beneath, same, shown
+from projecthub.files.paths import join, open_beneath, same, shown
 from projecthub.files.plans import CopyOptions, Course, Policy
 
 
@@ -100,10 +102,10 @@ def _compare(
     home, root = os.fstat(target_fd), os.fstat(found_target.fd)
     is_same_home = found.name is None and same(os.fstat(source_fd), home)
     head = PlanHead(
-        root=_real_path(target_fd, found_target.fd, target.path),
+        root=real_path(target_fd, found_target.fd, target.path),
         identity=(root.st_dev, root.st_ino),
         name=found.name,
-        same=is_same_home and _overlap(found_source, found_target, home, options),
+        same=is_same_home and overlap(found_source, found_target, home, options),
     )
     names = None
     if options.delete_missing or options.backup or options.policy is Policy.MERGE:
@@ -120,49 +122,23 @@ def _compare(
         writer = PlanWriter(file, found_target, options, handed_out, course, is_file=found.name is not None)
         if not head.same:
             writer.summary.skipped = found.summary().skipped
-            _Comparing(found, names, writer, home).run()
+            _Comparing(found, names, writer, home, found_source.fd).run()
         file.write(encode({"end": fields_of(writer.summary)}) + "\n")
     return writer.summary
-
-
-def _overlap(source: Source, target: Target, home: os.stat_result, options: CopyOptions) -> bool:
-    """Whether source and target are one and the same directory of a home, so that there is nothing to do.
-
-    Raises:
-        InvalidArgument: One contains the other in a way that can come to no good end.
-    """
-    source_status, target_status = os.fstat(source.fd), os.fstat(target.fd)
-    if target.name is None and same(source_status, target_status):
-        return True
-    if is_within(target.fd, source_status, home):
-        path = shown(join(target.path, target.name or ""))
-        raise InvalidArgument(
-            f"cannot copy a directory into itself: '{path}' lies inside of the source; choose another target path"
-        )
-    if target.name is None and options.delete_missing and is_within(source.fd, target_status, home):
-        raise InvalidArgument(
-            f"delete_missing would delete the source '{shown(source.path)}', which lies inside of "
-            f"'{shown(target.path)}': choose another target path"
-        )
-    return False
-
-
-def _real_path(home_fd: int, fd: int, given: str) -> str:
-    """Where an open directory lies in its home, without symlinks."""
-    home, here = (str(Path(f"/proc/self/fd/{each}").readlink()) for each in (home_fd, fd))
-    if here == home:
-        return ""
-    if not here.startswith(home + "/"):
-        raise Conflict(f"cannot write '{shown(given)}': a directory that holds it was moved meanwhile; copy again")
-    return here.removeprefix(home + "/")
 
 
 class _Comparing:
     """One run. Paths are relative to the directory of the target that exists."""
 
     def __init__(
-        self, manifest: Manifest, names: Iterator[set[str]] | None, plan: PlanWriter, home: os.stat_result
+        self,
+        manifest: Manifest,
+        names: Iterator[set[str]] | None,
+        plan: PlanWriter,
+        home: os.stat_result,
+        source_fd: int,
     ) -> None:
+        self._attributes = SourceAttributes(source_fd)
         self._manifest = manifest
         self._all_names = names
         self._plan = plan
@@ -198,6 +174,7 @@ class _Comparing:
                 last, fd = fd, None
                 self._leave(first or {}, last)
         finally:
+            self._attributes.close()
             if fd is not None:
                 os.close(fd)
 
@@ -325,7 +302,7 @@ class _Comparing:
         """Rows of a directory that both have."""
         rows: list[Row] = []
         status_of, is_file, is_single = os.stat, stat.S_ISREG, self._is_single
-        unchanged = 0
+        unchanged, latest_ns = 0, part.get("c", 0)
         check = self._plan.course.check
         for at, entry in enumerate(part["e"]):
             kind = entry[1]
@@ -345,7 +322,10 @@ class _Comparing:
                 and kind != SYMLINK
                 and is_file(there.st_mode)
             ):
-                if not (there.st_mode ^ entry[2]) & KEPT_MODE:
+                if there.st_ctime_ns <= latest_ns and self._has_other_xattrs(part["p"], entry, fd, name, there):
+                    row = self._judge(part["p"], entry, fd, name, there, is_other=True)
+                    rows += [row] if row is not None else []
+                elif not (there.st_mode ^ entry[2]) & KEPT_MODE:
                     unchanged += 1
                 elif self._plan.sets_mode(entry[0], there):
                     unchanged += 1
@@ -363,10 +343,23 @@ class _Comparing:
         self._plan.summary.counts[Status.SAME] += unchanged
         return rows
 
-    def _judge(self, path: str, entry: Entry, fd: int, name: str, there: os.stat_result | None) -> Row | None:
+    def _has_other_xattrs(self, path: str, entry: Entry, fd: int, name: str, there: os.stat_result) -> bool:
+        """Whether a file of which all else is the same is to get other extended attributes.
+
+        It is asked only where a file of the source directory has changed in some way since theirs did.
+        """
+        if entry[1] != FILE:
+            return False
+        if self._plan.spares_theirs and self._plan.since(entry[0], entry, fd, name, there)[0] is not Since.UNTOUCHED:
+            return False
+        return self._attributes.differ(path, entry[0], fd, name)
+
+    def _judge(
+        self, path: str, entry: Entry, fd: int, name: str, there: os.stat_result | None, *, is_other: bool = False
+    ) -> Row | None:
         """What to do about one entry that is not the same at first sight; None: it is the same at the second."""
         kind, options = entry[1], self._plan.options
-        if there is not None and is_same(entry, fd, name, there):
+        if there is not None and not is_other and is_same(entry, fd, name, there):
             return None
         newer = there is not None and self._is_newer(kind, there, entry[4])
         since, moved = self._plan.since(entry[0], entry, fd, name, there)

@@ -73,9 +73,12 @@ class ManifestWriter:
         self._file = file
         file.write(encode({"version": VERSION, "name": name, "origin": origin}) + "\n")
 
-    def directory(self, path: str, mode: int, mtime_ns: int, blocks: int, entries: list[Entry]) -> None:
-        """Write a directory, or the next part of it."""
-        self._file.write(encode({"p": path, "m": mode, "t": mtime_ns, "b": blocks, "e": entries}) + "\n")
+    def directory(
+        self, path: str, mode: int, mtime_ns: int, blocks: int, entries: list[Entry], ctime_ns: int = 0
+    ) -> None:
+        """Write a directory, or the next part of it; ``ctime_ns``: the latest at which a file's status has changed."""
+        about = {"p": path, "m": mode, "t": mtime_ns, "b": blocks, "c": ctime_ns}
+        self._file.write(encode({**about, "e": entries}) + "\n")
 
     def end(self, summary: SourceSummary) -> None:
         """Sum up."""
