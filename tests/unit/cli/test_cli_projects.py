@@ -298,8 +298,8 @@ def test_copy(run: Run, hub: NamedReplies, target: str, sent: dict[str, str]) ->
     assert "a/x" in done.err
 
 
-@pytest.mark.parametrize(("source", "target"), [("a", "b:c"), ("a:b", "c"), (":b", "c:d"), ("a:", "c:d")])
-def test_copy_wants_colons(run: Run, hub: NamedReplies, source: str, target: str) -> None:
+@pytest.mark.parametrize(("source", "target"), [("a", "b:c"), (":b", "c:d"), ("a:", "c:d")])
+def test_the_source_of_a_copy_has_both_project_and_path(run: Run, hub: NamedReplies, source: str, target: str) -> None:
     assert run("projects", "copy", source, target).code == 2
     assert hub.calls == []
 

@@ -103,7 +103,7 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     ),
     (Endpoint.HUB, "copies.list"): (
         lambda hub: hub.copies.list(P, after=A),
-        [{"project_id": P, "limit": 100, "after": A}],
+        [{"project_id": P, "plans": False, "limit": 100, "after": A}],
         [],
     ),
     (Endpoint.HUB, "copies.cancel"): (lambda hub: hub.copies.cancel(A), [{"id": A}], {"id": A}),

@@ -700,6 +700,24 @@ async def test_a_single_copy_is_undone(of: Class) -> None:
     assert everything(of) == before
 
 
+@pytest.mark.parametrize("makes", ["single", "many"])
+async def test_a_backup_takes_the_place_of_a_file_of_theirs_which_undoing_puts_back(of: Class, makes: str) -> None:
+    """As the wire has it: what is replaced is kept as `name~`."""
+    student = of.students[0]
+    of.write(student, "hw/a.txt", "theirs", age_s=1000)
+    of.write(student, "hw/a.txt~", "theirs, too", age_s=1000)
+    before = everything(of)
+    if makes == "single":
+        wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student, backup=True)
+        done = await of.get({"id": (await of.house.copies.copy(of.teacher, wanted))["operation_id"]})  # type: ignore[typeddict-item]
+    else:
+        done = await of.hand_out(targets=[student], backup=True)
+    assert done["targets"][0]["backed_up"] == 1
+    assert {name: of.tree(student)[name] for name in ("a.txt", "a.txt~")} == {"a.txt": "one", "a.txt~": "theirs"}
+    assert (await of.undo(done))["state"] == "undone"
+    assert everything(of) == before
+
+
 async def test_a_single_copy_that_fails_or_has_nothing_to_do_leaves_nothing(of: Class) -> None:
     student = of.students[0]
     wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student)
@@ -1303,6 +1321,83 @@ async def test_lists(of: Class) -> None:
     for options in ({"limit": 0}, {"limit": 501}, {"project_id": "x"}):
         with pytest.raises(InvalidArgument):
             await listed(**options)
+
+
+async def test_what_is_gone_from_the_source_at_apply_is_told(of: Class) -> None:
+    plan = await of.plan()
+    (of.home(of.course) / "hw" / "a.txt").unlink()
+    done = await of.apply(plan)
+    assert done["state"] == "done"
+    assert [(target["files"], target["vanished"]) for target in done["targets"]] == [(1, 1)] * 3
+    assert "vanished" not in (await of.hand_out(targets=of.students[:1]))["targets"][0]
+
+
+async def test_names_of_any_bytes_in_the_files_of_a_plan(of: Class) -> None:
+    of.write(of.course, os.fsdecode(b"hw/\xff"), "odd")
+    plan = await of.plan(targets=of.students[:1])
+    found = (await of.house.copies.files(of.teacher, wire.CopyFiles(id=plan["id"])))["files"]
+    told = {file["path"]: file.get("encoded_path") for file in found}
+    assert told == {"hw/a.txt": None, "hw/deep/b.txt": None, "hw/\\xff": "hw%2F%FF"}
+
+
+async def test_lists_tell_from_where_to_where(of: Class) -> None:
+    one = await of.hand_out()
+    assert one["source"] == {"projects": 1, "project_id": of.course, "path": "hw"}
+    assert one["target"] == {"projects": 3, "path": "hw"}
+    sources = [{"project_id": student, "path": "hw"} for student in of.students[:2]]
+    other = await of.hand_out(
+        source=None, targets=None, sources=sources, target={"project_id": of.course, "path": "in"}
+    )
+    assert other["source"] == {"projects": 2, "path": "hw"}
+    assert other["target"] == {"projects": 1, "project_id": of.course}
+    of.write(of.course, "hw/a.txt", "three")
+    wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=of.students[0], target_path="x")
+    summary = await of.house.copies.copy(of.teacher, wanted)
+    listed = await of.house.copies.page(of.teacher, wire.ListCopies())
+    by_id = {each["id"]: each for each in listed}
+    assert by_id[one["id"]]["source"] == one["source"]
+    single = by_id[summary["operation_id"]]
+    assert single["target"] == {"projects": 1, "project_id": of.students[0], "path": "x"}
+    assert (await of.undo(single))["state"] == "undone"
+    assert (await of.get(single))["applied"] is True
+
+
+async def test_plans_that_were_not_applied_are_listed_only_if_asked_for(of: Class) -> None:
+    async def listed(**options: Any) -> set[tuple[str, str]]:
+        found = await of.house.copies.page(of.teacher, wire.ListCopies(**options))
+        return {(each["id"], each["state"]) for each in found}
+
+    done = await of.hand_out(targets=of.students[:1])
+    planned, dropped, gone = [await of.plan() for _ in range(3)]
+    for plan in (dropped, dropped):  # dropping it twice is no error
+        ended = await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"]))
+        assert (ended["state"], ended["applied"]) == ("cancelled", False)
+    missing = {"project_id": of.course, "path": "nowhere"}
+    hopeless = await of.plan(source=missing, wait=False)
+    await of.house.copies._operations.find(hopeless["id"]).ended.wait()  # type: ignore[union-attr]
+    hopeless = await of.get(hopeless)
+    assert (hopeless["state"], hopeless["applied"], states(hopeless)) == ("failed", False, ["failed"] * 3)
+    with pytest.raises(Conflict, match="is failed; plan again"):
+        await of.apply(hopeless)
+    assert (await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=hopeless["id"])))["state"] == "failed"
+    assert await listed() == {(done["id"], "done")}
+    all_of_them = {(done["id"], "done"), (planned["id"], "planned"), (gone["id"], "planned")}
+    all_of_them |= {(dropped["id"], "cancelled"), (hopeless["id"], "failed")}
+    assert await listed(plans=True) == all_of_them
+    await of.apply(gone)
+    assert await listed() == {(done["id"], "done"), (gone["id"], "done")}
+    of.house.clock.advance(days=1, minutes=1)
+    await of.house.copies.sweep()
+    assert await listed(plans=True) == {(done["id"], "done"), (gone["id"], "done")}
+
+
+async def test_a_plan_that_is_cancelled_while_it_is_made_stays_no_longer_than_others(of: Class) -> None:
+    plan = await of.plan(wait=False)
+    ended = await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"]))
+    assert ended["state"] == "cancelled"
+    of.house.clock.advance(days=1, minutes=1)
+    await of.house.copies.sweep()
+    assert await of.house.copies.page(of.teacher, wire.ListCopies(plans=True)) == []
 
 
 async def test_times(of: Class) -> None:

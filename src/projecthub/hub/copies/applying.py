@@ -12,7 +12,6 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -28,10 +27,10 @@ from projecthub.files.paths import shown
 from projecthub.files.plans import CopyOptions, CopySummary, Policy
 from projecthub.files.threads import until_ended
 from projecthub.hub import figures
+from projecthub.hub.copies.endings import ended
 from projecthub.hub.copies.events import events_of, events_of_all, shared_projects
 from projecthub.hub.copies.ground import COPIED, is_refusal, share_id_of
 from projecthub.hub.copies.planning import place_of, plan_json, plan_of, refused
-from projecthub.hub.copies.replies import state_of, totals_of
 from projecthub.hub.copies.requests import options_of
 from projecthub.hub.copies.staging import stage
 from projecthub.store.copy_records import TargetState
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
 
 BATCH: Final = 32
 """Targets that are staged together, and marked in one transaction."""
-UNDO_FOR: Final = timedelta(days=7)
-KEPT_FOR: Final = timedelta(days=30)
-"""How long an operation that has ended is remembered."""
 
 _log = structlog.get_logger()
 
@@ -85,6 +81,9 @@ class Applied:
         assert self.summary is not None
         plan = plan_json(self.plan)
         done = summary_json(self.summary)
+        kept = self.summary.kept_newer - self.plan.kept_newer  # changed by somebody while they were being replaced
+        if (vanished := self.plan.files - self.summary.files - kept) > 0:
+            done["vanished"] = vanished
         row = {"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes}
         return _row({**row, "manifest": self.given or self.target.manifest})
 
@@ -388,26 +387,12 @@ class Applier:
             waiting = (TargetState.PLANNING, TargetState.PLANNED)
             await tx.copies.move_targets(operation.id, waiting, TargetState.CANCELLED)
             targets = await tx.copies.targets(operation.id)
-            await tx.copies.update(operation.id, ended(targets, now))
+            await tx.copies.update(operation.id, ended(targets, now, applied=operation.applies))
             if noted:
                 await tx.log.append_all(events_of_all(operation, targets), operation.account_id, at=now)
             found = await tx.copies.get(operation.id)
         assert found is not None
         return found
-
-
-def ended(targets: Sequence[CopyTarget], now: Any) -> dict[str, Any]:
-    """What becomes of the row of an operation that has ended."""
-    can_undo = any(target.kept_bytes is not None for target in targets)
-    return {
-        "state": state_of(targets),
-        "applies": False,
-        "updated_at": now,
-        "finished_at": now,
-        "expires_at": now + KEPT_FOR,
-        "undo_until": now + UNDO_FOR if can_undo else None,
-        "totals": totals_of(targets),
-    }
 
 
 def failure_of(error: HubError | None) -> dict[str, Any]:
