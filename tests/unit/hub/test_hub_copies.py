@@ -538,6 +538,58 @@ async def test_merge_keeps_what_they_changed_and_brings_what_is_new(of: Class) -
     assert everything(of) == before
 
 
+async def test_what_a_directory_displaces_is_told_and_what_is_newer_stays(of: Class) -> None:
+    first, second, third = of.students
+    of.write(first, "hw/deep", "mine")
+    of.write(second, "hw/deep", "old", age_s=1000)
+    (of.home(third) / "hw").mkdir()
+    (of.home(third) / "hw/deep").symlink_to("a.txt")
+    os.utime(of.home(of.course) / "hw/deep", (of.house.clock.now().timestamp(), 1.5e9))
+    os.utime(of.home(second) / "hw/deep", (1e9, 1e9))
+    plan = await of.plan()
+    kept, replaced = {"new": 1, "changed_by_them": 2}, {"new": 2, "changed_by_us": 1}
+    assert [counts(plan, number) for number in range(3)] == [kept, replaced, kept]
+    for number in range(2):
+        wanted = wire.CopyFiles(id=plan["id"], number=number)
+        told = {file["path"]: file["action"] for file in (await of.house.copies.files(of.teacher, wanted))["files"]}
+        action = "write" if number else "keep"
+        assert told == {"hw/a.txt": "write", "hw/deep": action, "hw/deep/b.txt": action}
+    done = await of.apply(plan)
+    assert [target["kept_newer"] for target in done["targets"]] == [1, 0, 1]
+    assert of.tree(first) == {"a.txt": "one", "deep": "mine"}
+    assert of.tree(second)["deep/b.txt"] == "two"
+    assert (of.home(third) / "hw/deep").is_symlink()
+
+
+async def test_a_version_that_was_kept_back_is_not_taken_for_given(of: Class) -> None:
+    await of.hand_out(policy="merge")
+    first = of.students[0]
+    of.write(first, "hw/a.txt", "theirs")
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    kept = await of.hand_out(policy="keep")
+    assert counts(kept)["conflict"] == 1
+    await of.hand_out(policy="merge")
+    both = {"a.txt": "theirs", "a.new.txt": "one, corrected", "deep": None, "deep/b.txt": "two"}
+    assert of.tree(first) == both
+    await of.restart()
+    again = await of.hand_out(policy="merge")
+    assert again["totals"]["files"] == 0
+    assert of.tree(first) == both
+
+
+async def test_what_was_kept_back_is_known_after_undo(of: Class) -> None:
+    await of.hand_out(policy="merge")
+    first = of.students[0]
+    of.write(first, "hw/a.txt", "theirs")
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    of.write(of.course, "hw/c.txt", "three")
+    await of.undo(await of.hand_out(policy="keep"))
+    assert of.tree(first) == {"a.txt": "theirs", "deep": None, "deep/b.txt": "two"}
+    of.write(first, "hw/a.txt", "one", age_s=100)  # as it was given
+    await of.hand_out(policy="merge")
+    assert of.tree(first) == {"a.txt": "one, corrected", "c.txt": "three", "deep": None, "deep/b.txt": "two"}
+
+
 async def test_what_was_handed_out_is_known_after_a_single_copy_too(of: Class) -> None:
     student = of.students[0]
     wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student)
@@ -568,12 +620,26 @@ async def test_undo_of_all_and_of_some(of: Class) -> None:
         **before,
         of.students[2]: {**before[of.students[2]], "hw/deep": None, "hw/deep/b.txt": "changed since"},
     }
-    with pytest.raises(Conflict, match="cannot be undone"):
+    with pytest.raises(Conflict, match="is undone already"):
         await of.undo(done)
     with pytest.raises(Conflict, match=r"target 1 .* is undone"):
         await of.undo(done, 1)
     with pytest.raises(NotFound, match="no target 9"):
         await of.undo(done, 9)
+
+
+async def test_an_operation_is_undone_when_all_of_it_is_that_did_anything(of: Class) -> None:
+    idle, *others = of.students
+    await of.hand_out(targets=[idle])
+    done = await of.hand_out()
+    assert (done["targets"][0]["files"], done["targets"][0]["can_undo"]) == (0, False)
+    assert (await of.undo(done, 1))["state"] == "done"
+    undone = await of.undo(done)
+    assert (undone["state"], states(undone)) == ("undone", ["done", "undone", "undone"])
+    with pytest.raises(Conflict, match="is undone already"):
+        await of.undo(done)
+    assert [of.tree(student) for student in others] == [{}, {}]
+    assert of.tree(idle)["a.txt"] == "one"
 
 
 async def test_what_was_handed_out_before_counts_again_after_undo(of: Class) -> None:
@@ -985,6 +1051,7 @@ async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, mon
     go_on.set()
     done = await cancelling
     assert (done["state"], states(done)) == ("cancelled", ["done"] * BATCH + ["cancelled"] * BATCH)
+    assert (done["progress"]["targets_done"], done["progress"]["targets"]) == (BATCH, 2 * BATCH)
     assert not (of.home(students[-1]) / "hw").exists()
     monkeypatch.undo()
     again = await of.house.copies.retry(of.teacher, wire.RetryCopies(id=plan["id"]))

@@ -24,7 +24,7 @@ from projecthub.files.copying.telling import tell_committed
 from projecthub.files.copying.workers import MUCH
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import shown
-from projecthub.files.plans import CopyOptions, CopySummary
+from projecthub.files.plans import CopyOptions, CopySummary, Policy
 from projecthub.files.threads import until_ended
 from projecthub.hub import figures
 from projecthub.hub.copies.endings import ended
@@ -64,6 +64,7 @@ class Applied:
         summary: What came of it.
         error: Why it was not brought to its end.
         kept_bytes: What is kept on disk to undo it.
+        given: The list of what it was given, if that is not all that its source held.
     """
 
     target: CopyTarget
@@ -73,6 +74,7 @@ class Applied:
     summary: CopySummary | None = None
     error: HubError | None = None
     kept_bytes: int | None = None
+    given: str | None = None
 
     def row(self) -> dict[str, Any]:
         """What becomes of its row."""
@@ -82,7 +84,8 @@ class Applied:
         kept = self.summary.kept_newer - self.plan.kept_newer  # changed by somebody while they were being replaced
         if (vanished := self.plan.files - self.summary.files - kept) > 0:
             done["vanished"] = vanished
-        return _row({"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes})
+        row = {"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes}
+        return _row({**row, "manifest": self.given or self.target.manifest})
 
 
 @dataclass(slots=True)
@@ -271,8 +274,15 @@ class Applier:
             if one.application is not None
         }
 
+        policy = Policy(operation.policy)
+
         def commit() -> list[HubError]:
-            return [error for one in batch if (error := _commit(one, keepers.get(one.target.number))) is not None]
+            errors = [error for one in batch if (error := _commit(one, keepers.get(one.target.number))) is not None]
+            for one in batch:
+                if one.summary is not None and one.plan.left_out:
+                    with contextlib.suppress(OSError):  # then it counts as given; what is theirs is theirs still
+                        one.given = ground.given(one.target, policy)
+            return errors
 
         for one in batch:
             if one.error is None and one.application is None:
@@ -312,8 +322,8 @@ class Applier:
         await tx.log.append_all(entries, operation.account_id, at=now)
         if (share_id := share_id_of(operation)) is not None:
             await tx.shares.count(share_id, times=len(done))
-        handed_out = [(*place_of(one.target), one.target.manifest) for one in done if one.target.manifest is not None]
-        await tx.copies.hand_out(handed_out, at=now)
+        given = [(place_of(one.target), one.given or one.target.manifest) for one in done]
+        await tx.copies.hand_out([(*place, name) for place, name in given if name is not None], at=now)
 
     def noted(self, batch: Sequence[Applied]) -> None:
         """What came of a batch is in the store: more is kept to undo it."""

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 _PLANNED: Final = ("counts", "files", "bytes", "over_quota", "skipped", "unchanged", "kept_newer", "kept_newer_paths")
 _APPLIED: Final = ("deleted", "backed_up", "undone", "vanished")
-_NOT_DONE: Final = (TargetState.PLANNING, TargetState.PLANNED, TargetState.COMMITTING, TargetState.UNDOING)
+_NOT_DONE: Final = (
+    TargetState.PLANNING,
+    TargetState.PLANNED,
+    TargetState.COMMITTING,
+    TargetState.UNDOING,
+    TargetState.CANCELLED,
+)
 _NOT_COUNTED: Final = (
     TargetState.FAILED,
     TargetState.REFUSED,
@@ -33,12 +39,18 @@ _NS_PER_MS: Final = 1_000_000
 
 def state_of(targets: Iterable[CopyTarget]) -> CopyState:
     """How an operation has ended, from how its targets have."""
-    states = {target.state for target in targets}
-    if TargetState.UNDONE in states and TargetState.DONE not in states:
+    ended = [*targets]
+    states = {target.state for target in ended}
+    if TargetState.UNDONE in states and all(_is_idle(one) for one in ended if one.state is TargetState.DONE):
         return CopyState.UNDONE
     if states & {TargetState.FAILED, TargetState.REFUSED}:
         return CopyState.FAILED
     return CopyState.CANCELLED if TargetState.CANCELLED in states else CopyState.DONE
+
+
+def _is_idle(target: CopyTarget) -> bool:
+    """Whether there was nothing to do in a target, and so there is nothing to undo."""
+    return target.summary is not None and target.summary.get("steps") == 0
 
 
 def totals_of(targets: Sequence[CopyTarget]) -> dict[str, Any]:

@@ -146,6 +146,7 @@ def options_of(policy: str, options: Mapping[str, Any], *, timeout_s: float | No
         exclude=tuple(options["exclude"]),
         timeout_s=timeout_s,
         policy=Policy(policy),
+        keeps_newer_kinds=True,
     )
 
 

@@ -336,6 +336,8 @@ class Copies:
         targets = await tx.copies.targets(operation.id, numbers=numbers)
         if numbers is None:
             targets = [target for target in targets if _can_undo(target)]
+            if not targets and operation.state is CopyState.UNDONE:
+                raise Conflict(f"copy operation '{operation.id}' cannot be undone: it is undone already")
             if not targets:
                 raise Conflict(f"copy operation '{operation.id}' cannot be undone: {_NOT_DONE}")
             return targets
