@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,17 @@ def asked(path: str, where: str, name: str, *args: object) -> socket.socket:
     caller = socket.socket(socket.AF_UNIX)
     caller.connect(path)
     caller.settimeout(DEADLINE_S)
-    body = json.dumps({"name": name, "args": args}).encode()
-    caller.sendall(b"POST %s HTTP/1.1\r\nhost: p\r\ncontent-length: %d\r\n\r\n%s" % (where.encode(), len(body), body))
+    ask(caller, where, name, *args)
     return caller
 
 
+def ask(caller: socket.socket, where: str, name: str, *args: object) -> None:
+    body = json.dumps({"name": name, "args": args}).encode()
+    caller.sendall(b"POST %s HTTP/1.1\r\nhost: p\r\ncontent-length: %d\r\n\r\n%s" % (where.encode(), len(body), body))
+
+
 def answer(caller: socket.socket) -> Any:
-    with http.client.HTTPResponse(caller) as reply:
+    with HTTPResponse(caller) as reply:
         reply.begin()
         return json.loads(reply.read())
 
@@ -99,3 +103,20 @@ def test_who_takes_nothing_of_a_stream_does_not_keep_a_server_from_its_end(tmp_p
         server.send_signal(signal.SIGTERM)
         assert server.wait(DEADLINE_S) == 0
         assert time.monotonic() - begin < 2  # which is what an engine allows it
+
+
+def test_a_server_that_was_asked_to_end_takes_no_more_calls_on_kept_connections(tmp_path: Path) -> None:
+    with running_server(tmp_path) as (server, path), ExitStack() as stack:
+        idle, busy = (stack.enter_context(asked(path, "/call", "ping")) for _ in range(2))
+        for caller in (idle, busy):
+            assert answer(caller) == {"ok": "pong"}
+        ask(busy, "/call", "system.exec", {"command": "sleep 1; echo done", "bash": True})
+        time.sleep(0.3)
+        server.send_signal(signal.SIGTERM)
+        assert idle.recv(1) == b""
+        with HTTPResponse(busy) as reply:
+            reply.begin()
+            assert json.loads(reply.read())["ok"]["stdout"] == "done\n"
+            assert reply.headers["connection"] == "close"
+        assert busy.recv(1) == b""
+        assert server.wait(DEADLINE_S) == 0

@@ -36,11 +36,13 @@ from projecthub.errors import (
     StoreUnavailable,
     UnknownMethod,
 )
+from projecthub.hub.calls import WAITED_S
 from projecthub.hub.permissions import within_scopes
 from projecthub.hub.principals import NOBODY
 from projecthub.wire.errors import CODE_HEADER, RETRY_HEADER, to_text
 from projecthub.wire.jobs import EXEC_TIMEOUT_S
 from projecthub.wire.methods import METHODS, Ability, Caller, Endpoint, Method
+from projecthub.wire.units import plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -62,7 +64,8 @@ _INSIDE: Final = frozenset({"jupyter.kernels", "jupyter.execute"})
 _RUNS: Final = frozenset({"jupyter.execute", "system.jupyterExecute"})
 """Methods whose work has limits of its own."""
 
-_SHOWN_S: Final = 1e9
+_LONGEST_S: Final = 1e9
+"""Of a command."""
 
 _log = structlog.get_logger()
 
@@ -190,6 +193,7 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
         else:
             work = HANDLERS[name](call, arguments)
         if name in _INSIDE:
+            WAITED_S.set(timeout_s)
             held = _bounded(background, work, timeout_s, _expiry(subject, name, {}), held=True)
             return await unless_left(held, request.receive)
         return await _bounded(background, work, timeout_s, _expiry(subject, name, {}))
@@ -239,6 +243,8 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
             done = work()
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.
         told = _expiry(subject, name, options)
+        if timeout_s is not None:
+            WAITED_S.set(max(timeout_s, _own_timeout_s(name, options) or 0))
         bounded = _bounded(background, done, timeout_s, told, held=True)
         return told_inside(await unless_left(bounded, request.receive))
 
@@ -296,14 +302,21 @@ async def _bounded(
     return await background.run(work, timeout_s, message, held=held)
 
 
+def _own_timeout_s(name: str, given: Mapping[str, Any]) -> float | None:
+    """After which a command that a call runs is ended; None: it runs none, or one that is no matter of the call."""
+    if name != "system.exec" or given.get("async_call") or given.get("async_get"):
+        return None
+    own_s = given.get("timeout")
+    # Of other values the project says that they do not do.
+    return own_s if isinstance(own_s, int | float) and 0 < own_s <= _LONGEST_S else EXEC_TIMEOUT_S
+
+
 def _expiry(subject: str, name: str, given: Mapping[str, Any]) -> str:
     """What is told when the time of a call is over, with what becomes of what it has begun."""
     if name in _RUNS:
         goes_on = "the run goes on until its own limits end it"
-    elif name == "system.exec" and not given.get("async_call") and not given.get("async_get"):
-        own_s = given.get("timeout")
-        is_given = isinstance(own_s, int | float) and 0 < own_s <= _SHOWN_S  # else the project refuses it
-        goes_on = f"the command is ended when its own timeout of {own_s if is_given else EXEC_TIMEOUT_S:g} s is over"
+    elif (own_s := _own_timeout_s(name, given)) is not None:
+        goes_on = f"the command is ended when its own timeout of {plain(own_s)} s is over"
     else:
         goes_on = "the operation goes on"
     return f"timeout - callHub: subject='{subject}', name='{name}', code='408' -- {goes_on}"

@@ -214,6 +214,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
+        self._take_no_more()
         for task in asyncio.all_tasks():
             if task.get_name() == _STREAM:
                 task.cancel()
@@ -224,6 +225,13 @@ class _Server(uvicorn.Server):
             self._give_up_unread()
         await self._taken()
         self._at_end()
+
+    def _take_no_more(self) -> None:
+        """End connections that are kept for more calls, now or after the answer: else the calls would never end."""
+        connections: list[Any] = [*self.server_state.connections]
+        for connection in connections:
+            if connection.cycle is not None:  # else something was called that has not been read yet
+                connection.shutdown()
 
     def _give_up_unread(self) -> None:
         """Leave those who take nothing: the last line of their stream would be waited with for ever."""
