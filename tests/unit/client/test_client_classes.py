@@ -331,9 +331,9 @@ def test_what_is_a_students_own() -> None:
         planned("b", "conflict", "beside", mtime=6_000),
         planned("mine/x", "would_be_deleted"),
         planned("left_out", "would_be_deleted", "delete"),
-        planned("a.new.py", "would_be_deleted", mtime=5_000),  # as it was put there
+        planned("a.new.py", "changed_by_them", mtime=5_000),  # as it was put there
         planned("b.new", "would_be_deleted", mtime=5_000),  # an older one, or they have worked on it
-        planned("c.new.py", "would_be_deleted", mtime=5_000),  # beside nothing
+        planned("c.new.py", "changed_by_them", mtime=5_000),  # beside nothing
     ]
     touched = touched_of(target, files)
     assert touched == {"a.py", "b", "mine/x", "b.new", "c.new.py"}

@@ -22,21 +22,18 @@ def touched_of(target: Mapping[str, Any], files: Iterable[Mapping[str, Any]]) ->
         target: Of a plan that hands an item out again and deletes whatever was handed out and is not in it now.
         files: What it says of files, with the statuses `TOUCHED`.
     """
-    changed: dict[str, tuple[int, int]] = {}
-    made: dict[str, tuple[int, int]] = {}
+    own: dict[str, tuple[int, int]] = {}
     conflicts = target["counts"]["conflict"]
     for file in files:
         path, about = below(target, file["path"]), (file["size"], file["mtime"])
         if path is None:
             return None
-        if file["status"] != "would_be_deleted":
-            changed[path] = about
-            conflicts -= file["status"] == "conflict"
-        elif file["action"] != "delete":  # what was handed out and is as it was would be
-            made[path] = about
+        conflicts -= file["status"] == "conflict"
+        if file["action"] != "delete":  # what was handed out and is as it was would be
+            own[path] = about
     if conflicts:  # such as a file in the place of a directory: nothing is told of it
         return None
-    return frozenset({*changed, *(path for path, about in made.items() if not _is_put_beside(path, about, changed))})
+    return frozenset(path for path, about in own.items() if not _is_put_beside(path, about, own))
 
 
 def below(target: Mapping[str, Any], path: str) -> str | None:
@@ -45,10 +42,10 @@ def below(target: Mapping[str, Any], path: str) -> str | None:
     return path.removeprefix(prefix) if path.startswith(prefix) else None
 
 
-def _is_put_beside(path: str, about: tuple[int, int], changed: Mapping[str, tuple[int, int]]) -> bool:
+def _is_put_beside(path: str, about: tuple[int, int], own: Mapping[str, tuple[int, int]]) -> bool:
     """Whether a file is the new version that was put beside one that they had changed, as it was put there."""
     named = _BESIDE.fullmatch(path)
-    return named is not None and changed.get(named["stem"] + named["suffix"]) == about
+    return named is not None and own.get(named["stem"] + named["suffix"]) == about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
