@@ -75,7 +75,7 @@ class SnapshotHome:
         """Bring about what was decided; tells what went to the trash."""
         plan = restoring.pending(self.home)
         assert plan is not None
-        kept = restoring.finish(self.home, plan, datetime.now(UTC))
+        kept = restoring.finish(self.home, plan, datetime.now(UTC), self.shelf.manifest(plan.before))
         restoring.forget(self.home)
         return kept
 

@@ -16,3 +16,11 @@ def python_environment() -> dict[str, str]:
     if (libraries := os.environ.get("LD_LIBRARY_PATH")) is not None:
         environment["LD_LIBRARY_PATH"] = libraries
     return environment
+
+
+def not_runnable(error: OSError) -> str:
+    """What to tell if this Python could not be started once more."""
+    return (
+        f"the Python that runs this hub cannot be run by a process of its own ({error.strerror}); install projecthub "
+        "where the hub's user may read and run it, such as below /opt"
+    )

@@ -40,6 +40,7 @@ HOT: dict[str, Callable[[Transaction], Awaitable[Any]]] = {
     "copies.open": lambda tx: tx.copies.open(),
     "copies.targets": lambda tx: tx.copies.targets(ID, after=5, limit=32),
     "copies.page": lambda tx: tx.copies.page(ID, limit=50),
+    "copies.page without plans": lambda tx: tx.copies.page(ID, limit=50, plans=False),
     "copies.page of a project": lambda tx: tx.copies.page(ID, limit=50, project_id=ID),
     "copies.count_plans": lambda tx: tx.copies.count_plans(ID, since=NOW),
     "copies.oldest_plan": lambda tx: tx.copies.oldest_plan(ID, since=NOW),

@@ -104,6 +104,37 @@ async def test_a_store_of_the_first_revision_is_brought_up_to_date(
     assert copies == ([f"store.sqlite3.before-{HEAD}"] if database == "sqlite" else [])
 
 
+async def test_copies_of_an_older_program_are_told_from_its_plans(empty_url: str, clock: Any) -> None:
+    rows = {"done": 5, "failed": None, "undone": None, "planned": None, "cancelled": None, "half": 5}
+
+    def make(connection: Connection) -> None:
+        make_old(connection)
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0013")
+        for id, undo_until in rows.items():
+            values = {"id": id, "account": ADA, "state": "cancelled" if id == "half" else id, "undo": undo_until}
+            connection.execute(
+                text(
+                    "INSERT INTO copy_operations (id, account_id, state, policy, options, applies, created_at,"
+                    " updated_at, expires_at, undo_until, totals)"
+                    " VALUES (:id, :account, :state, 'update', '{}', FALSE, 1, 1, 9, :undo, '{}')"
+                ),
+                values,
+            )
+
+    await through(empty_url, make)
+    store = await open_store(empty_url, clock=clock)
+    try:
+        async with store.read() as tx:
+            found = {row.id for row in await tx.copies.page(ADA, limit=10, plans=False)}
+            assert len(await tx.copies.page(ADA, limit=10)) == len(rows)
+    finally:
+        await store.close()
+    assert found == {"done", "failed", "undone", "half"}
+
+
 @pytest.mark.parametrize("database", ["sqlite"])
 async def test_the_copy_is_the_store_as_it_was(old_url: str, clock: Any, tmp_path: Path) -> None:
     copy = tmp_path / f"store.sqlite3.before-{HEAD}"

@@ -89,7 +89,7 @@ _BEFORE = {
     "Classwork.collect": _APPLIED,
     "Classwork.read": _CLASS,
     "Classwork.return_graded": _APPLIED,
-    "Copies.list": "plan",
+    "Copies.list": 'await hub.copies.apply(plan["id"])',
     "Copies.plan": "source",
     "Copies.retry": 'await hub.copies.cancel(plan["id"])',
     "Copies.undo": 'await hub.copies.apply(plan["id"])',

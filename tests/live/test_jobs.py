@@ -239,6 +239,16 @@ def test_refusals(jobs: Jobs) -> None:
         assert jobs.ask("GET", f"/{job_id}/output").status_code == 404
     assert jobs.ask("POST", json={"command": "id", "nope": 1}).status_code == 422
     assert jobs.ask("POST", json={"command": " "}).status_code == 400
+    jobs.ended(jobs.start("true"))
+    kept = jobs.home / ".projecthub"
+    kept.rename(jobs.home / "moved")
+    kept.symlink_to("nowhere")
+    try:
+        refused = jobs.ask("POST", json={"command": "id"})
+        assert (refused.status_code, "a link or a file stands in the way" in refused.json()["detail"]) == (409, True)
+    finally:
+        kept.unlink()
+        (jobs.home / "moved").rename(kept)
 
 
 def test_hostile_files(jobs: Jobs) -> None:

@@ -207,6 +207,7 @@ def test_a_project_that_begins_with_a_share_tells_how_far_it_is(sharing: Sharing
     made = sharing.other.projects.create_project(public_path_id=id, progress=lambda *step: steps.append(step))
     assert len(os.listdir(home_of(sharing.process, made) / "big")) == 5000
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+    assert {expected for _, expected in steps} <= {None, 5000 * 3000}
     with pytest.raises(errors.InvalidArgument, match="no project was made"):
         sharing.other.projects.create_project(public_path_id="f" * 40, progress=lambda *step: None)
     sharing.owner.shares.delete(id)

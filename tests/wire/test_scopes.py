@@ -196,3 +196,12 @@ def test_an_account_from_roster_to_deletion(hub_process: HubProcess) -> None:
             assert done["projects_handed_over"] == [project_id]
             with pytest.raises(errors.NotSignedIn):
                 rosa.system.ping()
+
+
+def test_a_key_that_only_reads_makes_no_plans(hub_process: HubProcess, ada: Ada) -> None:
+    """A plan more may be one too many, and the oldest gives way: which is for keys that copy."""
+    source, target = {"project_id": ada.project_id, "path": "."}, {"project_id": ada.project_id, "path": "x"}
+    with hub_process.hub(ada.keys[Ability.READ]) as hub:
+        with pytest.raises(errors.PermissionDenied, match=r"copies\.plan needs a key with the scope 'write'"):
+            hub.copies.plan(source, [target])
+        assert hub.copies.list(plans=True) == []

@@ -31,15 +31,15 @@ _MAX_ALL: Final = 4000
 _BESIDE: Final = 4
 
 NAMED: Final = frozenset({
-    "account_id", "action", "admin", "always_running", "async_get", "cores", "cpu_shares", "dest", "disabled",
-    "disk_quota", "dry_run", "email", "email_address", "everywhere", "group", "id", "license", "license_id",
+    "account_id", "action", "admin", "always_running", "async_get", "cores", "cpu_shares", "dest", "disableInternet",
+    "disabled", "disk_quota", "dry_run", "email", "email_address", "everywhere", "group", "id", "license", "license_id",
     "member_host", "memory", "memory_request", "mintime", "name", "network", "new_group", "path", "paths", "pid",
     "pids", "policy", "project_id", "projects", "public_path_id", "reply_id", "scopes", "signal", "src", "src_path",
     "src_project_id", "target_account_id", "target_path", "target_project_id", "template_id", "to", "to_ids",
     "user", "user_account_id",
 })  # fmt: skip
 """Fields that are kept; what is null or empty is left out, and what is false but for these:"""
-_FLAGS: Final = frozenset({"admin", "disabled"})
+_FLAGS: Final = frozenset({"admin", "disableInternet", "disabled"})
 
 UNNAMED: Final = frozenset({
     "activates", "aggregate", "args", "aspect", "async_await", "async_call", "async_stats",

@@ -36,13 +36,16 @@ from projecthub.errors import (
     StoreUnavailable,
     UnknownMethod,
 )
+from projecthub.hub.calls import WAITED_S
 from projecthub.hub.permissions import within_scopes
 from projecthub.hub.principals import NOBODY
 from projecthub.wire.errors import CODE_HEADER, RETRY_HEADER, to_text
+from projecthub.wire.jobs import EXEC_TIMEOUT_S
 from projecthub.wire.methods import METHODS, Ability, Caller, Endpoint, Method
+from projecthub.wire.units import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -57,6 +60,12 @@ _NOBODY: Final = "must sign in as project or account"
 
 _INSIDE: Final = frozenset({"jupyter.kernels", "jupyter.execute"})
 """Methods of the hub that a project does: they end when their caller goes away, for a project may never answer."""
+
+_RUNS: Final = frozenset({"jupyter.execute", "system.jupyterExecute"})
+"""Methods whose work has limits of its own."""
+
+_LONGEST_S: Final = 1e9
+"""Of a command."""
 
 _log = structlog.get_logger()
 
@@ -184,9 +193,10 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
         else:
             work = HANDLERS[name](call, arguments)
         if name in _INSIDE:
-            held = _bounded(background, work, timeout_s, subject, name, held=True)
+            WAITED_S.set(timeout_s)
+            held = _bounded(background, work, timeout_s, _expiry(subject, name, {}), held=True)
             return await unless_left(held, request.receive)
-        return await _bounded(background, work, timeout_s, subject, name)
+        return await _bounded(background, work, timeout_s, _expiry(subject, name, {}))
 
     return RpcEndpoint(services, serve)
 
@@ -212,7 +222,8 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         args = parameters.args
         handler = PROJECT_HANDLERS.get(name)
         arguments = parse(method, args) if handler else None
-        given = progress.arguments = arguments if handler else args[0] if args and isinstance(args[0], dict) else {}
+        options = args[0] if args and isinstance(args[0], dict) else {}
+        given = progress.arguments = arguments if handler else options
         await services.calls.prepare(caller, access, inside=handler is None)
 
         def work() -> Coroutine[Any, Any, Any]:
@@ -231,7 +242,10 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         else:
             done = work()
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.
-        bounded = _bounded(background, done, timeout_s, subject, name, held=True)
+        told = _expiry(subject, name, options)
+        if timeout_s is not None:
+            WAITED_S.set(max(timeout_s, _own_timeout_s(name, options) or 0))
+        bounded = _bounded(background, done, timeout_s, told, held=True)
         return told_inside(await unless_left(bounded, request.receive))
 
     return RpcEndpoint(services, serve)
@@ -279,12 +293,30 @@ async def _bounded(
     background: Background,
     work: Coroutine[Any, Any, Any],
     timeout_s: float | None,
-    subject: str,
-    name: str,
+    message: str,
     *,
     held: bool = False,
 ) -> Any:
     if timeout_s is None:
         return await work
-    message = f"timeout - callHub: subject='{subject}', name='{name}', code='408' -- the operation goes on"
     return await background.run(work, timeout_s, message, held=held)
+
+
+def _own_timeout_s(name: str, given: Mapping[str, Any]) -> float | None:
+    """After which a command that a call runs is ended; None: it runs none, or one that is no matter of the call."""
+    if name != "system.exec" or given.get("async_call") or given.get("async_get"):
+        return None
+    own_s = given.get("timeout")
+    # Of other values the project says that they do not do.
+    return own_s if isinstance(own_s, int | float) and 0 < own_s <= _LONGEST_S else EXEC_TIMEOUT_S
+
+
+def _expiry(subject: str, name: str, given: Mapping[str, Any]) -> str:
+    """What is told when the time of a call is over, with what becomes of what it has begun."""
+    if name in _RUNS:
+        goes_on = "the run goes on until its own limits end it"
+    elif (own_s := _own_timeout_s(name, given)) is not None:
+        goes_on = f"the command is ended when its own timeout of {plain(own_s)} s is over"
+    else:
+        goes_on = "the operation goes on"
+    return f"timeout - callHub: subject='{subject}', name='{name}', code='408' -- {goes_on}"

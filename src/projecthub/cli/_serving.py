@@ -103,7 +103,8 @@ async def run(settings: Settings) -> None:
             if hub.stop_projects:
                 _say_stopping(settings)
     except HubError as error:
-        raise Refused(error.message) from error
+        file = f" (it is {settings.url_of_store})" if error.details.get("damaged") else ""
+        raise Refused(f"{error.message}{file}") from error
     except OSError as error:
         if not _is_of_data(error, settings.data_dir):
             raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from projecthub.cli import output
-from projecthub.cli.copy_tables import print_files, print_list, print_operation
+from projecthub.cli.copy_tables import print_files, print_list, print_operation, print_summary
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
 from projecthub.errors import Conflict, InvalidArgument, NotFound
@@ -72,7 +72,7 @@ def copy(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[DST]:[PATH]...",
+            metavar="[DST][:PATH]...",
             help="Where to. No project means the same project, no path the same path. A project whose title holds a "
             "colon is given by its id.",
         ),
@@ -89,7 +89,11 @@ def copy(
     wait: Wait = True,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="With one target: give up after so long.", show_default="no limit"),
+        typer.Option(
+            metavar="SECONDS",
+            help="With one target and the policy update: give up after so long.",
+            show_default="no limit",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -105,13 +109,17 @@ def copy(
         _copy_one(session, context, source, targets[0], timeout, options)
         return
     if timeout is not None:
-        raise typer.BadParameter("--timeout is for one target; others go on until copies cancel ends them", ctx=context)
+        raise typer.BadParameter(
+            "--timeout is for a copy of one project's files to one target with the policy update, that is waited for; "
+            "leave it out: others go on until copies cancel ends them",
+            ctx=context,
+        )
     with session.hub() as hub:
         ends = _ends(hub, context, [source, *(targets or ())], targets_from, into)
         with output.copying("Copying") as follow:
             started = hub.projects.copy_paths(**ends, **options, dry_run=dry_run, wait=False)
             operation = hub.copies.wait(started["id"], on_progress=follow) if wait or dry_run else started
-    _finish(session, operation)
+        _finish(session, hub, operation)
 
 
 def _copy_one(
@@ -120,7 +128,7 @@ def _copy_one(
     src_project, src_path = _parts(source, context)
     if not src_project or not src_path:
         raise typer.BadParameter(f"{source!r} has to name both: a project and a path", ctx=context)
-    dst_project, dst_path = _parts(target, context)
+    dst_project, _, dst_path = target.partition(":")
     with session.hub() as hub, output.working(f"Copying {source}"):
         finder = ProjectFinder(hub)
         given = {name: value for name, value in options.items() if name not in ("policy", "skip_missing")}
@@ -134,11 +142,8 @@ def _copy_one(
         )
     if session.as_json:
         output.print_json(reply)
-        return
-    kept = reply.pop("kept_newer_paths", [])
-    output.print_facts([(name, value) for name, value in reply.items() if value or name in ("files", "bytes")])
-    for path in kept:
-        output.print_note(f"kept, because newer in the target: {path}")
+    else:
+        print_summary(reply)
 
 
 @copies.command()
@@ -171,7 +176,7 @@ def plan(
         with output.copying("Planning") as follow:
             started = hub.copies.plan(**ends, **options, wait=False)
             operation = hub.copies.wait(started["id"], on_progress=follow)
-    _finish(session, operation)
+        _finish(session, hub, operation)
 
 
 @copies.command()
@@ -256,7 +261,7 @@ def cancel(context: typer.Context, operation: OperationArgument, as_json: AsJson
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Stopping"):
         found = hub.copies.cancel(find_operation(hub, operation))
-    _finish(session, found, judged=False)
+        _finish(session, hub, found, judged=False)
 
 
 @copies.command("list")
@@ -265,18 +270,23 @@ def list_operations(
     project: Annotated[
         str | None, typer.Argument(metavar="PROJECT", help=f"Only copies from or to this. {PROJECT_HELP}")
     ] = None,
+    plans: Annotated[
+        bool, typer.Option("--plans", "--all", help="Also plans that were never applied; they are kept for a day.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List your copies and plans, newest first."""
+    """List your copies, newest first: from where to where, and their ids, for copies show and copies undo."""
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Asking for copies"):
-        project_id = None if project is None else ProjectFinder(hub).find(project)
-        found: list[Any] = list(hub.copies.list(project_id, limit=limit))
+        finder = ProjectFinder(hub)
+        project_id = None if project is None else finder.find(project)
+        found: list[Any] = list(hub.copies.list(project_id, plans=plans, limit=limit))
+        titles = finder.titles() if found and not session.as_json else {}
     if session.as_json:
         output.print_json(found)
     else:
-        print_list(found)
+        print_list(found, titles)
 
 
 @copies.command()
@@ -309,7 +319,7 @@ def find_operation(hub: Hub, text: str) -> str:
     """
     if is_uuid(text):
         return text.lower()
-    found = [one["id"] for one in hub.copies.list(limit=500) if one["id"].startswith(text.lower())]
+    found = [one["id"] for one in hub.copies.list(plans=True, limit=500) if one["id"].startswith(text.lower())]
     if not found:
         raise NotFound(f"no copy operation of yours has an id that begins with {text!r}")
     if len(found) > 1:
@@ -389,15 +399,15 @@ def _follow(session: Session, hub: Hub, id: str, text: str, *, wait: bool, judge
             operation = hub.copies.wait(id, on_progress=follow)
     else:
         operation = hub.copies.get(id)
-    _finish(session, operation, judged=judged)
+    _finish(session, hub, operation, judged=judged)
 
 
-def _finish(session: Session, operation: Any, *, judged: bool = True) -> None:
+def _finish(session: Session, hub: Hub, operation: Any, *, judged: bool = True) -> None:
     """Print an operation, and end with 1 if one of its targets was not copied to."""
     if session.as_json:
         output.print_json(operation)
     else:
-        print_operation(operation)
+        print_operation(operation, ProjectFinder(hub).titles())
     states = operation["totals"]["states"]
     if judged and (states.get("failed") or states.get("refused")):
         raise typer.Exit(FAILED)

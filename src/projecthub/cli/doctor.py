@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from importlib import metadata
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Final
 import typer
 
 from projecthub.cli import output
+from projecthub.cli.serve import read_settings
 from projecthub.cli.session import AsJson, Session
-from projecthub.client.settings import data_dir
 
 _REQUIRED: Final = {"pidfd"}
 """Checks without which a hub does not run at all; the others are about how well it keeps projects apart."""
@@ -25,10 +24,12 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
         text = f"a hub needs more packages: {', '.join(missing)}"
         output.print_failure(text, "missing_packages", "pip install 'projecthub[server]'", as_json=session.as_json)
         raise typer.Exit(1)
-    from projecthub.engines.local import probe
+    from projecthub.engines.local import probe, shared
 
+    settings = read_settings({}, None)
     with output.working("Trying what this machine offers"):
-        checks, isolation = probe.checks(_nearest_existing(data_dir(os.environ))), probe.best_isolation()
+        checks, isolation = probe.checks(_nearest_existing(settings.data_dir)), probe.best_isolation()
+        checks += shared.checks(settings.processes, probe.control_groups()["memory"])
     runs = all(check.ok for check in checks if check.name in _REQUIRED)
     if session.as_json:
         found = [{"name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy} for c in checks]

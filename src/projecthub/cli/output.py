@@ -26,7 +26,7 @@ _STYLES: Final = {
 """Colours of the words of a column `STATE`."""
 
 _FOLDED: Final = {
-    "PATH", "BESIDE",
+    "PATH", "BESIDE", "FROM", "TO",
     "TITLE", "NAME", "PERSON", "PROJECT", "E-MAIL", "QUOTA", "WHAT WAS FOUND", "WHAT TO DO", "DETAILS",
 }  # fmt: skip
 """Columns that give way on a narrow terminal. The others, ids above all, could not be copied in pieces."""
@@ -48,7 +48,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         columns: Headings, in capitals.
         rows: A value for each column; None is shown as nothing.
     """
-    texts = [["" if value is None else plain(str(value)) for value in row] for row in rows]
+    texts = [["" if value is None else _in_cell(str(value)) for value in row] for row in rows]
     if sys.stdout.isatty():
         _print_coloured(columns, texts)
         return
@@ -187,6 +187,11 @@ def plain(text: str) -> str:
     return "".join(
         char if char.isprintable() else " " if char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
     )
+
+
+def _in_cell(text: str) -> str:
+    r"""The same, where a name with a newline is not to look like one with a space: as ``\n``."""
+    return plain(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def local_time(value: Any) -> str | None:

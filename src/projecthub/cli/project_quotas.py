@@ -50,9 +50,18 @@ def set_quotas(
     network: Annotated[bool | None, typer.Option(help="Let it reach the internet.")] = None,
     member_host: Annotated[bool | None, typer.Option(help="Make it a member's.")] = None,
     always_running: Annotated[bool | None, typer.Option(help="Have it run all the time.")] = None,
+    disable_internet: Annotated[
+        bool | None,
+        typer.Option(
+            "--disable-internet/--allow-internet", help="Keep it from the internet, whatever else lets it reach it."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a project more than every project has. For site admins. One that runs is restarted if that changes it."""
+    """Give a project more than others have, or take the internet from it. For site admins.
+
+    One that runs is restarted if that changes it.
+    """
     session = Session.of(context, as_json)
     given: dict[str, Any] = {
         "memory": memory_mb,
@@ -64,6 +73,7 @@ def set_quotas(
         "network": network,
         "member_host": member_host,
         "always_running": always_running,
+        "disable_internet": disable_internet,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if not given:
@@ -81,6 +91,8 @@ def _print(session: Session, done: str, project: str, reply: Any) -> None:
     if session.as_json:
         output.print_json(reply)
         return
-    output.print_facts([(done, reply["license_id"]), ("project", project)])
+    if not reply["changed"]:
+        output.print_note(f"nothing was changed: the license {'was there' if done == 'added' else 'is not there'}")
+    output.print_facts([(done if reply["changed"] else "license", reply["license_id"]), ("project", project)])
     if reply.get("needs_restart"):
         output.print_note("the project runs: it counts from the next start on")

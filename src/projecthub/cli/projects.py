@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from projecthub.cli import output
+from projecthub.cli import output, times
 from projecthub.cli.project_making import tell_id
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
@@ -153,13 +153,27 @@ def create(
     ] = None,
     image: Annotated[str | None, typer.Option(help="Name of the software image.")] = None,
     start: Annotated[bool, typer.Option("--start", help="Start it in the background.")] = False,
+    ephemeral: Annotated[
+        int | None,
+        typer.Option(
+            parser=times.seconds, metavar="DURATION", help=f"Delete it after that time, {times.DURATION_HELP}."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a project, and print its id."""
     session = Session.of(context, as_json)
     with session.hub() as hub, _watching(share or template) as progress:
         project_id = hub.projects.create_project(
-            title, description, license, share, template_id=template, image=image, start=start, progress=progress
+            title,
+            description,
+            license,
+            share,
+            template_id=template,
+            image=image,
+            start=start,
+            ephemeral=None if ephemeral is None else ephemeral * 1000,
+            progress=progress,
         )
     tell_id(session, project_id)
 

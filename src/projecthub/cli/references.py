@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import Conflict, InvalidArgument, NotFound
+from projecthub.errors import Conflict, InvalidArgument, NotFound, PermissionDenied
 from projecthub.wire.ids import is_uuid
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class ProjectFinder:
         """
         if is_uuid(text):
             return text.lower()
-        if self._rows is None:
-            self._rows = list(self._hub.projects.get(fields=["project_id", "title", "deleted"], all=True))
-        found = [row for row in self._rows if _fits(row, text)]
+        found = [row for row in self._listed() if _fits(row, text)]
         preferred = [row for row in found if bool(row.get("deleted")) == deleted] or found
         if not preferred:
             raise NotFound(f"none of your projects has the title {text!r}, or an id that begins so")
@@ -47,6 +45,18 @@ class ProjectFinder:
             more = ", ..." if len(preferred) > _SHOWN_CANDIDATES else ""
             raise Conflict(f"{len(preferred)} projects fit {text!r}; give more of the id: {listed}{more}")
         return str(preferred[0]["project_id"])
+
+    def titles(self) -> dict[str, str]:
+        """The titles of one's projects by their ids; none for whose key may not list projects."""
+        try:
+            return {str(row["project_id"]): str(row.get("title") or "") for row in self._listed()}
+        except PermissionDenied:
+            return {}
+
+    def _listed(self) -> list[Any]:
+        if self._rows is None:
+            self._rows = list(self._hub.projects.get(fields=["project_id", "title", "deleted"], all=True))
+        return self._rows
 
 
 def find_account(hub: Hub, text: str) -> str:

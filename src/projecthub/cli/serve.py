@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from projecthub.settings import Settings
 
+_SECRET = ("admin_key", "smtp_password", "store_url")
 _SERVER_PACKAGES = ("uvicorn", "starlette", "sqlalchemy", "pydantic_settings")
 
 WITHOUT_FLAGS = """\
@@ -212,11 +215,19 @@ def read_settings(flags: dict[str, Any], config: Path | None) -> Settings:
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
         if problem["type"] == "extra_forbidden":
             _fail(f"the settings file has an unknown key '{name}'; `projecthub serve --help` lists them", code=2)
-        _fail(f"setting {name}: {problem['msg'].removeprefix('Value error, ')}", code=2)
+        _fail(f"setting {name}: {_what_is_wrong(problem, name)}", code=2)
     except OSError as error:
         _fail(str(error), code=2)
     except ValueError as error:
         _fail(f"the settings file {os.environ.get('PROJECTHUB_CONFIG')} is no TOML: {error}", code=2)
+
+
+def _what_is_wrong(problem: ErrorDetails, name: str) -> str:
+    """What is to be changed, with the value that was given; of secrets without."""
+    told = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] == "value_error" or name in _SECRET:
+        return told
+    return f"{problem['input']!r:.100} does not do: it {told}"
 
 
 def _fail(text: str, *, code: int = 1) -> NoReturn:

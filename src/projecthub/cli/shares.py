@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from projecthub.cli import output
+from projecthub.cli.copies import Backup, DeleteMissing, Exclude, OverwriteNewer
+from projecthub.cli.copy_tables import print_summary
 from projecthub.cli.project_making import told_of_this_machine
 from projecthub.cli.references import PROJECT_HELP, ProjectFinder
 from projecthub.cli.session import AsJson, Session
@@ -53,6 +55,8 @@ def create(
         output.print_json(share)
     else:
         print(output.plain(share["id"]))
+        if "problem" in share:
+            output.print_note(f"{share['path'] or '.'}: {share['problem']}")
 
 
 @shares.command("list")
@@ -169,23 +173,30 @@ def copy(
     project: Annotated[str, typer.Argument(metavar="PROJECT", help=PROJECT_HELP)],
     target_path: Annotated[str | None, typer.Argument(metavar="[TO]", help="Where to; default: the same path.")] = None,
     path: Annotated[str | None, typer.Option(help="Only this part, a path below what is shared.")] = None,
-    overwrite_newer: Annotated[
-        bool, typer.Option("--overwrite-newer", help="Replace files that are newer in the target.")
-    ] = False,
+    overwrite_newer: OverwriteNewer = False,
+    delete_missing: DeleteMissing = False,
+    backup: Backup = False,
+    exclude: Exclude = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy what is shared into a project of yours."""
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Copying"):
         target = ProjectFinder(hub).find(project)
-        reply: Any = hub.shares.copy(share, target, target_path, path=path, overwrite_newer=overwrite_newer)
+        reply: Any = hub.shares.copy(
+            share,
+            target,
+            target_path,
+            path=path,
+            overwrite_newer=overwrite_newer,
+            delete_missing=delete_missing,
+            backup=backup,
+            exclude=exclude or None,
+        )
     if session.as_json:
         output.print_json(reply)
-        return
-    kept = reply.pop("kept_newer_paths", [])
-    output.print_facts([(name, value) for name, value in reply.items() if value or name in ("files", "bytes")])
-    for name in kept:
-        output.print_note(f"kept, because newer in the target: {name}")
+    else:
+        print_summary(reply)
 
 
 def _tell(session: Session, row: Any) -> None:
@@ -194,7 +205,9 @@ def _tell(session: Session, row: Any) -> None:
         return
     facts = [(name, row[name]) for name in ("id", "project_id", "project_title", "path", "description", "license")]
     times = [(name.replace("_", " "), output.local_time(row[name])) for name in ("created", "last_edited")]
-    output.print_facts([*facts, ("for", _for_whom(row)), ("taken", row["counter"]), *times])
+    output.print_facts(
+        [*facts, ("for", _for_whom(row)), ("taken", row["counter"]), *times, ("problem", row.get("problem"))]
+    )
 
 
 def _for_whom(row: Any) -> str:

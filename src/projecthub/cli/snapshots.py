@@ -133,7 +133,7 @@ def restore(
         return
     output.print_facts([("files", done["files"]), ("bytes", done["bytes"]), ("before", done["before"])])
     for kept in done["in_trash"]:
-        output.print_note(f"in the trash, because somebody changed it meanwhile: {kept}")
+        output.print_note(f"in the trash, for the snapshot of what was there does not hold it as it was: {kept}")
 
 
 @snapshots.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -208,5 +208,22 @@ def _has_null(value: Any) -> bool:
 def _to_json(body: dict[str, Any], name: str) -> bytes:
     try:
         return json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:  # a foreign object; NaN, a cycle, half a surrogate pair
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(
+            f"{next(_not_text(body['args']), '')!a} among the arguments of {name} is no UTF-8, which is all that this "
+            "call takes; give the directory that it is in, or another name with files.move, which takes any names"
+        ) from error
+    except (TypeError, ValueError, RecursionError) as error:  # a foreign object; NaN, a cycle
         raise InvalidArgument(f"the arguments of {name} are not JSON: {error}") from error
+
+
+def _not_text(value: Any) -> Iterator[str]:
+    """The texts in a value that hold bytes of a name, or half of a character."""
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _not_text([key, child])
+    elif isinstance(value, list | tuple):
+        for child in value:
+            yield from _not_text(child)
+    elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        yield value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -65,6 +66,8 @@ class DiskGauge:
         self._looked_at = now()
         self._rests_until = 0.0
         self._look: asyncio.Task[None] | None = None
+        self._spent_s = 0.0  # what the last look has taken
+        self._whole_s = 0.0  # and the last one at each file
 
     @property
     def is_looking(self) -> bool:
@@ -92,6 +95,20 @@ class DiskGauge:
             await asyncio.shield(self._begin())
         return self._use()
 
+    async def read_fresh(self) -> DiskUse:
+        """Disk use as of a look that ended at most twenty times as long ago as it took; waits for one if need be."""
+        if self._known is None or self._now() - self._looked_at >= self._spent_s / _SHARE:
+            await asyncio.shield(self._begin())
+        return self._use()
+
+    async def read_whole(self) -> DiskUse:
+        """The same as of a look at each file, also at those that grow in place."""
+        if self._look is not None:
+            await asyncio.shield(self._look)
+        if self._known is None or self._now() - self._scan.round_began >= self._whole_s / _SHARE:
+            await asyncio.shield(self._begin(is_whole=True))
+        return self._use()
+
     async def read_now(self) -> DiskUse:
         """Disk use as of a look that begins now; waits for it, and for the one under way before."""
         if self._look is not None:
@@ -102,21 +119,23 @@ class DiskGauge:
     def _use(self) -> DiskUse:
         return DiskUse(self._known or 0, max(0.0, self._now() - self._scan.round_began))
 
-    def _begin(self) -> asyncio.Task[None]:
+    def _begin(self, *, is_whole: bool = False) -> asyncio.Task[None]:
         if self._look is None:
-            self._look = asyncio.create_task(self._measure())
+            self._look = asyncio.create_task(self._measure(is_whole=is_whole or self._known is None))
         return self._look
 
-    async def _measure(self) -> None:
+    async def _measure(self, *, is_whole: bool) -> None:
         try:
             began = self._now()
-            steps = self._scan.look((began - self._looked_at) * _SHARE)
+            budget_s = math.inf if is_whole else (began - self._looked_at) * _SHARE
+            steps = self._scan.look(budget_s)
             spent_s, has_ended = 0.0, False
             while not has_ended:
                 taken_s, has_ended = await asyncio.get_running_loop().run_in_executor(self._executor, _step, steps)
                 spent_s += taken_s
             self._looked_at = self._now()
             self._known = self._scan.used_bytes or None  # a home that does not exist may do so at any moment
+            self._spent_s, self._whole_s = spent_s, spent_s if is_whole else self._whole_s
             self._rests_until = self._looked_at + max(_FRESH_S, spent_s / _SHARE)
         finally:
             self._look = None

@@ -38,6 +38,8 @@ _PAIR_THREADS = 5
 _COPY_TURNS = 3
 """Copies to many and from many take so many threads together, and one more than there are workers."""
 _WALK_THREADS = 2
+_LITTLE, _MUCH = 1 / 16, 1 / 4
+"""Of the room that was left when a home was looked at last: what is less than this is little, what is more is much."""
 _PROJECT_MODE = 0o711
 """Of the directory that holds home and staging: others pass through to what is theirs, and cannot list it."""
 
@@ -215,14 +217,12 @@ class Homes:
         course = Course(options.timeout_s) if course is None else course
         source, target = End(self.path(src_project_id), src_path), End(self.path(target_project_id), target_path)
         measured = self._home(target_project_id)
-        if quota_bytes is not None:
-            await measured.gauge.read_recent()
-        measured.space.pending_bytes = pending_bytes(target.home)
         pair = Pair(source, target, options=options, uid=uid, course=course, workers=self.workers)
         tell = None if keeper is None else partial(tell_committed, keeper=keeper)
         try:
             planned = await in_thread(self._copies, pair.plan, cancel=course.cancel)
-            course.expected_bytes = planned.added
+            course.expected_bytes = planned.bytes
+            await self._measure(measured, planned.added - planned.freed, quota_bytes, target.home)
             allowance = await self._allow(measured, planned, quota_bytes, target.home.parent)
             course.take, course.begin_again = allowance.take, allowance.begin_again
             try:
@@ -234,6 +234,21 @@ class Homes:
         if keeper is not None:
             keeper.changed(reduced(target_path))
         return summary
+
+    async def _measure(self, target: MeasuredHome, size: int, quota_bytes: int | None, home: Path) -> None:
+        """Know what a home takes, well enough for it to grow by ``size`` bytes: the more, the newer that has to be.
+
+        What a project writes by itself is seen by looks alone, and it writes while it is copied to.
+        """
+        if quota_bytes is not None and size > 0:
+            await target.gauge.read_recent()
+            target.space.pending_bytes = pending_bytes(home)
+            share = target.space.share_of_room(size, quota_bytes)
+            if share > _MUCH:
+                await target.gauge.read_whole()
+            elif share > _LITTLE:
+                await target.gauge.read_fresh()
+        target.space.pending_bytes = pending_bytes(home)
 
     async def _allow(
         self, target: MeasuredHome, planned: PlanSummary, quota_bytes: int | None, directory: Path
@@ -278,9 +293,7 @@ class Homes:
         """
         target = self._home(project_id)
         self.disk.require_spare(added, what)
-        if quota_bytes is not None:
-            await target.gauge.read_recent()
-        target.space.pending_bytes = pending_bytes(self.path(project_id))
+        await self._measure(target, added - freed, quota_bytes, self.path(project_id))
         try:
             return target.space.allow(added, freed, quota_bytes, beside=beside)
         except LimitError:
@@ -321,8 +334,7 @@ class Homes:
         if is_much and not await in_thread(self._copies, lambda: are_cloned(self._root)):
             self.disk.require_spare(added + others, "to copy to all of these projects")
         if quota_bytes is not None and added > freed:
-            await target.gauge.read_recent()
-            target.space.pending_bytes = pending_bytes(self.path(project_id))
+            await self._measure(target, added - freed, quota_bytes, self.path(project_id))
         return await self._allow(
             target, PlanSummary(added=added, freed=freed), quota_bytes, self.path(project_id).parent
         )

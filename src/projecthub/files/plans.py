@@ -36,6 +36,8 @@ class CopyOptions:
         exclude: Patterns of what is left out; see `projecthub.files.excludes.Excludes`.
         timeout_s: Bound on the whole copy in seconds; None: no bound.
         policy: Whose version wins.
+        keeps_newer_kinds: With the policy `update`, also keep what is newer in the target and no regular file, or no
+            regular file in the source: a file where the source has a directory, or a symlink. rsync does not.
     """
 
     overwrite_newer: bool = False
@@ -44,6 +46,7 @@ class CopyOptions:
     exclude: tuple[str, ...] = ()
     timeout_s: float | None = None
     policy: Policy = Policy.UPDATE
+    keeps_newer_kinds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,7 @@ class Course:
 
     Attributes:
         tally: What has been made so far.
-        expected_bytes: About how much it will write, as it takes on disk; None: nobody has looked yet.
+        expected_bytes: The sum of the sizes of the files that it will write, as in `tally`; None: it is not known yet.
         take: Called with the number of bytes before they are written; raises `LimitError` if they may not be. None:
             they may.
         begin_again: Called when what was written has gone again, before it is written anew.

@@ -13,6 +13,7 @@ be remembered of single files.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import time
@@ -102,10 +103,11 @@ class HomeScan:
 
         Args:
             budget_s: How long to list directories that have not changed, in seconds. What has changed is always listed.
+                Infinity: all of them, as a round of its own.
         """
         self._slice_ends = self._now() + _SLICE_S
         self._ends = self._now() + budget_s
-        if self._is_complete:
+        if self._is_complete or budget_s == math.inf:
             self._round += 1
             self._began = self._now()
         self._is_complete = True

@@ -12,12 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from projecthub.errors import NotFound
+from projecthub.errors import InvalidArgument, NotFound
 from projecthub.files.packing import KEEPING
-from projecthub.files.paths import DIRECTORY, open_beneath, shown, split
+from projecthub.files.paths import DIRECTORY, LeavesHomeError, open_beneath, shown, split
 from projecthub.files.places import closing, open_file, opened_home, told
 
 _ALONE: Final = ""
+
+
+@contextlib.contextmanager
+def told_of_share(path: str) -> Iterator[None]:
+    """What the system refuses in here about ``path``, for people who see a share, and nothing else of its home."""
+    with told(path):
+        try:
+            yield
+        except LeavesHomeError as error:
+            raise InvalidArgument(
+                f"'{shown(path) or '.'}' leads out of what is shared, by a symlink, and so is not shared; ask whose "
+                "share it is for what it leads to"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -32,7 +45,7 @@ def opened_share(home: Path, shared: str, path: str) -> Iterator[tuple[int, str]
     Raises:
         NotFound: It is not there, or is what the hub keeps in a home for its project alone.
     """
-    with opened_home(home) as home_fd, told(shared):
+    with opened_home(home) as home_fd, told_of_share(path or shared):
         if is_kept_back(f"{shared}/{path}".strip("/")):
             raise NotFound(f"there is nothing at '{shown(path)}' of this share")
         try:
@@ -53,7 +66,7 @@ def require_within(home: Path, shared: str, path: str) -> None:
         InvalidArgument: One does.
         NotFound: It is not there.
     """
-    with opened_share(home, shared, path) as (root_fd, inner), told(path or shared):
+    with opened_share(home, shared, path) as (root_fd, inner):
         os.close(open_beneath(root_fd, inner, os.O_PATH, follow=True))
 
 
@@ -65,7 +78,7 @@ def open_shared_file(home: Path, shared: str, path: str) -> int:
         NotFound: It is not there.
         Conflict: It is no file.
     """
-    with opened_share(home, shared, path) as (root_fd, inner), told(path or shared):
+    with opened_share(home, shared, path) as (root_fd, inner):
         return open_file(root_fd, inner)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -17,8 +18,6 @@ _KEPT_SHARE = 20
 _LEAST_BYTES = 1_000_000
 """With less than this no project is started: what is written for that would not fit with certainty."""
 _EXT4_KEEPS_BLOCKS = 4096
-_PLENTY = 4
-"""Of the room that is left, a fourth is plenty."""
 _GLANCE_BYTES = 8_000_000
 """After every so many bytes a copy looks whether there is room for more: others write as well."""
 
@@ -104,13 +103,15 @@ class HomeSpace:
             self._measured_bytes = used_bytes
             self._ended = [(at, size) for at, size in self._ended if at >= began]
 
-    def plenty_bytes(self, quota_bytes: int | None) -> int:
-        """How much can be added with so much room to spare that nothing has to be known exactly."""
+    def share_of_room(self, size: int, quota_bytes: int) -> float:
+        """How much of the room that was left at the last measurement is taken with ``size`` bytes more, from 0 to 1.
+
+        What a project has written since is not in it; over 1, there was none.
+        """
         with self._lock:
-            room = self._disk.spare_bytes()
-            if quota_bytes is not None:
-                room = min(room, quota_bytes - self._used())
-        return max(0, room // _PLENTY)
+            room = quota_bytes - self._measured_bytes - self.pending_bytes
+            taken = self._under_way() + sum(written for _, written in self._ended) + size
+        return taken / room if room > 0 else math.inf
 
     def allow(self, added: int, freed: int, quota_bytes: int | None, *, beside: bool = False) -> Allowance:
         """Let a copy begin, and reckon with it from now on.

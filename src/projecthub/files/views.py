@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import merge
@@ -78,7 +79,13 @@ class _Counter:
 
 
 def entries_of(
-    home_fd: int, path: str, *, hidden: bool, after: str = "", most: int = MAX_ENTRIES
+    home_fd: int,
+    path: str,
+    *,
+    hidden: bool,
+    after: str = "",
+    most: int = MAX_ENTRIES,
+    telling: Callable[[str], AbstractContextManager[None]] = told,
 ) -> Generator[Entry, None, None]:
     """What a directory holds, in the order of the names as they are.
 
@@ -88,6 +95,7 @@ def entries_of(
         hidden: Also names that begin with a dot.
         after: Only names after this one.
         most: So many entries the directory may have.
+        telling: Puts what the system refuses about a path into words.
 
     Raises:
         NotFound: Nothing is there.
@@ -95,7 +103,7 @@ def entries_of(
         LimitError: It holds more than ``most`` entries.
     """
     counter = _Counter(MAX_COUNTED_IN_LISTING)
-    with told(path), closing(open_beneath(home_fd, path, DIRECTORY, follow=True)) as fd:
+    with telling(path), closing(open_beneath(home_fd, path, DIRECTORY, follow=True)) as fd:
         names = _names(fd, path, most, hidden=hidden, after=after)
         stretches = []
         while stretch := sorted(islice(names, _SORTED_AT_ONCE)):

@@ -5,8 +5,10 @@ Source: Wire contract 1.4, 1.7.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +41,12 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 MAX_UNDER_WAY: Final = 1000
 """Calls into one project at a time: each holds a connection, and a project that does not answer holds it for ever."""
 
+WAITED_S: Final[ContextVar[float | None]] = ContextVar("waited_s", default=None)
+"""For how many seconds somebody waits for the call that is served; None: until it is answered, or he leaves.
+
+Whoever serves a call that goes on when that time is over says so here: from then on it is no use of the project.
+"""
+
 _MAX_REMEMBERED: Final = 10_000
 
 _log = structlog.get_logger()
@@ -55,10 +63,11 @@ class ProjectCalls:
         self._engine = engine
         self._touched: dict[tuple[ProjectId, AccountId], datetime] = {}
         self._under_way: Counter[ProjectId] = Counter()
+        self._left: Counter[ProjectId] = Counter()
 
     def under_way(self, project_id: ProjectId) -> int:
-        """How many calls into a project have not been answered yet."""
-        return self._under_way[project_id]
+        """How many calls into a project have not been answered yet, and are still waited for."""
+        return self._under_way[project_id] - self._left[project_id]
 
     def target(self, caller: Principal, project_id: object) -> ProjectId:
         """Which project a call is for: the one given, or that of the key.
@@ -196,17 +205,29 @@ class ProjectCalls:
 
     @contextmanager
     def _counted(self, project_id: ProjectId) -> Iterator[None]:
-        """Count a call as under way.
+        """Count a call as under way, and from when nobody waits for it any more as left, too.
 
         Raises:
-            LimitError: Too many are.
+            LimitError: Too many are under way.
         """
         if self._under_way[project_id] >= MAX_UNDER_WAY:
             raise LimitError(f"{MAX_UNDER_WAY} calls into project '{project_id}' are under way; wait for some of them")
         self._under_way[project_id] += 1
+        is_left = False
+
+        def leave() -> None:
+            nonlocal is_left
+            is_left = True
+            self._left[project_id] += 1
+
+        waited_s = WAITED_S.get()
+        timer = None if waited_s is None else asyncio.get_running_loop().call_later(waited_s, leave)
         try:
             yield
         finally:
-            self._under_way[project_id] -= 1
-            if not self._under_way[project_id]:
-                del self._under_way[project_id]
+            if timer is not None:
+                timer.cancel()
+            for counter in (self._under_way, self._left)[: 1 + is_left]:
+                counter[project_id] -= 1
+                if not counter[project_id]:
+                    del counter[project_id]

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from projecthub.wire.ids import ProjectId
 
 WARNED_BEFORE: Final = timedelta(minutes=5)
-"""The warning comes this long before the stop, or later where the time without use is shorter."""
+"""The warning comes this long before the stop at most."""
+
+_WARNED_SHARE: Final = 5
+"""And no more than this part of the time without use before it: who comes back in time has not been warned in vain."""
 
 BUSY: Final = 0.01
 """Processor time that counts as use, as a share of one processor since the last look."""
@@ -182,7 +185,7 @@ class Idle:
         watched = self._watched.get(project.project_id)
         since, _ = self._idle_since(project, now)
         stop_at = self._would_stop_at(project, since)
-        if watched is None or stop_at is None or now < stop_at - WARNED_BEFORE:
+        if watched is None or stop_at is None or now < stop_at - self._warned_before(project):
             return False
         if watched.warned != since:  # nobody is stopped without having been warned a look earlier
             watched.warned = since
@@ -232,6 +235,10 @@ class Idle:
             return None
         # A hub that was away for long leaves time to come back to what it still remembers.
         return max(since + timedelta(seconds=timeout_s), self._opened_at + WARNED_BEFORE)
+
+    def _warned_before(self, project: Project) -> timedelta:
+        timeout_s = self._quotas.idle_timeout_s(project.run_quota) or 0
+        return min(WARNED_BEFORE, timedelta(seconds=timeout_s / _WARNED_SHARE))
 
     async def look_at(self, instance: Instance) -> None:
         """Look at one project now, so that `report` tells of this moment."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from projecthub.errors import InvalidArgument
+from projecthub.wire.units import plain
 
 IDLE_TIMEOUTS_S: Final[Mapping[str, int]] = {"short": 30 * 60, "medium": 2 * 3600, "day": 24 * 3600}
 """Words for idle timeouts, in seconds."""
@@ -68,7 +69,7 @@ def _checked(key: str, value: Any) -> Any:
         return _checked_idle_timeout(value)
     unit, most = _AMOUNTS[key]
     if not _is_number(value) or not 0 <= value <= most:
-        raise _refused(key, value, f"give a number of {unit} from 0 to {most:g}")
+        raise _refused(key, value, f"give a number of {unit} from 0 to {plain(most)}")
     return int(value) if value == int(value) else value
 
 

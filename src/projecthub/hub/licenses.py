@@ -201,6 +201,7 @@ class Licenses:
             "project_id": project_id,
             "license_id": license_id,
             "attached": wanted,
+            "changed": changed is not None,
             "needs_restart": changed is not None and project.desired == "running",
         }
 

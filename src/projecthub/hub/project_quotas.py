@@ -12,6 +12,7 @@ from projecthub.errors import InvalidArgument, NotFound
 from projecthub.hub.lifecycle import QUOTA_CHANGED
 from projecthub.hub.permissions import may_set_quotas, project_id_of
 from projecthub.store.records import State
+from projecthub.wire.units import plain
 
 if TYPE_CHECKING:
     from projecthub.hub.clock import Clock
@@ -48,8 +49,8 @@ class ProjectQuotas:
     async def set(self, caller: Principal, request: shapes.SetQuotas) -> None:
         """Change settings of a project; what is not given stays.
 
-        They can raise a project above what every project has, not below it. If a running project gets another quota
-        by it, it is restarted in the background.
+        They can raise a project above what every project has, not below it; but for the internet, which can be taken
+        from it. If a running project gets another quota or network by it, it is restarted in the background.
 
         Raises:
             PermissionDenied: The caller is no site admin.
@@ -73,13 +74,14 @@ class ProjectQuotas:
             changes: dict[str, Any] = {"settings": settings}
             if begins:
                 changes["desired"] = "running"
-            if before != after and project.state is State.RUNNING:
+            is_other = before != after or _is_cut_off(project.settings) != _is_cut_off(settings)
+            if is_other and project.state is State.RUNNING:
                 # With this the restart is promised, also if it is another hub that keeps it.
                 changes |= {"state": State.RESTARTING, "state_at": self._clock.now()}
             await tx.projects.update(project_id, changes)
             event = {"event": "quotas_set", "quotas": given}
             await tx.log.append(project_id, caller.account_id, event, at=self._clock.now())
-        if before != after and project.desired == "running":
+        if is_other and project.desired == "running":
             self._lifecycle.restart_soon(project_id, by=caller.account_id, reason=QUOTA_CHANGED)
         elif begins:
             self._lifecycle.start_soon(project_id, by=caller.account_id)
@@ -92,7 +94,14 @@ def _checked(request: shapes.SetQuotas) -> dict[str, Any]:
         if value is None:
             continue
         if not 0 <= value <= most or (most == 1 and value not in (0, 1)):
-            wanted = unit if most == 1 else f"a number of {unit} from 0 to {most:g}"
+            wanted = unit if most == 1 else f"a number of {unit} from 0 to {plain(most)}"
             raise InvalidArgument(f"{name} is {value!r:.100}; give {wanted}", name=name)
         given[name] = int(value) if value == int(value) else value
+    if request.disableInternet is not None:
+        given["disableInternet"] = request.disableInternet
     return given
+
+
+def _is_cut_off(settings: Mapping[str, Any] | None) -> bool:
+    """Whether the internet is taken from a project: that is no part of a quota where all projects reach it."""
+    return bool((settings or {}).get("disableInternet"))

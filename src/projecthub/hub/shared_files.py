@@ -13,8 +13,7 @@ from projecthub.errors import Conflict
 from projecthub.files import packing, views
 from projecthub.files.packing import KEEPING
 from projecthub.files.paths import DIRECTORY, open_beneath, shown
-from projecthub.files.places import told
-from projecthub.files.sharing import open_shared_file, opened_share
+from projecthub.files.sharing import open_shared_file, opened_share, told_of_share
 from projecthub.hub.archives import OpenDirectory
 from projecthub.hub.files import OpenFile, etag_of
 from projecthub.hub.shares import path_below
@@ -58,7 +57,7 @@ class SharedFiles:
 
         def work() -> T:
             with opened_share(home.path, share.path, inner) as (root_fd, below):
-                listed = views.entries_of(root_fd, below, hidden=hidden, after=after, most=views.MAX_ENTRIES)
+                listed = views.entries_of(root_fd, below, hidden=hidden, after=after, telling=told_of_share)
                 with contextlib.closing(listed) as entries:
                     if share.path or inner:
                         return made(entries)
@@ -94,7 +93,7 @@ class SharedFiles:
         home = await self._workplaces.homes.opened(share.project)
 
         def work() -> OpenDirectory:
-            with opened_share(home.path, share.path, inner) as (root_fd, below), told(inner or share.path):
+            with opened_share(home.path, share.path, inner) as (root_fd, below):
                 try:
                     fd = open_beneath(root_fd, below, DIRECTORY, follow=True)
                 except NotADirectoryError as error:

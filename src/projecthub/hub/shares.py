@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.errors import InvalidArgument, NotSignedIn
+from projecthub.errors import HubError, InvalidArgument, NotSignedIn
 from projecthub.files.paths import LeavesHomeError, reduced, shown
 from projecthub.files.sharing import is_kept_back, require_within
 from projecthub.hub.beginnings import Beginning
@@ -145,9 +145,23 @@ class Shares:
         """
         async with self._store.read() as tx:
             share = await tx.shares.told(_checked(id))
-            if share is not None and await _reads(tx, caller, share["project_id"]):
-                return _shape(share, whole=True)
-        return _shape(_visible(share, caller, id), whole=False)
+            is_own = share is not None and await _reads(tx, caller, share["project_id"])
+            project = await tx.projects.get(share["project_id"]) if share is not None and is_own else None
+        if share is None or project is None:
+            return _shape(_visible(share, caller, id), whole=False)
+        told = _shape(share, whole=True)
+        if (problem := await self._problem(project, share["path"])) is not None:
+            told["problem"] = problem
+        return told
+
+    async def _problem(self, project: Project, path: str) -> str | None:
+        """Why others get nothing of a share, for the people of its project; None: they do."""
+        try:
+            home = await self._workplaces.homes.opened(project)
+            await self._workplaces.run(home, lambda: require_within(home.path, path, ""))
+        except HubError as error:
+            return f"others get nothing of it: {error.message}"
+        return None
 
     async def list(self, caller: Principal | None, request: ListShares) -> list[ShareShape]:
         """All shares of a project, for who is on it; or those that everybody may browse, edited last first.

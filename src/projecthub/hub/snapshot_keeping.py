@@ -328,7 +328,8 @@ class SnapshotKeeping:
         if plan is None:
             return []
         at = self._clock.now()
-        in_trash = await self.run(lambda: restoring.finish(home, plan, at))
+        before = self.shelf(project.project_id).manifest(plan.before)
+        in_trash = await self.run(lambda: restoring.finish(home, plan, at, before))
         async with self._store.write() as tx:
             event: dict[str, Any] = {
                 "event": "snapshot_restored",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from projecthub.errors import InvalidArgument
+from projecthub.wire.units import plain
 
 _MAX_SHOWN = 60
 
@@ -80,7 +82,8 @@ class Options:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= at_most:
-            raise self.refuse(name, f"a number above 0 and not above {at_most:g}")
+            bound = "" if at_most == math.inf else f" and not above {plain(at_most)}"
+            raise self.refuse(name, f"a number above 0{bound}")
         return value
 
     def texts(self, name: str) -> list[str]:

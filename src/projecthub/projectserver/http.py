@@ -228,8 +228,9 @@ class _Server(uvicorn.Server):
 
     def _take_no_more(self) -> None:
         """End connections that are kept for more calls, now or after the answer: else the calls would never end."""
-        for connection in [*self.server_state.connections]:
-            if _was_asked(connection):  # else something was called that has not been read yet
+        connections: list[Any] = [*self.server_state.connections]
+        for connection in connections:
+            if connection.cycle is not None:  # else something was called that has not been read yet
                 connection.shutdown()
 
     def _give_up_unread(self) -> None:
@@ -244,10 +245,6 @@ class _Server(uvicorn.Server):
             if not any(map(_is_untaken, self.server_state.connections)):
                 return
             await asyncio.sleep(_TAKEN_LOOK_S)
-
-
-def _was_asked(connection: Any) -> bool:
-    return connection.cycle is not None
 
 
 def _is_stuck(connection: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from projecthub.errors import Conflict, HubError, LimitError
 from projecthub.projectserver.commands import cut
 from projecthub.wire.ids import is_uuid
-from projecthub.wire.jobs import CHUNKS_FILE, MAX_STATE_BYTES, OUTPUT_FILE, RECORD, STATE_FILE, Stream
+from projecthub.wire.jobs import CHUNKS_FILE, JOBS_DIRECTORY, MAX_STATE_BYTES, OUTPUT_FILE, RECORD, STATE_FILE, Stream
 
 _MODE = 0o700
 _MOST_BYTES_A_CHARACTER = 4
@@ -29,6 +31,19 @@ def make_directory(jobs: Path, job_id: str) -> Path:
     directory = jobs / job_id
     directory.mkdir(mode=_MODE)
     return directory
+
+
+def unrecordable(error: OSError) -> HubError:
+    """What to tell if no directory of a job could be made."""
+    why = os.strerror(error.errno or 0)
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
+        return Conflict(
+            f"the job cannot be recorded ({why}): in the project's home '{JOBS_DIRECTORY}' has to be a directory of "
+            "its own, and a link or a file stands in the way; rename or remove that"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Conflict(f"the job cannot be recorded ({why}): make '{JOBS_DIRECTORY}' in the project's home writable")
+    return LimitError(f"the job cannot be recorded ({why}); make room")
 
 
 def write_state(directory: Path, state: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import os
 import signal
 import time
 import uuid
@@ -17,7 +16,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from projecthub.errors import Conflict, InvalidArgument, LimitError, NotFound
+from projecthub.errors import Conflict, InvalidArgument, NotFound
 from projecthub.projectserver import commands, job_files, sessions
 from projecthub.projectserver.arguments import Options, show
 from projecthub.projectserver.job_options import JobOptions, parse_job
@@ -142,6 +141,7 @@ class Jobs:
         """Start a job.
 
         Raises:
+            Conflict: Something stands where jobs are recorded.
             LimitError: The disk is full, or too many processes or files are open.
         """
         self._make_room()
@@ -151,7 +151,7 @@ class Jobs:
             directory = job_files.make_directory(self._directory, job_id)
             log = JobLog(directory, options.max_log_bytes)
         except OSError as error:
-            raise LimitError(f"the job cannot be recorded ({os.strerror(error.errno or 0)}); make room") from error
+            raise job_files.unrecordable(error) from error
         job = RunningJob(job_id, options, directory, log, by=by, session_id=self._session_id)
         environment = {**self._environment, **options.environment, MARKER: job_id}
         try:

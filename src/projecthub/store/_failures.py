@@ -20,6 +20,11 @@ BUSY: Final = (
     "the hub's store is held by another program, so nothing was changed; try again, and have the hub's operator end "
     "that program if this goes on"
 )
+DAMAGED: Final = (
+    "the file of the hub's store is damaged, or no database; its operator has to stop the hub, move that file and "
+    "those whose names begin with its own away, and put a sound one in its place: `projecthub restore` "
+    "makes one of a backup"
+)
 _FULL: Final = "The hub's disk is full, and nothing was changed; ask the hub's operator to make room"
 _UNWRITABLE: Final = (
     "The hub's disk takes no writes at present; ask the hub's operator to look at it, then look what came of the call"
@@ -77,6 +82,9 @@ def _translation(error: SQLAlchemyError, *, writes: bool) -> HubError:
     orig = error.orig if isinstance(error, StatementError) else None
     if getattr(orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreUnavailable(BUSY)
+    if getattr(orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        _log.error("store.damaged", reason=_first_line(error))
+        return StoreUnavailable(DAMAGED, damaged=True)
     return InternalError(f"The store failed: {_first_line(error)}")
 
 

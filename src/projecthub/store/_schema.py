@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from projecthub.errors import InternalError, LimitError
 from projecthub.store._copying import copy_sqlite
 
-HEAD: Final = "0013"
+HEAD: Final = "0014"
 """The newest migration; a store that says so needs nothing."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 

@@ -197,6 +197,7 @@ class Copies:
         *,
         limit: int,
         project_id: ProjectId | None = None,
+        plans: bool = True,
         after: CopyOperation | None = None,
     ) -> list[CopyOperation]:
         """An account's operations, newest first.
@@ -205,6 +206,7 @@ class Copies:
             account_id: Whose.
             limit: How many at most.
             project_id: Only those that copy from or to this project.
+            plans: Whether also those that were never applied.
             after: The last one of the page before.
         """
         statement = (
@@ -213,6 +215,8 @@ class Copies:
             .order_by(_operation.created_at.desc(), _operation.id.desc())
             .limit(limit)
         )
+        if not plans:
+            statement = statement.where(_operation.applies)
         if project_id is not None:
             either = [
                 exists().where(_target.operation_id == _operation.id, column == project_id)

@@ -57,7 +57,7 @@ class CopyOperation:
         state: How far it is.
         policy: What happens to what people have changed.
         options: As the wire names them.
-        applies: Whether the plan is applied as soon as it is made.
+        applies: Whether it is to be applied as soon as it is planned, or was; else it is a plan and no more.
         created_at: When it was made.
         updated_at: When something of it changed last.
         finished_at: When it ended; None: it has not.

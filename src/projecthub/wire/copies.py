@@ -114,9 +114,10 @@ class GetCopies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListCopies:
-    """`copies.list`: the caller's, newest first; `after`: the last one of the page before."""
+    """`copies.list`: the caller's, newest first; `plans`: also those never applied; `after`: the last one before."""
 
     project_id: str | None = None
+    plans: bool = False
     limit: int = 100
     after: str | None = None
 
@@ -179,7 +180,10 @@ class UndoneCopy(TypedDict):
 
 
 class CopyTargetRow(TypedDict):
-    """One target. `files` and `bytes`: to write; once it is done, written. The rest only where it applies."""
+    """One target. `files` and `bytes`: to write; once it is done, written. The rest only where it applies.
+
+    `skipped`: pipes, sockets and devices; `vanished`: files of the plan that were gone from the source by then.
+    """
 
     number: int
     source_project_id: str
@@ -201,14 +205,27 @@ class CopyTargetRow(TypedDict):
     error_code: NotRequired[str]
     can_undo: NotRequired[bool]
     undone: NotRequired[UndoneCopy]
+    vanished: NotRequired[int]
+
+
+class CopyEnd(TypedDict):
+    """One end of an operation: how many projects; which one and which path, if these are the same for all targets."""
+
+    projects: int
+    project_id: NotRequired[str]
+    path: NotRequired[str]
+    public_path_id: NotRequired[str]
 
 
 class CopyOperation(TypedDict):
-    """An operation; times are ISO. `targets` is left out of lists."""
+    """An operation; times are ISO. `targets` is left out of lists. `applied`: whether it is more than a plan."""
 
     id: str
     state: str
     policy: str
+    applied: bool
+    source: NotRequired[CopyEnd]
+    target: NotRequired[CopyEnd]
     created: str
     updated: str
     finished: NotRequired[str]
@@ -228,10 +245,14 @@ class ForgottenCopies(TypedDict):
 
 
 class PlannedFile(TypedDict):
-    """One file of a plan; `size` in bytes and `mtime` in milliseconds are the source's. `beside`: its name there."""
+    """One file of a plan; `size` in bytes and `mtime` in milliseconds are the source's. `beside`: its name there.
+
+    `encoded_path`: the path percent-encoded, if it is no UTF-8.
+    """
 
     number: int
     path: str
+    encoded_path: NotRequired[str]
     status: str
     action: str
     size: int

@@ -79,7 +79,7 @@ class Method:
         needs: What the caller must be able to do, by role and by key.
         source: Where it is specified.
         form: How the arguments stand on the wire.
-        notes: Whether it changes what no ability stands for: sessions, who has used what, or plans.
+        notes: Whether it changes what no ability stands for: sessions, or who has used what.
     """
 
     name: str
@@ -109,9 +109,8 @@ def _hub(
     return Method(name, Endpoint.HUB, arguments, reply, caller, needs, source, form)
 
 
-def _copies(name: str, arguments: type, reply: Any, needs: Ability, *, notes: bool = False) -> Method:
-    source = "docs/wire-extensions.md"
-    return Method(f"copies.{name}", Endpoint.HUB, arguments, reply, Caller.ACCOUNT, needs, source, notes=notes)
+def _copies(name: str, arguments: type, reply: Any, needs: Ability) -> Method:
+    return _hub(f"copies.{name}", arguments, reply, Caller.ACCOUNT, needs, "docs/wire-extensions.md")
 
 
 def _org(name: str, arguments: type, reply: Any, caller: Caller, needs: Ability) -> Method:
@@ -150,7 +149,7 @@ _ROWS: Final = (
     _hub("projects.copyPathBetweenProjects", shapes.CopyPath, shapes.CopySummary, Caller.MEMBER, WRITE,
          "Wire contract 2.3"),
     _hub("projects.copyPaths", copies.CopyPaths, copies.CopyOperation, Caller.MEMBER, WRITE, "docs/wire-extensions.md"),
-    _copies("plan", copies.PlanCopies, copies.CopyOperation, READ, notes=True),
+    _copies("plan", copies.PlanCopies, copies.CopyOperation, WRITE),
     _copies("files", copies.CopyFiles, copies.PlannedFiles, READ),
     _copies("apply", copies.ApplyCopies, copies.CopyOperation, WRITE),
     _copies("get", copies.GetCopies, copies.CopyOperation, READ),

@@ -66,7 +66,10 @@ class CopyShare:
 
 
 class Share(TypedDict):
-    """A share. Times are ISO times; `counter`: how often it was taken. Its project's people are told of licenses."""
+    """A share. Times are ISO times; `counter`: how often it was taken. Its project's people are told of licenses.
+
+    `problem`: for them, by `shares.get`, why others get nothing of it: it is not there, or a symlink leads it out.
+    """
 
     id: str
     project_id: str
@@ -86,6 +89,7 @@ class Share(TypedDict):
     last_edited: str
     last_saved: str | None
     site_license_id: NotRequired[str | None]
+    problem: NotRequired[str]
 
 
 class Template(TypedDict):

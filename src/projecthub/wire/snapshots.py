@@ -123,7 +123,8 @@ class RestoredSnapshot(TypedDict):
     """Reply of `snapshots.restore`.
 
     `before`: the snapshot of what was there, whose restoring undoes this; null where nothing gave way. `in_trash`:
-    paths that somebody changed at the same time; what was there is in the trash.
+    paths of which what was there is in the trash, for `before` does not hold all of it: somebody changed it at the same
+    time, or it is or holds a pipe, a socket or what cannot be read.
     """
 
     id: str

@@ -8,6 +8,12 @@ from functools import lru_cache
 MEGABYTE = 1_000_000
 """Bytes in what the wire calls MB."""
 
+
+def plain(number: float) -> str:
+    """A number for people: whole ones with all their digits."""
+    return str(int(number)) if number == int(number) else f"{number:g}"
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -178,3 +178,24 @@ def test_mail_that_could_not_be_sent_or_would_tell_the_password(given: dict[str,
         Settings(**given)
     here = {"smtp_host": "localhost", "smtp_security": "none", "smtp_user": "hub", "smtp_password": "x"}
     assert smtp_server(Settings(**MAIL | here)) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("MEMORY_MB", "5", "setting memory_mb: '5' does not do: it should be greater than or equal to 100"),
+        ("SNAPSHOT_HOURS", "9000", "setting snapshot_hours: '9000' does not do"),
+        ("NETWORK", "both", "setting network: 'both' does not do: it should be 'auto', 'none'"),
+        ("CPUS", "many", "setting cpus: 'many' does not do"),
+        ("BIND", "here", "setting bind: 'here' is no address"),
+        ("ADMIN_KEY", "hunter2", "setting admin_key: an API key starts with"),
+    ],
+)
+def test_a_refused_setting_is_told_with_its_value(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"PROJECTHUB_{name}", value)
+    assert run(["backup", "/nowhere/backup"]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "hunter2" not in error

@@ -81,8 +81,8 @@ def test_a_plan(run: Run, started: NamedReplies) -> None:
     lines = [line.split() for line in done.out.splitlines()]
     assert ["id", ID] in lines
     assert ["bytes", "1.5", "kB"] in lines
-    assert ["NUMBER", "PROJECT", "PATH", "STATE", "NEW", "SAME", "FILES", "SIZE", "DETAILS"] in lines
-    assert ["0", BACKUP, "hw0", "planned", "2", "5", "2", "1.5", "kB"] in lines
+    assert ["NUMBER", "PROJECT", "TITLE", "PATH", "STATE", "NEW", "SAME", "FILES", "SIZE", "DETAILS"] in lines
+    assert ["0", BACKUP, "Copies", "hw0", "planned", "2", "5", "2", "1.5", "kB"] in lines
 
 
 def test_collecting(run: Run, started: NamedReplies, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_exit_code_when_a_target_was_refused(
 
 def test_several_places_in_one_project(run: Run, started: NamedReplies) -> None:
     told = run("copies", "show", ID).out.splitlines()
-    assert [line.split()[:3] for line in told[-2:]] == [["0", BACKUP, "hw0"], ["1", BACKUP, "hw1"]]
+    assert [line.split()[:4] for line in told[-2:]] == [["0", BACKUP, "Copies", "hw0"], ["1", BACKUP, "Copies", "hw1"]]
 
 
 def test_undo_of_some(run: Run, started: NamedReplies) -> None:
@@ -206,7 +206,7 @@ def test_not_waited_for(run: Run, started: NamedReplies) -> None:
 def test_list_and_cancel(run: Run, hub: NamedReplies) -> None:
     hub.by_name["copies.list"] = [operation("planned")]
     done = run("copies", "list", "Analysis", "-n", "5")
-    assert hub.named("copies.list") == [{"project_id": ANALYSIS, "limit": 5}]
+    assert hub.named("copies.list") == [{"project_id": ANALYSIS, "plans": False, "limit": 5}]
     assert ID in done.out
     assert run("copies", "list", "--json").json[0]["state"] == "planned"
     hub.by_name["copies.cancel"] = operation("cancelled", "cancelled")
@@ -215,6 +215,86 @@ def test_list_and_cancel(run: Run, hub: NamedReplies) -> None:
     assert run("copies", "cancel", "ffff").code == 3
     hub.by_name["copies.cancel"] = Conflict("is done already")
     assert run("copies", "cancel", ID).code == 1
+
+
+def test_the_list_tells_from_where_to_where(run: Run, hub: NamedReplies) -> None:
+    ends = {"source": {"projects": 1, "project_id": ANALYSIS, "path": "hw"}, "target": {"projects": 31, "path": "hw"}}
+    many = operation(**ends)
+    unknown = "f" * 8 + ANALYSIS[8:]
+    share = operation(
+        source={"projects": 1, "project_id": unknown, "path": "x", "public_path_id": "f" * 40},
+        target={"projects": 1, "project_id": unknown},
+    )
+    hub.by_name["copies.list"] = [many, share, operation()]
+    lines = [line.split("  ") for line in run("copies", "list", "--all").out.splitlines()]
+    assert hub.named("copies.list") == [{"plans": True, "limit": 100}]
+    told = [[cell.strip() for cell in line if cell] for line in lines]
+    assert told[0] == ["ID", "MADE", "STATE", "POLICY", "FROM", "TO", "FILES", "SIZE"]
+    assert told[1][3:6] == ["update", "Analysis:hw", "31 projects:hw"]
+    assert told[2][3:6] == ["update", f"share {'f' * 40}:x", f"{unknown}, several paths"]
+    assert told[3][3:5] == ["update", "1 targets"]  # of an older hub
+    assert run("copies", "list", "--json").json[0]["source"] == ends["source"]
+    hub.by_name["copies.get"] = many
+    facts = [line.split("  ") for line in run("copies", "show", ID).out.splitlines()]
+    assert ["from", "Analysis:hw"] in [[cell.strip() for cell in line if cell] for line in facts]
+
+
+def test_what_can_be_done_with_an_operation(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["copies.get"] = operation("planned", "planned")
+    assert f"copies apply {ID}" in run("copies", "show", ID).err
+    hub.by_name["copies.get"] = operation("failed", "failed", applied=False)
+    assert "nothing can be applied" in run("copies", "show", ID).err
+    done = operation("done", "done")
+    done["targets"][0]["can_undo"] = True
+    hub.by_name["copies.get"] = done
+    assert f"copies undo {ID}" in run("copies", "show", ID).err
+    assert run("copies", "show", ID, "--json").err == ""
+
+
+def test_a_single_copy_tells_how_to_undo_it(run: Run, hub: NamedReplies) -> None:
+    reply = {"files": 1, "bytes": 5, "skipped": 2, "kept_newer_paths": [], "seconds": 0.1, "operation_id": ID}
+    hub.by_name["projects.copyPathBetweenProjects"] = reply
+    done = run("projects", "copy", "Analysis:hw", f"{BACKUP}:")
+    assert ["skipped", "2"] in [line.split() for line in done.out.splitlines()]
+    assert (ID in done.out, f"copies undo {ID}" in done.err) == (True, True)
+    hub.by_name["projects.copyPathBetweenProjects"] = {"files": 0, "bytes": 0, "seconds": 0.1}
+    assert "undo" not in run("projects", "copy", "Analysis:hw", f"{BACKUP}:").err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--no-wait",), ("--policy", "merge")])
+def test_a_target_without_a_path_means_the_same_path(
+    run: Run, started: NamedReplies, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    started.by_name["projects.copyPathBetweenProjects"] = {"files": 0, "bytes": 0, "seconds": 0.1}
+    for target in (BACKUP, f"{BACKUP}:"):
+        assert run("projects", "copy", "Analysis:hw", target, *more).code == 0
+    if more:
+        sent = [each["targets"] for each in started.named("projects.copyPaths")]
+        assert sent == [[{"project_id": BACKUP}]] * 2
+    else:
+        [one, other] = started.named("projects.copyPathBetweenProjects")
+        assert (one["target_project_id"], one.get("target_path")) == (BACKUP, None)
+        assert one == other
+
+
+def test_a_timeout_tells_what_it_is_for(run: Run, started: NamedReplies) -> None:
+    done = run("projects", "copy", "Analysis:hw", f"{BACKUP}:", "--policy", "merge", "--timeout", "5")
+    assert (done.code, started.named("projects.copyPaths")) == (2, [])
+    assert "policy update" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_what_was_not_copied_is_told(run: Run, hub: NamedReplies) -> None:
+    told = operation("done", "done")
+    told["targets"][0] |= {"skipped": 2, "vanished": 1}
+    hub.by_name["copies.get"] = told
+    out = run("copies", "show", ID).out
+    assert "1 not copied: gone from the source since the plan; 2 skipped (pipes, sockets, devices)" in out
+
+
+def test_newlines_in_names(run: Run, hub: NamedReplies) -> None:
+    file = {"number": 1, "path": "a\nb\tc", "status": "new", "action": "write", "size": 1, "mtime": 0}
+    hub.by_name["copies.files"] = {"files": [file], "next": None}
+    assert run("copies", "files", ID).out.splitlines()[1].split()[-1] == r"a\nb\tc"
 
 
 def test_files(run: Run, hub: NamedReplies) -> None:

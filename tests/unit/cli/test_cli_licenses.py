@@ -154,7 +154,7 @@ def test_update_and_end(run: Run, hub: NamedReplies) -> None:
 
 @pytest.mark.parametrize(("command", "method"), [("add-license", "addLicense"), ("remove-license", "removeLicense")])
 def test_licenses_of_projects(run: Run, hub: NamedReplies, command: str, method: str) -> None:
-    reply = {"project_id": ANALYSIS, "license_id": ID, "attached": True, "needs_restart": True}
+    reply = {"project_id": ANALYSIS, "license_id": ID, "attached": True, "changed": True, "needs_restart": True}
     hub.by_name[f"projects.{method}"] = reply
     done = run("projects", command, "Analysis", ID)
     assert ID in done.out
@@ -163,6 +163,10 @@ def test_licenses_of_projects(run: Run, hub: NamedReplies, command: str, method:
     assert run("projects", command, "Analysis", ID, "--json").json == reply
     hub.by_name[f"projects.{method}"] = {**reply, "needs_restart": False}
     assert run("projects", command, "Analysis", ID).err == ""
+    hub.by_name[f"projects.{method}"] = {**reply, "changed": False, "needs_restart": False}
+    done = run("projects", command, "Analysis", ID)
+    assert "nothing was changed" in done.err
+    assert done.out.startswith("license")
 
 
 def test_set_quotas(run: Run, hub: NamedReplies) -> None:
@@ -173,5 +177,8 @@ def test_set_quotas(run: Run, hub: NamedReplies) -> None:
     assert run("projects", "set-quotas", ANALYSIS, *options, "--json").json == {"project_id": ANALYSIS, **sent}
     assert hub.named("projects.setQuotas") == [{"project_id": ANALYSIS, **sent}] * 2
     assert run("projects", "set-quotas", "Analysis").code == 2
+    for option, value in (("--disable-internet", True), ("--allow-internet", False)):
+        assert run("projects", "set-quotas", ANALYSIS, option).code == 0
+        assert hub.named("projects.setQuotas")[-1] == {"project_id": ANALYSIS, "disableInternet": value}
     hub.by_name["projects.setQuotas"] = PermissionDenied("Must be an admin to do admin search.")
     assert run("projects", "set-quotas", ANALYSIS, "--cores", "2").code == 4

@@ -123,6 +123,13 @@ def test_create_prints_the_id_alone(run: Run, hub: NamedReplies) -> None:
     assert run("projects", "create", "Soil", "-d", "Samples", "--start").out == f"{ANALYSIS}\n"
     assert hub.named("projects.createProject") == [{"title": "Soil", "description": "Samples", "start": True}]
     assert run("projects", "create", "--json").json == {"project_id": ANALYSIS}
+    run("projects", "create", "Trial", "--ephemeral", "2h")
+    assert hub.named("projects.createProject")[-1] == {
+        "title": "Trial",
+        "start": False,
+        "ephemeral": 7_200_000,
+    }
+    assert run("projects", "create", "Trial", "--ephemeral", "soon").code == 2
 
 
 @pytest.mark.parametrize("text", [ANALYSIS, ANALYSIS.upper(), "a11a", "A11A0000-0000", "Analysis"])
@@ -298,8 +305,8 @@ def test_copy(run: Run, hub: NamedReplies, target: str, sent: dict[str, str]) ->
     assert "a/x" in done.err
 
 
-@pytest.mark.parametrize(("source", "target"), [("a", "b:c"), ("a:b", "c"), (":b", "c:d"), ("a:", "c:d")])
-def test_copy_wants_colons(run: Run, hub: NamedReplies, source: str, target: str) -> None:
+@pytest.mark.parametrize(("source", "target"), [("a", "b:c"), (":b", "c:d"), ("a:", "c:d")])
+def test_the_source_of_a_copy_has_both_project_and_path(run: Run, hub: NamedReplies, source: str, target: str) -> None:
     assert run("projects", "copy", source, target).code == 2
     assert hub.calls == []
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from named_replies import ANALYSIS, NamedReplies, Outcome, answer_query
 
-from projecthub.errors import NotFound
+from projecthub.errors import NotFound, QueryRefused
 
 Run = Callable[..., Outcome]
 ID = hashlib.sha1(f"{ANALYSIS}data".encode(), usedforsecurity=False).hexdigest()
@@ -78,6 +78,34 @@ def test_copy(run: Run, hub: NamedReplies) -> None:
     assert "kept, because newer in the target: data/x" in done.err
     wanted = {"id": ID, "target_project_id": ANALYSIS, "path": "sub", "target_path": "here", "overwrite_newer": True}
     assert wanted.items() <= hub.named("shares.copy")[0].items()
+
+
+def test_copy_as_other_copies_do(run: Run, hub: NamedReplies) -> None:
+    operation_id = "e55e0000-0000-4000-8000-000000000006"
+    hub.by_name["shares.copy"] = {"files": 0, "bytes": 0, "operation_id": operation_id}
+    done = run("shares", "copy", ID, "Analysis", "--delete-missing", "--backup", "--exclude", "*.o", "--exclude", "x")
+    wanted = {"delete_missing": True, "backup": True, "exclude": ["*.o", "x"], "overwrite_newer": False}
+    assert wanted.items() <= hub.named("shares.copy")[0].items()
+    assert f"copies undo {operation_id}" in done.err
+
+
+def test_a_share_of_which_others_get_nothing_is_told_so(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["shares.get"] = SHARE | {"problem": "others get nothing of it: it is not there"}
+    done = run("shares", "create", "Analysis", "course/week1")
+    assert (done.code, done.out) == (0, f"{ID}\n")
+    assert "it is not there" in done.err
+    assert "others get nothing of it" in run("shares", "show", ID).out
+
+
+def test_who_is_not_on_the_project_shares_nothing_of_it(run: Run, hub: NamedReplies) -> None:
+    hub.by_name["shares.get"] = SHARE
+    hub.by_name["db.userQuery"] = QueryRefused("FATAL: user must be an admin")
+    for arguments in (("create", ANALYSIS, "x"), ("update", ID, "--disable"), ("delete", ID)):
+        done = run("shares", *arguments)
+        assert (done.code, "admin" in done.err) == (1, False)
+        assert f"no owner or collaborator of project '{ANALYSIS}'" in done.err
+    hub.by_name["db.userQuery"] = QueryRefused("FATAL: path is too long")
+    assert "path is too long" in run("shares", "delete", ID).err
 
 
 def test_clones_and_templates(run: Run, hub: NamedReplies) -> None:

@@ -103,7 +103,7 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     ),
     (Endpoint.HUB, "copies.list"): (
         lambda hub: hub.copies.list(P, after=A),
-        [{"project_id": P, "limit": 100, "after": A}],
+        [{"project_id": P, "plans": False, "limit": 100, "after": A}],
         [],
     ),
     (Endpoint.HUB, "copies.cancel"): (lambda hub: hub.copies.cancel(A), [{"id": A}], {"id": A}),
@@ -391,12 +391,12 @@ CALLS: dict[tuple[Endpoint, str], tuple[Callable[[Hub], Any], list[Any], Any]] =
     (Endpoint.HUB, "projects.addLicense"): (
         lambda hub: hub.projects.add_license(P, A),
         [{"project_id": P, "license_id": A}],
-        {"project_id": P, "license_id": A, "attached": True, "needs_restart": False},
+        {"project_id": P, "license_id": A, "attached": True, "changed": True, "needs_restart": False},
     ),
     (Endpoint.HUB, "projects.removeLicense"): (
         lambda hub: hub.projects.remove_license(P, A),
         [{"project_id": P, "license_id": A}],
-        {"project_id": P, "license_id": A, "attached": False, "needs_restart": False},
+        {"project_id": P, "license_id": A, "attached": False, "changed": True, "needs_restart": False},
     ),
     (Endpoint.HUB, "licenses.create"): (
         lambda hub: hub.licenses.create({"cpu": 2}, "Course", run_limit=3, expires="2027-01-31"),

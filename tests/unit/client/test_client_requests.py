@@ -72,6 +72,13 @@ def test_arguments_arrive_as_they_were(value: Any) -> None:
     assert json.loads(raw(Endpoint.HUB, "x.y", [value]).body)["args"] == [value]
 
 
+def test_a_path_that_is_no_utf8_is_named_with_what_to_do() -> None:
+    arguments = shapes.CopyPath(src_project_id="p", src_path="hw/caf\udce9", target_project_id="q")
+    method = METHODS[Endpoint.HUB]["projects.copyPathBetweenProjects"]
+    with pytest.raises(InvalidArgument, match=r"'hw/caf\\udce9' .*copyPathBetweenProjects is no UTF-8.*files.move"):
+        of_method(method, arguments)
+
+
 def test_every_repeatable_method_is_in_the_table() -> None:
     assert {name for endpoint, name in REPEATABLE if name not in METHODS[endpoint]} == set()
 

@@ -29,7 +29,8 @@ def test_every_combination(policy: Policy, overwrite_newer: bool) -> None:
     for source, target, same, newer, since, moved in CASES:
         status, action = decide(options, source=source, target=target, same=same, newer=newer, since=since, moved=moved)
         handed_out = since in (Since.TOUCHED, Since.UNTOUCHED)
-        assert (status is Status.WOULD_BE_DELETED) == (not source)
+        assert (status is Status.WOULD_BE_DELETED) == (action is Action.DELETE)
+        assert (status is Status.WOULD_BE_DELETED) <= (not source)
         assert (status is Status.SAME) == same
         assert (status is Status.DELETED_BY_THEM) == (source and not target and handed_out)
         assert (status is Status.NEW) == (source and not target and not handed_out)

@@ -50,6 +50,38 @@ def blocks(*paths: Path) -> int:
 # -- what is kept ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize("is_single", [False, True])
+def test_extended_attributes_that_alone_have_changed(
+    steps: Steps, homes: TwoHomes, policy: Policy, is_single: bool
+) -> None:
+    for name in ("a", "b"):
+        write(homes.one / "src/d" / name, name)
+    os.setxattr(homes.one / "src/d/a", "user.grade", b"old")
+    if is_single:
+        steps.source, steps.target = End(homes.one, "src/d/a"), End(homes.other, "dst/d/a")
+    steps.plan()
+    steps.application().stage()
+    steps.application().commit()
+    discard(steps.record)
+    steps.manifest.rename(base := steps.work / "base")
+    steps.base, steps.options = base, CopyOptions(policy=policy)
+    assert steps.plan().is_idle
+    time.sleep(0.02)
+    os.setxattr(homes.one / "src/d/a", "user.grade", b"new")
+    planned = steps.plan()
+    assert (planned.files, planned.counts["changed_by_us"]) == (1, 1)
+    steps.application().stage()
+    steps.application().commit()
+    assert os.getxattr(homes.other / "dst/d/a", "user.grade") == b"new"
+    assert steps.plan().is_idle
+    undo(steps.record, homes.other, course=Course(None))
+    assert os.getxattr(homes.other / "dst/d/a", "user.grade") == b"old"
+    time.sleep(0.02)
+    os.setxattr(homes.other / "dst/d/a", "user.grade", b"theirs")
+    assert steps.plan().is_idle, "what they have changed later stays"
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_hard_links_within_the_tree(steps: Steps, homes: TwoHomes, exists: bool) -> None:
     write(homes.one / "src/a", "1" * 5000)

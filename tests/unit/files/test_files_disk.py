@@ -106,6 +106,46 @@ async def test_a_recent_figure_and_one_of_now(home: Path) -> None:
         assert (await gauge.read_recent()).used_bytes == du(home)
 
 
+async def test_a_look_at_each_file_sees_those_that_grow_in_place(home: Path) -> None:
+    now = Hand()
+    os.utime(home, (1, 1))
+    scan = HomeScan(home, now, unsure_s=0)
+    with HeldExecutor() as executor:
+        executor.gate.set()
+        gauge = DiskGauge(scan, executor, now)
+        first = await gauge.read_recent()
+        with (home / "f").open("ab") as file:
+            file.write(os.urandom(1_000_000))
+        now.at += 1  # the budget of an ordinary look is a twentieth of that, and its clock stands still
+        scan._ends = now.at
+        write(home / "d/g", os.urandom(100_000))
+        assert (await gauge.read_fresh()).used_bytes >= first.used_bytes + 100_000
+        assert (await gauge.read_whole()).used_bytes == du(home)
+        assert executor.walks <= 3
+
+
+async def test_fresh_figures_take_a_small_share_of_a_core(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, at = Hand(), [0.0]
+
+    def counter() -> float:
+        at[0] += 0.5
+        return at[0]
+
+    monkeypatch.setattr(time, "perf_counter", counter)  # a look takes half a second
+    with HeldExecutor() as executor:
+        executor.gate.set()
+        gauge = DiskGauge(HomeScan(home, now), executor, now)
+        await gauge.read_whole()
+        for _ in range(10):
+            now.at += 0.9
+            await gauge.read_fresh()
+            await gauge.read_whole()
+        assert executor.walks == 1
+        now.at += 1.1
+        await gauge.read_whole()
+        assert executor.walks == 2
+
+
 async def test_a_figure_of_now_is_not_that_of_a_look_under_way(home: Path) -> None:
     with HeldExecutor() as executor:
         gauge = DiskGauge(HomeScan(home), executor)

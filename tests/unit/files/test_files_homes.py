@@ -173,6 +173,21 @@ async def copy_within(
     )
 
 
+@pytest.mark.parametrize("grows", [False, True])
+async def test_what_a_project_writes_between_two_copies_counts(homes: Homes, grows: bool) -> None:
+    home = homes.path(OTHER)
+    write(home / "own/data", "1")
+    write(homes.path(ONE) / "small", "1")
+    write(homes.path(ONE) / "large", os.urandom(1_500_000))
+    await copy_within(homes, 4_000_000, "small", "small")
+    await asyncio.sleep(0.1)
+    with (home / "own" / ("data" if grows else "more")).open("ab") as file:
+        file.write(os.urandom(3_000_000))
+    with pytest.raises(LimitError, match="of its disk quota of 4 MB"):
+        await copy_within(homes, 4_000_000, "large", "large")
+    assert not (home / "large").exists()
+
+
 async def test_a_copy_that_exceeds_the_quota_changes_nothing(homes: Homes) -> None:
     source, target = await homes.ensure(ONE, uid=None), await homes.ensure(OTHER, uid=None)
     write(source / "src/large", os.urandom(3_000_000))

@@ -102,9 +102,16 @@ def test_many_at_once_never_exceed_it(space: HomeSpace) -> None:
     assert len(allowed) == 40
 
 
-def test_plenty_is_a_fourth_of_the_room(space: HomeSpace) -> None:
-    assert space.plenty_bytes(QUOTA) == 10 * MB
-    assert space.plenty_bytes(10 * MB) == 0
+def test_how_much_of_the_room_is_taken_since_it_was_measured(space: HomeSpace) -> None:
+    assert space.share_of_room(10 * MB, QUOTA) == 0.25
+    assert space.share_of_room(1, 10 * MB) > 1
+    open_one = space.allow(10 * MB, 2 * MB, QUOTA)
+    assert space.share_of_room(2 * MB, QUOTA) == 0.25
+    open_one.take(10 * MB)
+    open_one.close()
+    assert space.share_of_room(2 * MB, QUOTA) == 0.25, "what copies have written is known, but not measured"
+    space.measured(68 * MB, time.monotonic() + 1)
+    assert space.share_of_room(2 * MB, QUOTA) == 2 / 32
 
 
 def test_a_disk_keeps_something_free(tmp_path: Path) -> None:

@@ -538,6 +538,58 @@ async def test_merge_keeps_what_they_changed_and_brings_what_is_new(of: Class) -
     assert everything(of) == before
 
 
+async def test_what_a_directory_displaces_is_told_and_what_is_newer_stays(of: Class) -> None:
+    first, second, third = of.students
+    of.write(first, "hw/deep", "mine")
+    of.write(second, "hw/deep", "old", age_s=1000)
+    (of.home(third) / "hw").mkdir()
+    (of.home(third) / "hw/deep").symlink_to("a.txt")
+    os.utime(of.home(of.course) / "hw/deep", (of.house.clock.now().timestamp(), 1.5e9))
+    os.utime(of.home(second) / "hw/deep", (1e9, 1e9))
+    plan = await of.plan()
+    kept, replaced = {"new": 1, "changed_by_them": 2}, {"new": 2, "changed_by_us": 1}
+    assert [counts(plan, number) for number in range(3)] == [kept, replaced, kept]
+    for number in range(2):
+        wanted = wire.CopyFiles(id=plan["id"], number=number)
+        told = {file["path"]: file["action"] for file in (await of.house.copies.files(of.teacher, wanted))["files"]}
+        action = "write" if number else "keep"
+        assert told == {"hw/a.txt": "write", "hw/deep": action, "hw/deep/b.txt": action}
+    done = await of.apply(plan)
+    assert [target["kept_newer"] for target in done["targets"]] == [1, 0, 1]
+    assert of.tree(first) == {"a.txt": "one", "deep": "mine"}
+    assert of.tree(second)["deep/b.txt"] == "two"
+    assert (of.home(third) / "hw/deep").is_symlink()
+
+
+async def test_a_version_that_was_kept_back_is_not_taken_for_given(of: Class) -> None:
+    await of.hand_out(policy="merge")
+    first = of.students[0]
+    of.write(first, "hw/a.txt", "theirs")
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    kept = await of.hand_out(policy="keep")
+    assert counts(kept)["conflict"] == 1
+    await of.hand_out(policy="merge")
+    both = {"a.txt": "theirs", "a.new.txt": "one, corrected", "deep": None, "deep/b.txt": "two"}
+    assert of.tree(first) == both
+    await of.restart()
+    again = await of.hand_out(policy="merge")
+    assert again["totals"]["files"] == 0
+    assert of.tree(first) == both
+
+
+async def test_what_was_kept_back_is_known_after_undo(of: Class) -> None:
+    await of.hand_out(policy="merge")
+    first = of.students[0]
+    of.write(first, "hw/a.txt", "theirs")
+    of.write(of.course, "hw/a.txt", "one, corrected")
+    of.write(of.course, "hw/c.txt", "three")
+    await of.undo(await of.hand_out(policy="keep"))
+    assert of.tree(first) == {"a.txt": "theirs", "deep": None, "deep/b.txt": "two"}
+    of.write(first, "hw/a.txt", "one", age_s=100)  # as it was given
+    await of.hand_out(policy="merge")
+    assert of.tree(first) == {"a.txt": "one, corrected", "c.txt": "three", "deep": None, "deep/b.txt": "two"}
+
+
 async def test_what_was_handed_out_is_known_after_a_single_copy_too(of: Class) -> None:
     student = of.students[0]
     wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student)
@@ -568,12 +620,26 @@ async def test_undo_of_all_and_of_some(of: Class) -> None:
         **before,
         of.students[2]: {**before[of.students[2]], "hw/deep": None, "hw/deep/b.txt": "changed since"},
     }
-    with pytest.raises(Conflict, match="cannot be undone"):
+    with pytest.raises(Conflict, match="is undone already"):
         await of.undo(done)
     with pytest.raises(Conflict, match=r"target 1 .* is undone"):
         await of.undo(done, 1)
     with pytest.raises(NotFound, match="no target 9"):
         await of.undo(done, 9)
+
+
+async def test_an_operation_is_undone_when_all_of_it_is_that_did_anything(of: Class) -> None:
+    idle, *others = of.students
+    await of.hand_out(targets=[idle])
+    done = await of.hand_out()
+    assert (done["targets"][0]["files"], done["targets"][0]["can_undo"]) == (0, False)
+    assert (await of.undo(done, 1))["state"] == "done"
+    undone = await of.undo(done)
+    assert (undone["state"], states(undone)) == ("undone", ["done", "undone", "undone"])
+    with pytest.raises(Conflict, match="is undone already"):
+        await of.undo(done)
+    assert [of.tree(student) for student in others] == [{}, {}]
+    assert of.tree(idle)["a.txt"] == "one"
 
 
 async def test_what_was_handed_out_before_counts_again_after_undo(of: Class) -> None:
@@ -631,6 +697,24 @@ async def test_a_single_copy_is_undone(of: Class) -> None:
     [operation] = await of.house.copies.page(of.teacher, wire.ListCopies(project_id=student))
     assert (operation["state"], operation["totals"]["files"]) == ("done", 2)
     assert (await of.undo(operation))["state"] == "undone"
+    assert everything(of) == before
+
+
+@pytest.mark.parametrize("makes", ["single", "many"])
+async def test_a_backup_takes_the_place_of_a_file_of_theirs_which_undoing_puts_back(of: Class, makes: str) -> None:
+    """As the wire has it: what is replaced is kept as `name~`."""
+    student = of.students[0]
+    of.write(student, "hw/a.txt", "theirs", age_s=1000)
+    of.write(student, "hw/a.txt~", "theirs, too", age_s=1000)
+    before = everything(of)
+    if makes == "single":
+        wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=student, backup=True)
+        done = await of.get({"id": (await of.house.copies.copy(of.teacher, wanted))["operation_id"]})  # type: ignore[typeddict-item]
+    else:
+        done = await of.hand_out(targets=[student], backup=True)
+    assert done["targets"][0]["backed_up"] == 1
+    assert {name: of.tree(student)[name] for name in ("a.txt", "a.txt~")} == {"a.txt": "one", "a.txt~": "theirs"}
+    assert (await of.undo(done))["state"] == "undone"
     assert everything(of) == before
 
 
@@ -967,6 +1051,7 @@ async def test_cancelled_targets_are_as_they_were(of: Class, bob: Principal, mon
     go_on.set()
     done = await cancelling
     assert (done["state"], states(done)) == ("cancelled", ["done"] * BATCH + ["cancelled"] * BATCH)
+    assert (done["progress"]["targets_done"], done["progress"]["targets"]) == (BATCH, 2 * BATCH)
     assert not (of.home(students[-1]) / "hw").exists()
     monkeypatch.undo()
     again = await of.house.copies.retry(of.teacher, wire.RetryCopies(id=plan["id"]))
@@ -1236,6 +1321,83 @@ async def test_lists(of: Class) -> None:
     for options in ({"limit": 0}, {"limit": 501}, {"project_id": "x"}):
         with pytest.raises(InvalidArgument):
             await listed(**options)
+
+
+async def test_what_is_gone_from_the_source_at_apply_is_told(of: Class) -> None:
+    plan = await of.plan()
+    (of.home(of.course) / "hw" / "a.txt").unlink()
+    done = await of.apply(plan)
+    assert done["state"] == "done"
+    assert [(target["files"], target["vanished"]) for target in done["targets"]] == [(1, 1)] * 3
+    assert "vanished" not in (await of.hand_out(targets=of.students[:1]))["targets"][0]
+
+
+async def test_names_of_any_bytes_in_the_files_of_a_plan(of: Class) -> None:
+    of.write(of.course, os.fsdecode(b"hw/\xff"), "odd")
+    plan = await of.plan(targets=of.students[:1])
+    found = (await of.house.copies.files(of.teacher, wire.CopyFiles(id=plan["id"])))["files"]
+    told = {file["path"]: file.get("encoded_path") for file in found}
+    assert told == {"hw/a.txt": None, "hw/deep/b.txt": None, "hw/\\xff": "hw%2F%FF"}
+
+
+async def test_lists_tell_from_where_to_where(of: Class) -> None:
+    one = await of.hand_out()
+    assert one["source"] == {"projects": 1, "project_id": of.course, "path": "hw"}
+    assert one["target"] == {"projects": 3, "path": "hw"}
+    sources = [{"project_id": student, "path": "hw"} for student in of.students[:2]]
+    other = await of.hand_out(
+        source=None, targets=None, sources=sources, target={"project_id": of.course, "path": "in"}
+    )
+    assert other["source"] == {"projects": 2, "path": "hw"}
+    assert other["target"] == {"projects": 1, "project_id": of.course}
+    of.write(of.course, "hw/a.txt", "three")
+    wanted = CopyPath(src_project_id=of.course, src_path="hw", target_project_id=of.students[0], target_path="x")
+    summary = await of.house.copies.copy(of.teacher, wanted)
+    listed = await of.house.copies.page(of.teacher, wire.ListCopies())
+    by_id = {each["id"]: each for each in listed}
+    assert by_id[one["id"]]["source"] == one["source"]
+    single = by_id[summary["operation_id"]]
+    assert single["target"] == {"projects": 1, "project_id": of.students[0], "path": "x"}
+    assert (await of.undo(single))["state"] == "undone"
+    assert (await of.get(single))["applied"] is True
+
+
+async def test_plans_that_were_not_applied_are_listed_only_if_asked_for(of: Class) -> None:
+    async def listed(**options: Any) -> set[tuple[str, str]]:
+        found = await of.house.copies.page(of.teacher, wire.ListCopies(**options))
+        return {(each["id"], each["state"]) for each in found}
+
+    done = await of.hand_out(targets=of.students[:1])
+    planned, dropped, gone = [await of.plan() for _ in range(3)]
+    for plan in (dropped, dropped):  # dropping it twice is no error
+        ended = await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"]))
+        assert (ended["state"], ended["applied"]) == ("cancelled", False)
+    missing = {"project_id": of.course, "path": "nowhere"}
+    hopeless = await of.plan(source=missing, wait=False)
+    await of.house.copies._operations.find(hopeless["id"]).ended.wait()  # type: ignore[union-attr]
+    hopeless = await of.get(hopeless)
+    assert (hopeless["state"], hopeless["applied"], states(hopeless)) == ("failed", False, ["failed"] * 3)
+    with pytest.raises(Conflict, match="is failed; plan again"):
+        await of.apply(hopeless)
+    assert (await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=hopeless["id"])))["state"] == "failed"
+    assert await listed() == {(done["id"], "done")}
+    all_of_them = {(done["id"], "done"), (planned["id"], "planned"), (gone["id"], "planned")}
+    all_of_them |= {(dropped["id"], "cancelled"), (hopeless["id"], "failed")}
+    assert await listed(plans=True) == all_of_them
+    await of.apply(gone)
+    assert await listed() == {(done["id"], "done"), (gone["id"], "done")}
+    of.house.clock.advance(days=1, minutes=1)
+    await of.house.copies.sweep()
+    assert await listed(plans=True) == {(done["id"], "done"), (gone["id"], "done")}
+
+
+async def test_a_plan_that_is_cancelled_while_it_is_made_stays_no_longer_than_others(of: Class) -> None:
+    plan = await of.plan(wait=False)
+    ended = await of.house.copies.cancel(of.teacher, wire.CancelCopies(id=plan["id"]))
+    assert ended["state"] == "cancelled"
+    of.house.clock.advance(days=1, minutes=1)
+    await of.house.copies.sweep()
+    assert await of.house.copies.page(of.teacher, wire.ListCopies(plans=True)) == []
 
 
 async def test_times(of: Class) -> None:

@@ -432,12 +432,13 @@ async def test_who_is_on_a_project_attaches_and_detaches(
     project_id, license_id = await house.project(ann, bob), await house.license()
     request = ProjectLicense(project_id=project_id.upper(), license_id=license_id.upper())
     reply = {"project_id": project_id, "license_id": license_id, "attached": True, "needs_restart": False}
+    reply["changed"] = True
     for caller in (ann, bob, admin):
         assert await house.licenses.attach(caller, request) == reply
-        assert await house.licenses.attach(caller, request) == reply
+        assert await house.licenses.attach(caller, request) == {**reply, "changed": False}
         assert await house.field(ann, project_id, "site_license") == {license_id: {}}
         assert await house.licenses.detach(caller, request) == {**reply, "attached": False}
-        assert await house.licenses.detach(caller, request) == {**reply, "attached": False}
+        assert await house.licenses.detach(caller, request) == {**reply, "attached": False, "changed": False}
         assert await house.field(ann, project_id, "site_license") == {}
     assert await house.log(project_id) == [
         (caller.account_id, {"event": event, "license_id": license_id})

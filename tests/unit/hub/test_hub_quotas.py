@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projecthub.engines.port import Limits, Network
+from projecthub.errors import InvalidArgument, PermissionDenied, QueryRefused
 from projecthub.hub.principals import Principal
 from projecthub.hub.quotas import AMOUNTS, FLAGS, QuotaDefaults, Quotas, run_quota_of
 from projecthub.wire.shapes import SetQuotas
@@ -358,3 +359,48 @@ async def test_what_a_license_gives_anyway_needs_no_restart(house: House, ann: P
     assert (await house.row(project_id)).epoch == 1
     await house.project_quotas.set(admin, SetQuotas(project_id=project_id, memory=9000))
     await settled(house, 2)
+
+
+async def test_the_bounds_of_a_quota_are_told_with_all_their_digits(
+    house: House, ann: Principal, admin: Principal
+) -> None:
+    project_id = await house.project(ann)
+    with pytest.raises(InvalidArgument, match=r"a number of MB from 0 to [0-9]+$"):
+        await house.project_quotas.set(admin, SetQuotas(project_id=project_id, memory=1e12))
+
+
+@pytest.mark.parametrize("everybody", ["none", "internet"])
+async def test_the_internet_is_taken_from_a_project_that_is_there(
+    house: House, ann: Principal, bob: Principal, admin: Principal, everybody: str
+) -> None:
+    house.quotas = Quotas(QuotaDefaults(network=everybody), house.clock)
+    house.join()
+    project_id = await house.project(ann)
+    await house.project_quotas.set(admin, SetQuotas(project_id=project_id, network=1))
+    await house.projects.start(ann, project_id)
+    networks = [house.engine.specs[-1].network]
+    for taken in (True, True, False):
+        for stranger in (ann, bob):
+            with pytest.raises(PermissionDenied):
+                await house.project_quotas.set(stranger, SetQuotas(project_id=project_id, disableInternet=taken))
+        await house.project_quotas.set(admin, SetQuotas(project_id=project_id, disableInternet=taken))
+        await asyncio.gather(*house.lifecycle._promised)
+        networks.append(house.engine.specs[-1].network)
+    assert networks == [Network.INTERNET, Network.NONE, Network.NONE, Network.INTERNET]
+    assert (await house.row(project_id)).epoch == 3
+    with pytest.raises(QueryRefused):
+        await house.change(ann, project_id, settings={"disableInternet": False})
+
+
+async def test_it_is_taken_from_one_that_has_it_as_everybody_has(
+    house: House, ann: Principal, admin: Principal
+) -> None:
+    """Then no quota changes by it, and it is restarted nevertheless."""
+    house.quotas = Quotas(QuotaDefaults(network="internet"), house.clock)
+    house.join()
+    project_id = await house.project(ann)
+    await house.projects.start(ann, project_id)
+    assert house.engine.specs[-1].network is Network.INTERNET
+    await house.project_quotas.set(admin, SetQuotas(project_id=project_id, disableInternet=True))
+    await asyncio.gather(*house.lifecycle._promised)
+    assert house.engine.specs[-1].network is Network.NONE

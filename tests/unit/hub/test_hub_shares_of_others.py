@@ -59,6 +59,40 @@ async def test_all_that_is_told_of_a_share(house: House, ann: Principal, bob: Pr
     assert await house.shares.list(ann, ListShares(project_id=project_id)) == [{**told, "site_license_id": license_id}]
 
 
+async def test_the_people_of_a_project_are_told_of_shares_that_lead_nowhere(
+    house: House, ann: Principal, bob: Principal
+) -> None:
+    project_id = await with_files(house, ann)
+    home = house.homes.path(project_id)
+    (home / "out").symlink_to("/etc")
+    (home / "in").symlink_to("data")
+    for path, text in (
+        ("nowhere", "no such file or directory 'nowhere'"),
+        ("out", "'out' leads out of what is shared"),
+    ):
+        id = await shared(house, ann, project_id, path)
+        assert text in (await house.shares.get(ann, id))["problem"]
+        assert "problem" not in await house.shares.get(bob, id)
+    for path in ("data", "in", ""):
+        assert "problem" not in await house.shares.get(ann, await shared(house, ann, project_id, path))
+
+
+async def test_who_sees_a_share_is_not_told_of_the_home_around_it(house: House, ann: Principal, bob: Principal) -> None:
+    project_id = await with_files(house, ann)
+    (house.homes.path(project_id) / "data" / "up").symlink_to("../")
+    id = await shared(house, ann, project_id, "data")
+    files, target = SharedFiles(house.shares, house.workplaces), await house.project(bob)
+    for refused in (
+        lambda: files.open(None, id, "up/x"),
+        lambda: files.open_directory(None, id, "up", "tar.zst"),
+        lambda: files.listing(None, id, "up", list, hidden=True),
+        lambda: house.shares.copy(bob, CopyShare(id=id, target_project_id=target, path="up")),
+    ):
+        with pytest.raises(InvalidArgument, match="leads out of what is shared, by a symlink") as caught:
+            await refused()
+        assert "home" not in caught.value.message
+
+
 async def test_who_does_not_get_a_share(house: House, ann: Principal, bob: Principal, admin: Principal) -> None:
     project_id = await with_files(house, ann)
     id = await shared(house, ann, project_id, "data", authenticated=True)

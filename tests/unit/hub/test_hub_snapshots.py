@@ -457,6 +457,29 @@ async def test_what_no_snapshot_can_hold_is_not_lost(kept: Kept) -> None:
     assert os.listdir(kept.home / "d") == ["a"]
 
 
+async def test_what_a_partial_snapshot_holds_gives_way_as_ever(kept: Kept) -> None:
+    for name in ("d", "e"):
+        (kept.home / name / "deep").mkdir(parents=True)
+        for path in ("a", "deep/b", "deep/\udcff"):
+            (kept.home / name / path).write_text("one")
+    (kept.home / "link").symlink_to("d")
+    (kept.home / "f").write_text("one")
+    first = await kept.create()
+    (kept.home / "f").write_text("two")
+    (kept.home / "g").write_text("new")
+    os.mkfifo(kept.home / "pipe")
+    os.mkfifo(kept.home / "e" / "deep" / "pipe")
+    await asyncio.sleep(0.1)
+    done = await kept.restore(first["id"])
+    assert sorted(done["in_trash"]) == ["e", "pipe"]
+    assert (kept.home / "f").read_text() == "one"
+    assert not (kept.home / "g").exists()
+    await asyncio.sleep(0.1)
+    again = await kept.restore(done["before"])
+    assert again["in_trash"] == []
+    assert (kept.home / "g").read_text() == "new"
+
+
 async def test_snapshots_expire(kept: Kept) -> None:
     at = kept.house.clock.now() + timedelta(days=2)
     first = await kept.create(expire=at.isoformat())

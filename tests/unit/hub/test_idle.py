@@ -10,6 +10,7 @@ from house import House
 
 from projecthub.engines.port import Activity
 from projecthub.errors import CallTimeout, Conflict, PermissionDenied, ServerLost, UnknownMethod
+from projecthub.hub.calls import WAITED_S
 from projecthub.hub.principals import Principal
 from projecthub.hub.quotas import QuotaDefaults, Quotas
 from projecthub.wire.ids import ProjectId
@@ -182,9 +183,55 @@ async def test_a_short_time_is_warned_of_too(house: House, ann: Principal) -> No
     house.quotas = Quotas(QuotaDefaults(idle_timeout_s=60), house.clock)
     house.join()
     project_id = await running(house, ann)
-    await minutes(house, 4)
+    await minutes(house, 5)
     assert (await events(house, project_id))[-1]["event"] == "project_idle_warning"
     assert await minutes(house, 1) == 1
+
+
+@pytest.mark.parametrize("timeout_s", [60, 120, 300])
+async def test_who_comes_back_in_time_is_not_warned(house: House, ann: Principal, timeout_s: int) -> None:
+    house.quotas = Quotas(QuotaDefaults(idle_timeout_s=timeout_s), house.clock)
+    house.join()
+    project_id = await running(house, ann)
+    for _ in range(10):
+        await house.projects.touch(ann, project_id)
+        house.clock.advance(seconds=20)
+        await house.projects.touch(ann, project_id)
+        house.clock.advance(seconds=40)
+        assert await house.idle.look() == 0
+    assert "project_idle_warning" not in [event["event"] for event in await events(house, project_id)]
+    await minutes(house, 10)
+    warnings = [event for event in await events(house, project_id) if event["event"] == "project_idle_warning"]
+    assert len(warnings) == 1
+    assert project_id not in house.engine.live
+
+
+async def test_calls_that_nobody_waits_for_any_more_keep_nothing_alive(house: House, ann: Principal) -> None:
+    project_id = await running(house, ann)
+    answer = asyncio.Event()
+
+    async def wait(*_: Any, **__: Any) -> None:
+        await answer.wait()
+
+    house.engine.call = wait  # type: ignore[method-assign]
+    calls = []
+    for waited_s in (0.01, 0.01, None):
+        WAITED_S.set(waited_s)
+        calls.append(asyncio.create_task(house.calls.call(project_id, "system.exec", [])))
+    await asyncio.sleep(0)
+    assert house.calls.under_way(project_id) == 3
+    async with asyncio.timeout(5):
+        while house.calls.under_way(project_id) > 1:
+            await asyncio.sleep(0.01)
+    assert await minutes(house, 60) == 0
+    calls.pop().cancel()
+    await asyncio.sleep(0)
+    assert house.calls.under_way(project_id) == 0
+    assert await minutes(house, 31) == 1
+    answer.set()
+    await asyncio.gather(*calls)
+    assert house.calls.under_way(project_id) == 0
+    assert (house.calls._under_way, house.calls._left) == ({}, {})
 
 
 @pytest.mark.parametrize("jump", [{"days": 2}, {"days": -2}])

@@ -137,3 +137,8 @@ def test_every_argument_is_taken_or_refused(arguments: list[object]) -> None:
         assert options.command.strip()
         assert 0 < options.timeout_s <= 1e9
         assert 1 <= options.max_output <= 10 * 1024 * 1024
+
+
+def test_bounds_are_told_with_all_their_digits() -> None:
+    assert "a number above 0 and not above 1000000000, not" in refusal({"command": "true", "timeout": 2e9})
+    assert "a number above 0, not -1" in refusal({"command": "true", "max_output": -1})

@@ -48,6 +48,8 @@ class PostgresqlError(Exception):
         (StatementError("x", SECRET, {}, TypeError("not serializable")), InternalError),
         (OperationalError(SECRET, {}, sqlite3.OperationalError("disk I/O error")), InternalError),
         (DBAPIError(SECRET, {}, sqlite3.Error("gone"), connection_invalidated=True), StoreUnavailable),
+        (of_sqlite(sqlite3.SQLITE_NOTADB), StoreUnavailable),
+        (of_sqlite(sqlite3.SQLITE_CORRUPT), StoreUnavailable),
         (InvalidRequestError("misuse"), InternalError),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,

@@ -137,7 +137,7 @@ class AsyncCopies:
 
         Returns:
             The operation. In state ``failed`` some targets are ``failed`` or ``refused``, each with its `error`; all
-            others are done.
+            others are done. A target tells under `vanished` how many files of the plan were gone from the source.
 
         Raises:
             NotFound: There is no such operation of yours.
@@ -168,11 +168,22 @@ class AsyncCopies:
         """
         return await self._operation("copies.get", shapes.GetCopies(id=id, targets=targets))
 
-    async def list(self, project_id: str | None = None, *, limit: int = 100, after: str | None = None) -> _Operations:
+    async def list(
+        self,
+        project_id: str | None = None,
+        *,
+        plans: bool = False,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> _Operations:
         """Your operations, newest first, without their targets; they are remembered for 30 days after their end.
+
+        Each tells under `source` and `target` how many `projects` it copies from and to, and where that is the same
+        for all targets, the `project_id` and the `path`.
 
         Args:
             project_id: Only those that copy from or to this project.
+            plans: Also plans that were never applied; they are remembered for a day.
             limit: How many at most, 1 to 500.
             after: The last `id` of the page before.
 
@@ -182,10 +193,10 @@ class AsyncCopies:
         Example:
             ```python
             for operation in await hub.copies.list(course):
-                print(operation["created"], operation["state"], operation["totals"]["files"])
+                print(operation["created"], operation["state"], operation["source"], operation["target"])
             ```
         """
-        arguments = shapes.ListCopies(project_id=project_id, limit=limit, after=after)
+        arguments = shapes.ListCopies(project_id=project_id, plans=plans, limit=limit, after=after)
         reply: _Operations = await self._call("copies.list", arguments)
         return reply
 

@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 
 from projecthub.client import replies
 from projecthub.client._async.connection import AsyncConnection
-from projecthub.client._async.files import pieces_of
+from projecthub.client._async.file_transfers import pieces_of
 from projecthub.client.requests import of_method
 from projecthub.client.transfers import Local, Progress, reading, remaining
 from projecthub.errors import ProtocolError

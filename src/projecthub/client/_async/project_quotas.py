@@ -80,8 +80,9 @@ class AsyncProjectQuotas:
         network: bool | int | None = None,
         member_host: bool | int | None = None,
         always_running: bool | int | None = None,
+        disable_internet: bool | None = None,
     ) -> None:
-        """Give a project more than every project has; what is None stays. For site admins.
+        """Give a project more than others, or take the internet from it; what is None stays. For site admins.
 
         A running project that gets another quota by it is restarted in the background.
 
@@ -96,6 +97,7 @@ class AsyncProjectQuotas:
             network: Whether it reaches the internet.
             member_host: Whether it is a member's.
             always_running: Whether it runs all the time.
+            disable_internet: Whether it is kept from the internet, whatever its quotas and licenses give it.
 
         Raises:
             PermissionDenied: You are not a site admin.
@@ -120,6 +122,7 @@ class AsyncProjectQuotas:
             network=network,
             member_host=member_host,
             always_running=always_running,
+            disableInternet=disable_internet,
         )
         await self._change("projects.setQuotas", arguments)
 

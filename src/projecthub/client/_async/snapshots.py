@@ -120,8 +120,9 @@ class AsyncSnapshots:
             to: Another path, where nothing is; None: its own place.
 
         Returns:
-            How many `files` and `bytes`; `before`, the snapshot of what was there; `in_trash`, paths that somebody
-            changed at the same time, and whose files are in the trash.
+            How many `files` and `bytes`; `before`, the snapshot of what was there; `in_trash`, paths of
+            which what was there is in the trash, for that snapshot does not hold all of it: somebody changed it at the
+            same time, or it is or holds what no snapshot can, such as a pipe.
 
         Raises:
             NotFound: There is no such snapshot, or it does not hold the path.

@@ -11,7 +11,7 @@ from typing import IO, Any, Final
 
 from projecthub.client import replies
 from projecthub.client._sync.connection import Connection
-from projecthub.client._sync.files import pieces_of
+from projecthub.client._sync.file_transfers import pieces_of
 from projecthub.client.requests import of_method
 from projecthub.client.transfers import Local, Progress, reading, remaining
 from projecthub.errors import ProtocolError

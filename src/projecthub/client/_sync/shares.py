@@ -11,11 +11,14 @@ from projecthub.client._sync.connection import Connection
 from projecthub.client.names import named
 from projecthub.client.requests import of_method
 from projecthub.client.transfers import Progress
+from projecthub.errors import QueryRefused
 from projecthub.wire import shapes, sharing
 from projecthub.wire.methods import METHODS, Endpoint
 
 _METHODS = METHODS[Endpoint.HUB]
 _PREPARING_S: Final = 3600.0
+_NOT_ON_IT: Final = "user must be an admin"
+"""What the wire says to who is not on the project whose row it is."""
 _Patterns = list[str]
 _Entries = list[shapes.FileInfo]
 
@@ -53,7 +56,8 @@ class Shares:
             site_license_id: A license that new projects made from it get, if it is unlisted.
 
         Returns:
-            The share.
+            The share. If others get nothing of it, because it is not there or a symlink leads it out of the home,
+            `problem` says so.
 
         Raises:
             QueryRefused: You may not change the project, or a value is none.
@@ -184,8 +188,7 @@ class Shares:
         """
         share = self.get(id)
         row = {"project_id": share["project_id"], "path": share["path"]}
-        query = shapes.UserQuery(query={"public_paths": row}, options=[{"delete": True}])
-        self._call("db.userQuery", query)
+        self._change(row, {"delete": True})
 
     def copy(
         self,
@@ -315,7 +318,17 @@ class Shares:
     def _set(self, project_id: str, path: str, **values: Any) -> None:
         given = {name: value for name, value in values.items() if value is not None}
         row = {"project_id": project_id, "path": path, **given}
-        self._call("db.userQuery", shapes.UserQuery(query={"public_paths": row}, options=[{"set": True}]))
+        self._change(row, {"set": True})
+
+    def _change(self, row: dict[str, Any], option: dict[str, bool]) -> None:
+        try:
+            self._call("db.userQuery", shapes.UserQuery(query={"public_paths": row}, options=[option]))
+        except QueryRefused as error:
+            if not error.message.endswith(_NOT_ON_IT):
+                raise
+            raise QueryRefused(
+                f"you are no owner or collaborator of project '{row['project_id']}', and may not share its paths"
+            ) from error
 
     def _call(self, name: str, arguments: Any, **options: Any) -> Any:
         return self._connection.call(_METHODS[name], of_method(_METHODS[name], arguments, **options))

@@ -19,7 +19,7 @@ from projecthub.engines.local.cgroups import Trees
 from projecthub.engines.local.records import Record
 from projecthub.engines.port import Isolation, Network, StartSpec
 from projecthub.errors import StartFailed
-from projecthub.interpreters import python_environment
+from projecthub.interpreters import not_runnable, python_environment
 
 _T = TypeVar("_T")
 _MODULE = "projecthub.engines.local.launcher"
@@ -45,16 +45,20 @@ async def to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
 def _spawn(runtime_dir: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair()
     with theirs, (runtime_dir / "launcher.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            cwd="/",
-            env=python_environment(),
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd="/",
+                env=python_environment(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise StartFailed(f"the launcher could not be started: {not_runnable(error)}") from error
     return process, ours
 
 

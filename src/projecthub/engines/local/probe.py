@@ -21,7 +21,7 @@ from projecthub.engines.local.launching import Launching
 from projecthub.engines.local.records import SKELETON
 from projecthub.engines.port import Isolation, Network
 from projecthub.errors import StartFailed
-from projecthub.interpreters import python_environment
+from projecthub.interpreters import not_runnable, python_environment
 
 _TRIAL_TIMEOUT_S = 30.0
 _STRANGER = 65534
@@ -84,15 +84,20 @@ def _try_sandbox() -> str | None:
                 os.chown(Path(scratch, "home"), _STRANGER, _STRANGER)
             except OSError as error:
                 return f"no user ids for projects in this user namespace: {error.strerror}"
-        trial = subprocess.run(
-            [sys.executable, "-P", "-m", __name__, scratch],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            cwd="/",
-            env=python_environment(),
-            timeout=_TRIAL_TIMEOUT_S,
-            check=False,
-        )
+        try:
+            trial = subprocess.run(
+                [sys.executable, "-P", "-m", __name__, scratch],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                cwd="/",
+                env=python_environment(),
+                timeout=_TRIAL_TIMEOUT_S,
+                check=False,
+            )
+        except OSError as error:
+            return not_runnable(error)
+        except subprocess.TimeoutExpired:
+            return f"the trial has not ended within {_TRIAL_TIMEOUT_S:.0f} seconds"
     try:
         answer = json.loads(trial.stdout)
     except ValueError:
@@ -112,11 +117,20 @@ def _check_sandbox() -> Check:
     )
 
 
-def _check_limits() -> list[Check]:
-    """What holds projects to their limits, each as an engine would choose it."""
+def control_groups() -> dict[str, int | None]:
+    """By control groups of which version an engine would limit what; None: by none. Nothing of them is left."""
     with tempfile.TemporaryDirectory() as stands_for_a_hub:
         trees = cgroups.find(Path(stands_for_a_hub))
+        versions = {
+            purpose: trees.version(purpose) for purpose in ("memory", "cpu", "processes")
+        }  # while they are there
         trees.remove()
+    return versions
+
+
+def _check_limits() -> list[Check]:
+    """What holds projects to their limits, each as an engine would choose it."""
+    versions = control_groups()
     remedy = (
         "run the hub as root, or delegate a control group to it (systemd: Delegate=yes); as long as there is none, "
     )
@@ -127,7 +141,7 @@ def _check_limits() -> list[Check]:
     }
     checks = []
     for purpose, what in instead.items():
-        version = trees.version(purpose)
+        version = versions[purpose]
         detail = "no control group" if version is None else f"control group, version {version}"
         checks.append(Check(f"limit of {purpose}", version is not None, detail, remedy + what))
     return checks

@@ -55,7 +55,7 @@ PROJECT_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEW
 """What is always a project's own. Its network may be, too."""
 
 _CLEAN = kernel.MS_NOSUID | kernel.MS_NODEV
-_MAX_OPEN_FILES = 4096
+MAX_OPEN_FILES = 4096
 """Of each process. What the kernel keeps for a socket is not all counted as the project's memory."""
 _MAX_PROCESSES = 4096
 
@@ -337,7 +337,7 @@ def clamp_resources(*, own_uid: bool) -> None:
     Args:
         own_uid: Whether the project's uid is its own, so that counting the uid's processes counts the project's.
     """
-    wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _MAX_OPEN_FILES}
+    wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: MAX_OPEN_FILES}
     if own_uid:
         wanted[resource.RLIMIT_NPROC] = _MAX_PROCESSES
     _lower(wanted)

@@ -1,6 +1,7 @@
 """Copies of whole trees: walked once, planned for each target, made ready beside it, and put in place at once."""
 
 from projecthub.files.copying.applications import Application, stage_many, sync_file_system
+from projecthub.files.copying.bases import write_given
 from projecthub.files.copying.comparing import compare
 from projecthub.files.copying.manifests import SourceSummary
 from projecthub.files.copying.pairs import copy_path, is_settled, settle
@@ -32,4 +33,5 @@ __all__ = [
     "sync_file_system",
     "undo",
     "walk",
+    "write_given",
 ]

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from projecthub.errors import Conflict, InvalidArgument
+from projecthub.errors import Conflict
+from projecthub.files.copying.attributes import SourceAttributes
 from projecthub.files.copying.deletions import Deletions
+from projecthub.files.copying.displacing import meet, stay_out
 from projecthub.files.copying.manifests import (
     DIRECTORY,
+    FILE,
     LINKED,
     NAME,
     OTHER,
@@ -24,16 +27,17 @@ from projecthub.files.copying.manifests import (
     encode,
     fields_of,
 )
-from projecthub.files.copying.plan_files import IN_NEW, NEW, THERE, VERSION, PlanHead, PlanSummary, Row
+from projecthub.files.copying.overlaps import overlap, real_path
+from projecthub.files.copying.plan_files import IN_NEW, NEW, THERE, VERSION, PlanHead, PlanSummary, Row, row_of
 from projecthub.files.copying.plan_writing import BLOCK_BYTES, PlanWriter, opened, parted
-from projecthub.files.copying.policies import Action, Status, decide
+from projecthub.files.copying.policies import Action, Since, Status, decide
 from projecthub.files.copying.states import has_moved, identity, is_same, status_at
 from projecthub.files.copying.walking import End, open_home
-from projecthub.files.ends import Source, Target, open_source, open_target
+from projecthub.files.ends import open_source, open_target
 from projecthub.files.failures import unreadable, unwritable
 from projecthub.files.making import KEPT_MODE, MISSING_DIRECTORY_MODE
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
-from projecthub.files.paths import is_within, join, open_beneath, same, shown
+from projecthub.files.paths import join, open_beneath, same, shown
 from projecthub.files.plans import CopyOptions, Course, Policy
 
 
@@ -98,10 +102,10 @@ def _compare(
     home, root = os.fstat(target_fd), os.fstat(found_target.fd)
     is_same_home = found.name is None and same(os.fstat(source_fd), home)
     head = PlanHead(
-        root=_real_path(target_fd, found_target.fd, target.path),
+        root=real_path(target_fd, found_target.fd, target.path),
         identity=(root.st_dev, root.st_ino),
         name=found.name,
-        same=is_same_home and _overlap(found_source, found_target, home, options),
+        same=is_same_home and overlap(found_source, found_target, home, options),
     )
     names = None
     if options.delete_missing or options.backup or options.policy is Policy.MERGE:
@@ -118,49 +122,23 @@ def _compare(
         writer = PlanWriter(file, found_target, options, handed_out, course, is_file=found.name is not None)
         if not head.same:
             writer.summary.skipped = found.summary().skipped
-            _Comparing(found, names, writer, home).run()
+            _Comparing(found, names, writer, home, found_source.fd).run()
         file.write(encode({"end": fields_of(writer.summary)}) + "\n")
     return writer.summary
-
-
-def _overlap(source: Source, target: Target, home: os.stat_result, options: CopyOptions) -> bool:
-    """Whether source and target are one and the same directory of a home, so that there is nothing to do.
-
-    Raises:
-        InvalidArgument: One contains the other in a way that can come to no good end.
-    """
-    source_status, target_status = os.fstat(source.fd), os.fstat(target.fd)
-    if target.name is None and same(source_status, target_status):
-        return True
-    if is_within(target.fd, source_status, home):
-        path = shown(join(target.path, target.name or ""))
-        raise InvalidArgument(
-            f"cannot copy a directory into itself: '{path}' lies inside of the source; choose another target path"
-        )
-    if target.name is None and options.delete_missing and is_within(source.fd, target_status, home):
-        raise InvalidArgument(
-            f"delete_missing would delete the source '{shown(source.path)}', which lies inside of "
-            f"'{shown(target.path)}': choose another target path"
-        )
-    return False
-
-
-def _real_path(home_fd: int, fd: int, given: str) -> str:
-    """Where an open directory lies in its home, without symlinks."""
-    home, here = (str(Path(f"/proc/self/fd/{each}").readlink()) for each in (home_fd, fd))
-    if here == home:
-        return ""
-    if not here.startswith(home + "/"):
-        raise Conflict(f"cannot write '{shown(given)}': a directory that holds it was moved meanwhile; copy again")
-    return here.removeprefix(home + "/")
 
 
 class _Comparing:
     """One run. Paths are relative to the directory of the target that exists."""
 
     def __init__(
-        self, manifest: Manifest, names: Iterator[set[str]] | None, plan: PlanWriter, home: os.stat_result
+        self,
+        manifest: Manifest,
+        names: Iterator[set[str]] | None,
+        plan: PlanWriter,
+        home: os.stat_result,
+        source_fd: int,
     ) -> None:
+        self._attributes = SourceAttributes(source_fd)
         self._manifest = manifest
         self._all_names = names
         self._plan = plan
@@ -168,7 +146,7 @@ class _Comparing:
         self._home = home
         self._is_single = manifest.name is not None
         self._new: str | None = None  # the topmost directory that is to be made, while what is in it goes by
-        self._kept: str | None = None  # one that does not get its place
+        self._kept: tuple[str, Status] | None = None  # one that does not get its place, and why
         self._linked: set[str] = set()  # files to be written that have more names
         # Directories that both have and whose times nothing changes so far: those that lead to the one under way.
         self._above: list[tuple[str, dict[str, Any]]] = []
@@ -196,6 +174,7 @@ class _Comparing:
                 last, fd = fd, None
                 self._leave(first or {}, last)
         finally:
+            self._attributes.close()
             if fd is not None:
                 os.close(fd)
 
@@ -220,7 +199,7 @@ class _Comparing:
         self._plan.names = next(self._all_names) if self._all_names is not None else self._plan.names
         self._plan.before = self._plan.base.entries(path) if self._plan.base is not None else None
         self._is_touched, self._displaced = False, None
-        if self._kept is not None and where.startswith(self._kept + "/"):
+        if self._kept is not None and where.startswith(self._kept[0] + "/"):
             return None
         self._kept = None
         if self._new is not None and (where == self._new or where.startswith(self._new + "/")):
@@ -233,8 +212,16 @@ class _Comparing:
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise unreadable(error, self._plan.shown(where)) from error
-            self._displace(where)
+            self._displace(where, part)
         return None
+
+    def _displace(self, where: str, part: dict[str, Any]) -> None:
+        """A directory goes where something is that is none, or stays out."""
+        met = meet(self._plan, where, part)
+        if met is not None and met.is_kept:
+            self._kept = where, met.status
+        else:
+            self._new, self._displaced = where, None if met is None else met.displaced
 
     def _touch_above(self, where: str) -> None:
         """Something gets a place in a directory: this changes its times, which are to be set then."""
@@ -246,32 +233,12 @@ class _Comparing:
             self._plan.write(parent, [], s=THERE, c=-1, **about)
             self._plan.summary.steps += "d" in about
 
-    def _displace(self, where: str) -> None:
-        """A directory goes where something is that is none."""
-        parent, _, name = where.rpartition("/")
-        with opened(self._plan.target.fd, parent) as fd:
-            status = None if fd is None else status_at(fd, name)
-            if fd is None or status is None:
-                self._new = where  # gone by now
-            elif self._plan.options.policy in (Policy.KEEP, Policy.MERGE):
-                self._kept = where
-                self._plan.summary.counts[Status.CONFLICT] += 1
-                self._plan.summary.keep(self._plan.shown(where))
-            else:
-                self._new = where
-                spare = self._plan.spare(fd, name, status)
-                self._displaced = [identity(status), spare]
-                self._plan.free(status)
-                self._plan.summary.to_back_up += spare is not None
-                if spare is not None and spare[1] is not None and spare[1][0] == DIRECTORY:
-                    self._plan.summary.blocked += 1
-
     def _part(self, index: int, part: dict[str, Any], fd: int | None, *, is_first: bool) -> None:
-        if self._kept is not None:
-            return
         path = part["p"]
         where = join(self._plan.prefix, path)
-        if fd is None:
+        if self._kept is not None:
+            stay_out(self._plan, where, part, self._kept[1])
+        elif fd is None:
             rows = self._new_rows(part)
             about: dict[str, Any] = {"s": IN_NEW, "c": index, "q": path}
             if is_first and not self._is_single:
@@ -301,17 +268,17 @@ class _Comparing:
             kind = entry[1]
             if kind in (DIRECTORY, OTHER):
                 continue
-            status = "new"
-            if entry[0] in before:
+            status, was = "new", before.get(entry[0])
+            if was is not None and was[1] not in (DIRECTORY, OTHER):
                 status = "deleted_by_them"
-                if keeps and not has_moved(entry, before[entry[0]]):
+                if keeps and not has_moved(entry, was):
                     counts[status] += 1
-                    rows.append(_row(self._new_name(entry[0]), status, Action.KEEP, entry))
+                    rows.append(row_of(self._new_name(entry[0]), status, Action.KEEP, entry))
                     continue
             counts[status] += 1
             size += entry[3] if kind != SYMLINK else 0
             blocks += self._blocks(entry, part["p"])
-            rows.append(_row(self._new_name(entry[0]), status, "write", entry))
+            rows.append(row_of(self._new_name(entry[0]), status, "write", entry))
             self._plan.summary.files += 1
         self._plan.summary.bytes += size
         self._plan.summary.added += blocks * BLOCK_BYTES
@@ -335,7 +302,7 @@ class _Comparing:
         """Rows of a directory that both have."""
         rows: list[Row] = []
         status_of, is_file, is_single = os.stat, stat.S_ISREG, self._is_single
-        unchanged = 0
+        unchanged, latest_ns = 0, part.get("c", 0)
         check = self._plan.course.check
         for at, entry in enumerate(part["e"]):
             kind = entry[1]
@@ -355,10 +322,17 @@ class _Comparing:
                 and kind != SYMLINK
                 and is_file(there.st_mode)
             ):
-                unchanged += 1
-                if (there.st_mode ^ entry[2]) & KEPT_MODE:
-                    rows.append(_row(name, Status.SAME, Action.MODE, entry, identity(there)))
+                if there.st_ctime_ns <= latest_ns and self._has_other_xattrs(part["p"], entry, fd, name, there):
+                    row = self._judge(part["p"], entry, fd, name, there, is_other=True)
+                    rows += [row] if row is not None else []
+                elif not (there.st_mode ^ entry[2]) & KEPT_MODE:
+                    unchanged += 1
+                elif self._plan.sets_mode(entry[0], there):
+                    unchanged += 1
+                    rows.append(row_of(name, Status.SAME, Action.MODE, entry, identity(there)))
                     self._plan.summary.steps += 1
+                else:
+                    rows.append(self._keep_mode(part["p"], entry, name, there))
                 continue
             row = self._judge(part["p"], entry, fd, name, there)
             if row is None:
@@ -369,12 +343,25 @@ class _Comparing:
         self._plan.summary.counts[Status.SAME] += unchanged
         return rows
 
-    def _judge(self, path: str, entry: Entry, fd: int, name: str, there: os.stat_result | None) -> Row | None:
+    def _has_other_xattrs(self, path: str, entry: Entry, fd: int, name: str, there: os.stat_result) -> bool:
+        """Whether a file of which all else is the same is to get other extended attributes.
+
+        It is asked only where a file of the source directory has changed in some way since theirs did.
+        """
+        if entry[1] != FILE:
+            return False
+        if self._plan.spares_theirs and self._plan.since(entry[0], entry, fd, name, there)[0] is not Since.UNTOUCHED:
+            return False
+        return self._attributes.differ(path, entry[0], fd, name)
+
+    def _judge(
+        self, path: str, entry: Entry, fd: int, name: str, there: os.stat_result | None, *, is_other: bool = False
+    ) -> Row | None:
         """What to do about one entry that is not the same at first sight; None: it is the same at the second."""
         kind, options = entry[1], self._plan.options
-        if there is not None and is_same(entry, fd, name, there):
+        if there is not None and not is_other and is_same(entry, fd, name, there):
             return None
-        newer = there is not None and kind != SYMLINK and stat.S_ISREG(there.st_mode) and there.st_mtime_ns > entry[4]
+        newer = there is not None and self._is_newer(kind, there, entry[4])
         since, moved = self._plan.since(entry[0], entry, fd, name, there)
         status, action = decide(
             options, source=True, target=there is not None, same=False, newer=newer, since=since, moved=moved
@@ -385,11 +372,13 @@ class _Comparing:
             beside = self._free_name(fd, entry, name)
             if beside is None:  # the new version was put there before
                 action = Action.KEEP
+                summary.left_out -= 1
         elif action is Action.WRITE and there is not None:
             if stat.S_ISDIR(there.st_mode):
                 if not self._make_way(join(self._plan.prefix, path), fd, name):
                     action = Action.BLOCKED
             else:
+                entry = self._with_their_mode(entry, there)
                 spare = self._plan.spare(fd, name, there)
                 if spare is not None and spare[1] is not None and spare[1][0] == DIRECTORY:
                     action = Action.BLOCKED
@@ -397,6 +386,7 @@ class _Comparing:
         if action is Action.KEEP:
             if there is not None:
                 summary.keep(self._plan.shown(join(join(self._plan.prefix, path), name)))
+                summary.left_out += 1
         elif action is Action.BLOCKED:
             summary.blocked += 1
         else:
@@ -407,7 +397,28 @@ class _Comparing:
             if action is Action.WRITE and there is not None:
                 self._plan.free(there)
                 summary.to_back_up += spare is not None
-        return _row(name, status, action, entry, None if there is None else identity(there), beside, spare)
+        return row_of(name, status, action, entry, None if there is None else identity(there), beside, spare)
+
+    def _is_newer(self, kind: str, there: os.stat_result, mtime_ns: int) -> bool:
+        if there.st_mtime_ns <= mtime_ns or stat.S_ISDIR(there.st_mode):
+            return False
+        return self._plan.options.keeps_newer_kinds or (kind != SYMLINK and stat.S_ISREG(there.st_mode))
+
+    def _with_their_mode(self, entry: Entry, there: os.stat_result) -> Entry:
+        """An entry that replaces a file, with the mode that is given to it: theirs, if they have changed it."""
+        mode = stat.S_IMODE(there.st_mode) & KEPT_MODE
+        is_file = stat.S_ISREG(there.st_mode) and entry[1] in (FILE, LINKED)
+        if not is_file or mode == entry[2] or self._plan.sets_mode(entry[0], there):
+            return entry
+        self._plan.summary.left_out += 1
+        return [*entry[:2], mode, *entry[3:]]
+
+    def _keep_mode(self, path: str, entry: Entry, name: str, there: os.stat_result) -> Row:
+        """They have given another mode to a file that is the same otherwise."""
+        self._plan.summary.counts[Status.CHANGED_BY_THEM] += 1
+        self._plan.summary.left_out += 1
+        self._plan.summary.keep(self._plan.shown(join(join(self._plan.prefix, path), name)))
+        return row_of(name, Status.CHANGED_BY_THEM, Action.KEEP, entry, identity(there))
 
     def _free_name(self, fd: int, entry: Entry, name: str) -> str | None:
         """The name that a new version gets beside theirs; None: it is there already under one of them."""
@@ -435,8 +446,9 @@ class _Comparing:
             differs = False
             about: dict[str, Any] = {"was": [stat.S_IMODE(status.st_mode), status.st_mtime_ns]}
             if not self._is_single and not same(status, self._home):
-                about["d"] = [part["m"], part["t"]]
-                differs = status.st_mtime_ns != part["t"] or bool((status.st_mode ^ part["m"]) & KEPT_MODE)
+                mode = self._plan.directory_mode(part["p"], part["m"], status)
+                about["d"] = [mode, part["t"]]
+                differs = status.st_mtime_ns != part["t"] or bool((status.st_mode ^ mode) & KEPT_MODE)
             if rows or self._is_touched or differs:
                 self._plan.write(where, rows, s=THERE, c=-1, **about)
                 self._plan.summary.steps += "d" in about
@@ -453,19 +465,6 @@ class _Comparing:
                 return False
             names = os.listdir(inner)  # noqa: PTH208
         return not names or (self._plan.options.delete_missing and self._deletions.doom(path))
-
-
-def _row(
-    name: str,
-    status: str,
-    action: str,
-    entry: Entry,
-    there: list[Any] | None = None,
-    beside: str | None = None,
-    spare: list[Any] | None = None,
-) -> Row:
-    extra = entry[6] if len(entry) > 6 and entry[1] in (SYMLINK, NAME) else None
-    return Row(name, status, action, entry[1], entry[2], entry[3], entry[4], entry[5], extra, there, beside, spare)
 
 
 def _split_suffix(name: str) -> tuple[str, str]:

@@ -42,14 +42,14 @@ class Deletions:
             return None
         found = identity(there)
         kind, _, mtime_ns, _, size, mode = found
-        summary, spare = self._plan.summary, None
+        summary, spare, status = self._plan.summary, None, Status.WOULD_BE_DELETED
         if is_directory:
             if not self.doom(join(where, name)):
                 return None
             action = Action.DELETE
         else:
             since, _ = self._plan.since(name, None, fd, name, there)
-            _, action = decide(
+            status, action = decide(
                 self._plan.options, source=False, target=True, same=False, newer=False, since=since, moved=True
             )
             if action is Action.DELETE:
@@ -62,12 +62,10 @@ class Deletions:
                     summary.to_back_up += spare is not None
             if action is Action.KEEP:
                 summary.keep(self._plan.shown(join(where, name)))
-        summary.counts[Status.WOULD_BE_DELETED] += 1
+        summary.counts[status] += 1
         summary.to_delete += action is Action.DELETE
         summary.steps += action is Action.DELETE
-        return Row(
-            name, Status.WOULD_BE_DELETED, action, kind, mode, size, mtime_ns, there.st_blocks, None, found, None, spare
-        )
+        return Row(name, status, action, kind, mode, size, mtime_ns, there.st_blocks, None, found, None, spare)
 
     def doom(self, top: str) -> bool:
         """Plan to delete all that may be deleted of a directory; tells whether nothing of it stays."""
@@ -88,7 +86,8 @@ class Deletions:
             self._plan.before = before
         for path in reversed(visited):
             parent = parted(path)[0]
-            if path in stays:
+            if path in stays or self._is_theirs(path):
+                stays.add(path)
                 stays.add(parent)
         for path in visited:
             if path != top and path not in stays:
@@ -124,6 +123,11 @@ class Deletions:
             was = [stat.S_IMODE(status.st_mode), status.st_mtime_ns]
             self._plan.write(path, rows, s=DOOMED, c=-1, was=was)
         return below
+
+    def _is_theirs(self, path: str) -> bool:
+        """Whether a directory stays because it was not handed out, whatever is in it."""
+        base = self._plan.base
+        return self._plan.spares_theirs and (base is None or not base.has(self._plan.relative(path)))
 
     def _doom_directory(self, path: str) -> None:
         parent, name = parted(path)

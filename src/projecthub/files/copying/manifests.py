@@ -73,9 +73,12 @@ class ManifestWriter:
         self._file = file
         file.write(encode({"version": VERSION, "name": name, "origin": origin}) + "\n")
 
-    def directory(self, path: str, mode: int, mtime_ns: int, blocks: int, entries: list[Entry]) -> None:
-        """Write a directory, or the next part of it."""
-        self._file.write(encode({"p": path, "m": mode, "t": mtime_ns, "b": blocks, "e": entries}) + "\n")
+    def directory(
+        self, path: str, mode: int, mtime_ns: int, blocks: int, entries: list[Entry], ctime_ns: int = 0
+    ) -> None:
+        """Write a directory, or the next part of it; ``ctime_ns``: the latest at which a file's status has changed."""
+        about = {"p": path, "m": mode, "t": mtime_ns, "b": blocks, "c": ctime_ns}
+        self._file.write(encode({**about, "e": entries}) + "\n")
 
     def end(self, summary: SourceSummary) -> None:
         """Sum up."""
@@ -151,6 +154,18 @@ class BaseManifest:
     def close(self) -> None:
         """Close it."""
         self._file.close()
+
+    def has(self, path: str) -> bool:
+        """Whether it tells of such a directory."""
+        return path in self._places
+
+    def mode(self, path: str) -> int | None:
+        """The mode of a directory; None: it was not among it."""
+        for place in self._places.get(path, ()):
+            self._file.seek(place)
+            mode: int = json.loads(self._file.readline())["m"]
+            return mode
+        return None
 
     def entries(self, path: str) -> dict[str, Entry]:
         """Entries of a directory by their names."""

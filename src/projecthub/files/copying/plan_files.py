@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from projecthub.files.copying.manifests import NAME, SYMLINK, Entry
 from projecthub.files.copying.policies import Action, Status
 from projecthub.files.paths import join
 from projecthub.files.plans import CopySummary
@@ -24,6 +25,8 @@ IN_NEW = "in"
 """One that lies in such a one."""
 DOOMED = "doomed"
 """One that the target alone has, and that is deleted."""
+TOLD = "told"
+"""Rows that are only told: of what a directory of the source displaces, or of what stays out because that stays."""
 VERSION: Final = 1
 MAX_NAMED_PATHS: Final = 100
 
@@ -100,6 +103,7 @@ class PlanSummary:
         to_back_up: Files that get the name ``name~``.
         blocked: Files that cannot get their place.
         steps: How many things there are to do at all; with 0 the target is as the source already.
+        left_out: What of the source the target is not given, in all or but for its mode; what lies beneath not counted.
     """
 
     counts: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in Status})
@@ -115,6 +119,7 @@ class PlanSummary:
     to_back_up: int = 0
     blocked: int = 0
     steps: int = 0
+    left_out: int = 0
 
     @property
     def is_idle(self) -> bool:
@@ -231,6 +236,20 @@ def planned_files(
                         )
                     )
     return found
+
+
+def row_of(
+    name: str,
+    status: str,
+    action: str,
+    entry: Entry,
+    there: list[Any] | None = None,
+    beside: str | None = None,
+    spare: list[Any] | None = None,
+) -> Row:
+    """The row of an entry of the source."""
+    extra = entry[6] if len(entry) > 6 and entry[1] in (SYMLINK, NAME) else None
+    return Row(name, status, action, entry[1], entry[2], entry[3], entry[4], entry[5], extra, there, beside, spare)
 
 
 def rows_of(part: dict[str, Any]) -> list[Row]:

@@ -8,15 +8,16 @@ import stat
 from collections.abc import Iterator
 from typing import IO, Any
 
-from projecthub.files.copying.manifests import DIRECTORY, OTHER, BaseManifest, Entry, encode
+from projecthub.files.copying.manifests import DIRECTORY, FILE, LINKED, NAME, OTHER, BaseManifest, Entry, encode
 from projecthub.files.copying.plan_files import PlanSummary, Row
 from projecthub.files.copying.policies import Since
 from projecthub.files.copying.states import has_moved, identity, is_same, status_at
 from projecthub.files.ends import Target
 from projecthub.files.excludes import Excludes
+from projecthub.files.making import KEPT_MODE
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
 from projecthub.files.paths import join, open_deep, shown
-from projecthub.files.plans import CopyOptions, Course
+from projecthub.files.plans import CopyOptions, Course, Policy
 
 BLOCK_BYTES = 512
 
@@ -88,6 +89,26 @@ class PlanWriter:
         if there is None or not is_same(before, fd, name, there):
             return Since.TOUCHED, moved
         return Since.UNTOUCHED, moved
+
+    @property
+    def spares_theirs(self) -> bool:
+        """Whether what somebody has changed in the target since it was handed out is never replaced or deleted."""
+        return self.options.policy in (Policy.KEEP, Policy.MERGE)
+
+    def sets_mode(self, source_name: str, there: os.stat_result) -> bool:
+        """Whether a file in the directory under way gets the mode that it has in the source."""
+        if not self.spares_theirs:
+            return True
+        before = None if self.before is None else self.before.get(source_name)
+        return before is not None and before[1] in (FILE, LINKED, NAME) and not (there.st_mode ^ before[2]) & KEPT_MODE
+
+    def directory_mode(self, path: str, mode: int, there: os.stat_result) -> int:
+        """The mode that a directory of both gets, given that of the source."""
+        theirs = stat.S_IMODE(there.st_mode)
+        if not self.spares_theirs or not (theirs ^ mode) & KEPT_MODE:
+            return mode
+        before = None if self.base is None else self.base.mode(path)
+        return theirs if before is None or (theirs ^ before) & KEPT_MODE else mode
 
     def spare(self, fd: int, name: str, there: os.stat_result) -> list[Any] | None:
         """The name for the backup of what is replaced, and what has it now; None: there is none."""

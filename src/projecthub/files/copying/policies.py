@@ -17,13 +17,13 @@ class Status(StrEnum):
     CHANGED_BY_US = "changed_by_us"
     """The source has changed, the target has not."""
     CHANGED_BY_THEM = "changed_by_them"
-    """The target has changed, the source has not."""
+    """The target has changed, the source has not; or the target alone has it, and it is surely or perhaps theirs."""
     CONFLICT = "conflict"
     """Both have changed, each in its own way."""
     DELETED_BY_THEM = "deleted_by_them"
     """It was handed out, and the target has it no more."""
     WOULD_BE_DELETED = "would_be_deleted"
-    """The source does not have it."""
+    """The source does not have it, and it goes."""
 
 
 class Action(StrEnum):
@@ -113,7 +113,8 @@ def decide(
             return status, Action.DELETE
         return status, Action.KEEP if newer and not options.overwrite_newer else Action.WRITE
     if status is Status.WOULD_BE_DELETED:
-        return status, Action.DELETE if since is Since.UNTOUCHED else Action.KEEP
+        is_ours = since is Since.UNTOUCHED
+        return (status, Action.DELETE) if is_ours else (Status.CHANGED_BY_THEM, Action.KEEP)
     if since is Since.UNKNOWN:  # it may be theirs, whatever the times say
         return (Status.CONFLICT, Action.BESIDE) if merges else (status, Action.KEEP)
     if status is Status.CHANGED_BY_US:

@@ -21,7 +21,7 @@ from projecthub.files.copying.sources import BLOCK_BYTES, SourceFile, read_xattr
 from projecthub.files.copying.states import identity, status_at
 from projecthub.files.copying.walking import End, open_home
 from projecthub.files.failures import unwritable
-from projecthub.files.making import KEPT_MODE, read_umask
+from projecthub.files.making import read_umask
 from projecthub.files.paths import DIRECTORY as OPEN_DIRECTORY
 from projecthub.files.paths import join, open_beneath, open_deep, shown
 from projecthub.files.plans import Course
@@ -159,6 +159,8 @@ class StagedTarget:
     def prepare(self, source_fd: int | None = None) -> list[Row]:
         """Verify a part of the plan, and make the directory it tells of; tells what is to be made in that."""
         state = self.part["s"]
+        if state == plan_files.TOLD:  # what is displaced is looked at with the tree that displaces it
+            return []
         rows = rows_of(self.part)
         if state in (plan_files.NEW, plan_files.IN_NEW):
             self._enter_new(state, source_fd)
@@ -311,12 +313,12 @@ class StagedTarget:
         if course.take is not None:
             course.charge(status.st_blocks * BLOCK_BYTES)
         directory_fd, name = self._place(row)
-        mode = 0o600 if file.xattrs else status.st_mode & 0o777
+        mode = 0o600 if file.xattrs else row.mode & 0o777
         fd = os.open(name, _CREATE, mode, dir_fd=directory_fd)
         try:
             self._fill(fd, file)
             status = file.status
-            self._dress(fd, file, mode)
+            self._dress(fd, file, row.mode, mode)
             if not self._into_new:
                 self._put(row, os.fstat(fd).st_ino, status.st_size, status.st_mtime_ns)
         finally:
@@ -345,12 +347,11 @@ class StagedTarget:
             os.ftruncate(fd, 0)
         contents.copy(file.fd, fd, file.status)
 
-    def _dress(self, fd: int, file: SourceFile, made_mode: int) -> None:
+    def _dress(self, fd: int, file: SourceFile, mode: int, made_mode: int) -> None:
         uid, status = self.staging.uid, file.status
         if uid is not None:
             os.fchown(fd, uid, uid)
         set_xattrs(fd, file.xattrs)
-        mode = status.st_mode & KEPT_MODE
         if mode != made_mode or mode & self._umask:
             os.fchmod(fd, mode)
         os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -114,6 +114,7 @@ class _Walk:
         self._course = course
         self._hashes = hashes
         self._linked: dict[tuple[int, int], list[str | int]] = {}
+        self._latest_ns = 0
         self._files = self._bytes = self._blocks = self._directories = self._skipped = 0
 
     def run(self) -> SourceSummary:
@@ -141,7 +142,7 @@ class _Walk:
         if not (self._excludes and self._excludes.match(name, is_directory=False)):
             entry = self._entry(self._source.fd, "", name)
             entries = [entry] if entry is not None and entry[1] != DIRECTORY else []
-        self._writer.directory("", 0, 0, 0, entries)
+        self._writer.directory("", 0, 0, 0, entries, self._latest_ns)
 
     def _directory(self, path: str) -> list[str]:
         """Write down one directory; tells which directories are in it."""
@@ -160,7 +161,8 @@ class _Walk:
             below: list[str] = []
             about = (path, status.st_mode & KEPT_MODE, status.st_mtime_ns, status.st_blocks)
             for begin in range(0, len(names) or 1, PART):
-                self._writer.directory(*about, self._entries(fd, path, names[begin : begin + PART], below))
+                entries = self._entries(fd, path, names[begin : begin + PART], below)
+                self._writer.directory(*about, entries, self._latest_ns)
             return below
         except PermissionError as error:
             raise unreadable(error, self._shown(path)) from error
@@ -170,7 +172,7 @@ class _Walk:
     def _entries(self, fd: int, path: str, names: list[str], below: list[str]) -> list[Entry]:
         entries: list[Entry] = []
         excludes, status_of, add, is_file = self._excludes, os.stat, entries.append, stat.S_ISREG
-        files = size = blocks = 0
+        files = size = blocks = latest_ns = 0
         self._course.check()
         for at, name in enumerate(names):
             if not at % _ENTRIES_A_CHECK:
@@ -184,6 +186,8 @@ class _Walk:
                 files += 1
                 size += status.st_size
                 blocks += status.st_blocks
+                if status.st_ctime_ns > latest_ns:
+                    latest_ns = status.st_ctime_ns
                 add([name, FILE, mode & KEPT_MODE, status.st_size, status.st_mtime_ns, status.st_blocks])
                 continue
             if excludes and excludes.match(join(path, name), is_directory=stat.S_ISDIR(mode)):
@@ -193,7 +197,10 @@ class _Walk:
             if entry is not None:
                 if entry[1] == DIRECTORY:
                     below.append(name)
+                elif status.st_ctime_ns > latest_ns:
+                    latest_ns = status.st_ctime_ns
                 add(entry)
+        self._latest_ns = latest_ns
         self._files += files
         self._bytes += size
         self._blocks += blocks
@@ -214,6 +221,7 @@ class _Walk:
             if error.errno in (errno.ENOENT, errno.EINVAL):
                 return None
             raise unreadable(error, self._shown(join(path, name))) from error
+        self._latest_ns = status.st_ctime_ns
         self._files += 1
         kind, extra = (SYMLINK, text) if text is not None else (FILE, None)
         if kind == FILE:

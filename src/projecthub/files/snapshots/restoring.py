@@ -7,7 +7,7 @@ place by one system call, so there is no moment without one of the two; what com
 still to go in. So `finish` may be called again and again.
 
 What gave way is in the snapshot that was taken before, and goes. What somebody changed since that one was begun is in
-no snapshot: such a thing is put into the trash of the home instead; and so is all, if that one had to leave things out.
+no snapshot: such a thing is put into the trash of the home instead; so is one that it had to leave something out of.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from projecthub.errors import Conflict, InternalError, InvalidArgument
+from projecthub.errors import Conflict, HubError, InternalError, InvalidArgument
 from projecthub.files import paths
 from projecthub.files.changes import Home, made_parent, sync_directory, write_all
 from projecthub.files.contents import Contents
@@ -40,10 +40,10 @@ from projecthub.files.paths import (
     split,
 )
 from projecthub.files.places import HOLD, closing, movable, opened_home, status_of, told
-from projecthub.files.snapshots.manifests import DIRECTORY, FILE, Entry, read
+from projecthub.files.snapshots.manifests import DIRECTORY, FILE, Earlier, Entry, kind_of, order_of, read
 from projecthub.files.snapshots.shelves import Shelf
 from projecthub.files.snapshots.syncing import sync_file_system
-from projecthub.files.snapshots.walking import HUBS_OWN
+from projecthub.files.snapshots.walking import HUBS_OWN, Walk
 from projecthub.files.spreading import spread
 from projecthub.files.staging import StagingRun
 from projecthub.files.trash import keep
@@ -68,7 +68,7 @@ class Plan:
         by: The account that wants it.
         before: The snapshot that was taken of what was there.
         before_ns: When that was begun, in nanoseconds since the epoch.
-        is_partial: Whether that left something out, such as what cannot be read: then nothing that gives way is lost.
+        is_partial: Whether that left something out, such as a pipe: then what gives way is compared with it.
         files: Files and symlinks that come back.
         bytes: Their bytes.
         places: Directory, name, and inode of what goes there; None: nothing, and what is there goes. What is made for
@@ -318,16 +318,17 @@ def pending(home: Home) -> Plan | None:
     return Plan(**plan)
 
 
-def finish(home: Home, plan: Plan, at: datetime) -> list[str]:
+def finish(home: Home, plan: Plan, at: datetime, before: Path) -> list[str]:
     """Bring about what was decided. Idempotent.
 
     Args:
         home: The home.
         plan: What `pending` tells.
         at: When what goes to the trash goes there.
+        before: The manifest of the snapshot that was taken of what was there.
 
     Returns:
-        The paths of which what was there is in the trash, for the snapshot before may not have it.
+        The paths of which what was there is in the trash, for the snapshot before does not have all of it.
 
     Raises:
         HubError: Something resists, such as a directory that was moved away. If nothing has changed by then, as is so
@@ -350,7 +351,7 @@ def finish(home: Home, plan: Plan, at: datetime) -> list[str]:
                 forget(home)
             raise
         sync_file_system(fd)
-        return _put_by(home, plan, old_fd, at)
+        return _put_by(home, plan, old_fd, at, before)
 
 
 def _is_untouched(plan: Plan, new_fd: int, old_fd: int) -> bool:
@@ -404,16 +405,38 @@ def _bring(parent_fd: int, name: str, new_fd: int, old_fd: int, aside: str) -> N
                     rename_to_free(parent_fd, name, old_fd, aside)
 
 
-def _put_by(home: Home, plan: Plan, old_fd: int, at: datetime) -> list[str]:
+def _put_by(home: Home, plan: Plan, old_fd: int, at: datetime, before: Path) -> list[str]:
     """Put into the trash what is, or may be, not in the snapshot before as it is now; tells its paths."""
     kept: list[str] = []
     for number in sorted(os.listdir(old_fd)):
-        if not (plan.is_partial or _has_changed(old_fd, number, plan.before_ns - _TICK_NS)):
-            continue
         parent, name, _ = plan.places[int(number.partition(".")[0])]
+        if not (
+            _has_changed(old_fd, number, plan.before_ns - _TICK_NS)
+            or (plan.is_partial and not _is_held(old_fd, number, parent, name, before))
+        ):
+            continue
         keep(home, old_fd, number, join(parent, name), by=plan.by, at=at)
         kept.append(join(parent, name))
     return kept
+
+
+def _is_held(old_fd: int, number: str, parent: str, name: str, manifest: Path) -> bool:
+    """Whether a snapshot holds a thing, with all that is in it."""
+    top = join(parent, name)
+    kind = kind_of(os.stat(number, dir_fd=old_fd, follow_symlinks=False).st_mode)
+    try:
+        held = Earlier(read(manifest, top))
+        if kind is None or held.at((order_of(parent), os.fsencode(name))) is None:
+            return False
+        walk = Walk(old_fd, lambda: None)
+        for path, contents in walk.directories(number) if kind == DIRECTORY else ():
+            order = order_of(top + path[len(number) :])
+            for found in contents:
+                if held.at((order, os.fsencode(found.name))) is None:
+                    return False
+    except (HubError, OSError):
+        return False
+    return not walk.skipped
 
 
 def _has_changed(directory_fd: int, name: str, since_ns: int) -> bool:

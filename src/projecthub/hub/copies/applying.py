@@ -12,7 +12,6 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -25,13 +24,13 @@ from projecthub.files.copying.telling import tell_committed
 from projecthub.files.copying.workers import MUCH
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import shown
-from projecthub.files.plans import CopyOptions, CopySummary
+from projecthub.files.plans import CopyOptions, CopySummary, Policy
 from projecthub.files.threads import until_ended
 from projecthub.hub import figures
+from projecthub.hub.copies.endings import ended
 from projecthub.hub.copies.events import events_of, events_of_all, shared_projects
 from projecthub.hub.copies.ground import COPIED, is_refusal, share_id_of
 from projecthub.hub.copies.planning import place_of, plan_json, plan_of, refused
-from projecthub.hub.copies.replies import state_of, totals_of
 from projecthub.hub.copies.requests import options_of
 from projecthub.hub.copies.staging import stage
 from projecthub.store.copy_records import TargetState
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
 
 BATCH: Final = 32
 """Targets that are staged together, and marked in one transaction."""
-UNDO_FOR: Final = timedelta(days=7)
-KEPT_FOR: Final = timedelta(days=30)
-"""How long an operation that has ended is remembered."""
 
 _log = structlog.get_logger()
 
@@ -68,6 +64,7 @@ class Applied:
         summary: What came of it.
         error: Why it was not brought to its end.
         kept_bytes: What is kept on disk to undo it.
+        given: The list of what it was given, if that is not all that its source held.
     """
 
     target: CopyTarget
@@ -77,13 +74,18 @@ class Applied:
     summary: CopySummary | None = None
     error: HubError | None = None
     kept_bytes: int | None = None
+    given: str | None = None
 
     def row(self) -> dict[str, Any]:
         """What becomes of its row."""
         assert self.summary is not None
         plan = plan_json(self.plan)
         done = summary_json(self.summary)
-        return _row({"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes})
+        kept = self.summary.kept_newer - self.plan.kept_newer  # changed by somebody while they were being replaced
+        if (vanished := self.plan.files - self.summary.files - kept) > 0:
+            done["vanished"] = vanished
+        row = {"state": TargetState.DONE, "summary": {**plan, **done}, "kept_bytes": self.kept_bytes}
+        return _row({**row, "manifest": self.given or self.target.manifest})
 
 
 @dataclass(slots=True)
@@ -272,8 +274,15 @@ class Applier:
             if one.application is not None
         }
 
+        policy = Policy(operation.policy)
+
         def commit() -> list[HubError]:
-            return [error for one in batch if (error := _commit(one, keepers.get(one.target.number))) is not None]
+            errors = [error for one in batch if (error := _commit(one, keepers.get(one.target.number))) is not None]
+            for one in batch:
+                if one.summary is not None and one.plan.left_out:
+                    with contextlib.suppress(OSError):  # then it counts as given; what is theirs is theirs still
+                        one.given = ground.given(one.target, policy)
+            return errors
 
         for one in batch:
             if one.error is None and one.application is None:
@@ -313,8 +322,8 @@ class Applier:
         await tx.log.append_all(entries, operation.account_id, at=now)
         if (share_id := share_id_of(operation)) is not None:
             await tx.shares.count(share_id, times=len(done))
-        handed_out = [(*place_of(one.target), one.target.manifest) for one in done if one.target.manifest is not None]
-        await tx.copies.hand_out(handed_out, at=now)
+        given = [(place_of(one.target), one.given or one.target.manifest) for one in done]
+        await tx.copies.hand_out([(*place, name) for place, name in given if name is not None], at=now)
 
     def noted(self, batch: Sequence[Applied]) -> None:
         """What came of a batch is in the store: more is kept to undo it."""
@@ -378,26 +387,12 @@ class Applier:
             waiting = (TargetState.PLANNING, TargetState.PLANNED)
             await tx.copies.move_targets(operation.id, waiting, TargetState.CANCELLED)
             targets = await tx.copies.targets(operation.id)
-            await tx.copies.update(operation.id, ended(targets, now))
+            await tx.copies.update(operation.id, ended(targets, now, applied=operation.applies))
             if noted:
                 await tx.log.append_all(events_of_all(operation, targets), operation.account_id, at=now)
             found = await tx.copies.get(operation.id)
         assert found is not None
         return found
-
-
-def ended(targets: Sequence[CopyTarget], now: Any) -> dict[str, Any]:
-    """What becomes of the row of an operation that has ended."""
-    can_undo = any(target.kept_bytes is not None for target in targets)
-    return {
-        "state": state_of(targets),
-        "applies": False,
-        "updated_at": now,
-        "finished_at": now,
-        "expires_at": now + KEPT_FOR,
-        "undo_until": now + UNDO_FOR if can_undo else None,
-        "totals": totals_of(targets),
-    }
 
 
 def failure_of(error: HubError | None) -> dict[str, Any]:

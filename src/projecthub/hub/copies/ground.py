@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound, PermissionDenied
-from projecthub.files.copying import End, record_path
+from projecthub.files.copying import End, record_path, write_given
 from projecthub.files.failures import unwritable
 from projecthub.files.paths import reduced, shown
 from projecthub.files.sharing import require_within
@@ -18,6 +18,7 @@ from projecthub.hub.permissions import is_able, is_shown, not_deleted
 from projecthub.wire.methods import Ability
 
 if TYPE_CHECKING:
+    from projecthub.files.plans import Policy
     from projecthub.hub.clock import Clock
     from projecthub.hub.copies.places import Places
     from projecthub.hub.histories import Histories
@@ -78,6 +79,20 @@ class Ground:
         """Where the list of what was copied before lies, if there still is one."""
         path = None if name is None else self.manifest(name)
         return path if path is not None and path.exists() else None
+
+    def given(self, target: CopyTarget, policy: Policy) -> str | None:
+        """Write down what a target was given that has left things out; tells the name of that list. Blocks. Idempotent.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        name = target.manifest
+        if name is None or not (self.plan(target).exists() and self.manifest(name).exists()):
+            return name
+        given = name if name.endswith(f"-{target.number}") else f"{name}-{target.number}"
+        if given != name:
+            write_given(self.manifest(name), self.plan(target), self.base(target.base), self.manifest(given), policy)
+        return given
 
     def plan(self, target: CopyTarget) -> Path:
         """Where the plan for a target lies, or did."""

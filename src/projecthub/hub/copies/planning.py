@@ -16,6 +16,7 @@ from projecthub.files.copying import PlanSummary, SourceSummary, compare, walk
 from projecthub.files.copying.manifests import fields_of
 from projecthub.files.paths import reduced, shown
 from projecthub.files.plans import CopyCancelledError, CopyOptions, Policy
+from projecthub.hub.copies.endings import ended
 from projecthub.hub.copies.replies import totals_of
 from projecthub.hub.copies.requests import SKIP_MISSING, options_of
 from projecthub.store.copy_records import CopyState, TargetState
@@ -30,6 +31,9 @@ _MANY_SOURCES: Final = 32
 """From so many on processes walk and compare: each source costs a walk, while one for all costs next to nothing."""
 _WRITTEN_TOGETHER: Final = 500
 """Targets whose rows are changed in one transaction."""
+
+HOPELESS: Final = (TargetState.FAILED, TargetState.REFUSED)
+"""States of targets that nothing can be applied to."""
 
 _log = structlog.get_logger()
 
@@ -213,8 +217,12 @@ class Planner:
             return
         state = CopyState.RUNNING if operation.applies else CopyState.PLANNED
         async with ground.store.write() as tx:
-            totals = totals_of(await tx.copies.targets(operation.id))
-            changes = {"state": state, "updated_at": ground.clock.now(), "totals": totals}
+            targets = await tx.copies.targets(operation.id)
+            now = ground.clock.now()
+            if not operation.applies and all(target.state in HOPELESS for target in targets):
+                changes = ended(targets, now, applied=False)  # of such a plan there is nothing to apply
+            else:
+                changes = {"state": state, "updated_at": now, "totals": totals_of(targets)}
             await tx.copies.update(operation.id, changes, states=[CopyState.PLANNING])
 
 

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from projecthub.files.paths import shown
+from projecthub.files.paths import encoded, shown
+from projecthub.hub.copies.ground import SHARE, share_id_of
+from projecthub.hub.copies.requests import ENDS
 from projecthub.store.copy_records import OPEN_STATES, CopyState, TargetState
 from projecthub.wire.units import to_iso
 
@@ -17,8 +19,14 @@ if TYPE_CHECKING:
     from projecthub.wire import copies as shapes
 
 _PLANNED: Final = ("counts", "files", "bytes", "over_quota", "skipped", "unchanged", "kept_newer", "kept_newer_paths")
-_APPLIED: Final = ("deleted", "backed_up", "undone")
-_NOT_DONE: Final = (TargetState.PLANNING, TargetState.PLANNED, TargetState.COMMITTING, TargetState.UNDOING)
+_APPLIED: Final = ("deleted", "backed_up", "undone", "vanished")
+_NOT_DONE: Final = (
+    TargetState.PLANNING,
+    TargetState.PLANNED,
+    TargetState.COMMITTING,
+    TargetState.UNDOING,
+    TargetState.CANCELLED,
+)
 _NOT_COUNTED: Final = (
     TargetState.FAILED,
     TargetState.REFUSED,
@@ -31,12 +39,18 @@ _NS_PER_MS: Final = 1_000_000
 
 def state_of(targets: Iterable[CopyTarget]) -> CopyState:
     """How an operation has ended, from how its targets have."""
-    states = {target.state for target in targets}
-    if TargetState.UNDONE in states and TargetState.DONE not in states:
+    ended = [*targets]
+    states = {target.state for target in ended}
+    if TargetState.UNDONE in states and all(_is_idle(one) for one in ended if one.state is TargetState.DONE):
         return CopyState.UNDONE
     if states & {TargetState.FAILED, TargetState.REFUSED}:
         return CopyState.FAILED
     return CopyState.CANCELLED if TargetState.CANCELLED in states else CopyState.DONE
+
+
+def _is_idle(target: CopyTarget) -> bool:
+    """Whether there was nothing to do in a target, and so there is nothing to undo."""
+    return target.summary is not None and target.summary.get("steps") == 0
 
 
 def totals_of(targets: Sequence[CopyTarget]) -> dict[str, Any]:
@@ -67,12 +81,14 @@ def operation_of(
         "id": operation.id,
         "state": operation.state,
         "policy": operation.policy,
+        "applied": operation.applies,
         "created": to_iso(operation.created_at),
         "updated": to_iso(operation.updated_at),
         "expires": to_iso(operation.expires_at),
         "totals": totals,
         "progress": _progress(operation, totals, work),
     }
+    reply.update(_ends(operation))  # type: ignore[typeddict-item]
     if operation.finished_at is not None:
         reply["finished"] = to_iso(operation.finished_at)
     if operation.undo_until is not None:
@@ -81,6 +97,14 @@ def operation_of(
         at_work = set() if work is None else {*work.courses}
         reply["targets"] = [target_of(target, is_at_work=target.number in at_work) for target in targets]
     return reply
+
+
+def _ends(operation: CopyOperation) -> dict[str, Any]:
+    """From where to where; nothing of those that an older hub has made."""
+    ends: dict[str, Any] = {**operation.options.get(ENDS, {})}
+    if ends and (share_id := share_id_of(operation)) is not None:
+        ends["source"] = {**ends["source"], SHARE: share_id}
+    return ends
 
 
 _NOTHING: Final[dict[str, Any]] = {"counts": {}, "files": 0, "bytes": 0, "targets": 0, "states": {}}
@@ -133,6 +157,8 @@ def file_of(file: PlannedFile) -> shapes.PlannedFile:
         "size": file.size,
         "mtime": file.mtime_ns // _NS_PER_MS,
     }
+    if (code := encoded(file.path)) is not None:
+        reply["encoded_path"] = code
     if file.beside is not None:
         reply["beside"] = shown(file.beside)
     return reply

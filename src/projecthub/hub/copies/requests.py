@@ -17,6 +17,8 @@ from projecthub.wire import copies as shapes
 from projecthub.wire.ids import ProjectId, is_share_id
 
 MAX_PAIRS: Final = 10_000
+ENDS: Final = "ends"
+"""Among the options of an operation: what people are told of where it copies from and to."""
 SKIP_MISSING: Final = "skip_missing"
 _EITHER: Final = "give either source (one) with targets (many), or sources (many) with target (one)"
 
@@ -108,8 +110,31 @@ def wanted_of(request: shapes.PlanCopies | shapes.CopyPaths, share_id: str | Non
         "exclude": exclude,
         **({SKIP_MISSING: True} if request.skip_missing else {}),
         **({} if share_id is None else {SHARE: share_id}),
+        ENDS: ends_of([(p.source, p.source_path, p.target, p.target_path) for p in pairs]),
     }
     return Wanted(_policy_of(request.policy), options, tuple(pairs))
+
+
+def ends_of(pairs: Sequence[tuple[ProjectId, str, ProjectId, str]]) -> dict[str, shapes.CopyEnd]:
+    """From where to where, in the wire's shapes: told in lists, without a look at each of up to 10,000 targets.
+
+    Args:
+        pairs: Source project, path in it, target project, path in it.
+    """
+    return {
+        "source": _side([(project, path) for project, path, _, _ in pairs]),
+        "target": _side([(project, path) for _, _, project, path in pairs]),
+    }
+
+
+def _side(places: Sequence[tuple[ProjectId, str]]) -> shapes.CopyEnd:
+    projects, paths = ({*each} for each in zip(*places, strict=True))
+    told: shapes.CopyEnd = {"projects": len(projects)}
+    if len(projects) == 1:
+        told["project_id"] = places[0][0]
+    if len(paths) == 1:
+        told["path"] = shown(places[0][1])
+    return told
 
 
 def options_of(policy: str, options: Mapping[str, Any], *, timeout_s: float | None = None) -> CopyOptions:
@@ -121,6 +146,7 @@ def options_of(policy: str, options: Mapping[str, Any], *, timeout_s: float | No
         exclude=tuple(options["exclude"]),
         timeout_s=timeout_s,
         policy=Policy(policy),
+        keeps_newer_kinds=True,
     )
 
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.errors import Conflict, HubError, InvalidArgument, LimitError, NotFound
 from projecthub.files.copying import Status, planned_files
 from projecthub.hub.copies import replies
-from projecthub.hub.copies.applying import Applier, ended
+from projecthub.hub.copies.applying import Applier
+from projecthub.hub.copies.endings import PLAN_KEPT, ended
 from projecthub.hub.copies.ground import NO_TARGET, Ground, no_share
 from projecthub.hub.copies.keeping import Keeping
 from projecthub.hub.copies.operations import Operations
 from projecthub.hub.copies.places import Places
-from projecthub.hub.copies.planning import Planner
+from projecthub.hub.copies.planning import HOPELESS, Planner
 from projecthub.hub.copies.requests import path_in_share, share_named, wanted_of
 from projecthub.hub.copies.single import SingleCopies
 from projecthub.hub.copies.trimming import Trimming
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from projecthub.store.records import Access
     from projecthub.wire.shapes import CopyPath, CopySummary
 
-PLAN_KEPT: Final = timedelta(days=1)
 MAX_PLANS: Final = 100
 """Of one account, neither applied nor cancelled. One more, and the oldest that is made gives way."""
 MAX_LISTED: Final = 500
@@ -166,8 +165,7 @@ class Copies:
         """Cancel a plan. What was written of it is to be removed then."""
         await tx.copies.move_targets(operation_id, (TargetState.PLANNED,), TargetState.CANCELLED)
         targets = await tx.copies.targets(operation_id)
-        now = self._clock.now()  # nothing came of it: whoever asks again and again how things stand leaves no heap
-        await tx.copies.update(operation_id, {**ended(targets, now), "expires_at": now + PLAN_KEPT})
+        await tx.copies.update(operation_id, ended(targets, self._clock.now(), applied=False))
 
     def _rows(self, caller: Principal, wanted: Wanted, *, applies: bool) -> tuple[CopyOperation, list[CopyTarget]]:
         now = self._clock.now()
@@ -203,7 +201,7 @@ class Copies:
         """
         async with self._store.read() as tx:
             targets = await tx.copies.targets(operation.id)
-        if all(target.state in (TargetState.FAILED, TargetState.REFUSED) for target in targets):
+        if all(target.state in HOPELESS for target in targets):
             await self._keeping.drop(operation)
             raise BY_CODE.get(targets[0].error_code or "", HubError)(targets[0].error)
 
@@ -295,11 +293,12 @@ class Copies:
             return await self._told(operation.id)
         async with self._store.write() as tx:
             operation = await _own(tx, caller, request.id, lock=True)
-            if operation.state is not CopyState.PLANNED:
+            if operation.state is not CopyState.PLANNED and not _is_dropped(operation):
                 raise Conflict(
                     f"copy operation '{operation.id}' is {operation.state} already; what is done can be undone"
                 )
-            await self._give_up(tx, operation.id)
+            if operation.state is CopyState.PLANNED:
+                await self._give_up(tx, operation.id)
         await self._ground.each([lambda: self._ground.remove(operation.id)])
         return await self._told(operation.id)
 
@@ -337,6 +336,8 @@ class Copies:
         targets = await tx.copies.targets(operation.id, numbers=numbers)
         if numbers is None:
             targets = [target for target in targets if _can_undo(target)]
+            if not targets and operation.state is CopyState.UNDONE:
+                raise Conflict(f"copy operation '{operation.id}' cannot be undone: it is undone already")
             if not targets:
                 raise Conflict(f"copy operation '{operation.id}' cannot be undone: {_NOT_DONE}")
             return targets
@@ -418,7 +419,7 @@ class Copies:
         return await self._told(operation.id, with_targets=request.targets)
 
     async def page(self, caller: Principal, request: shapes.ListCopies) -> list[shapes.CopyOperation]:
-        """The caller's operations, newest first.
+        """The caller's operations, newest first; plans that were never applied only if they are asked for.
 
         Raises:
             InvalidArgument: A limit out of its range, or an id that is none.
@@ -429,7 +430,9 @@ class Copies:
         project_id = None if request.project_id is None else project_id_of(request.project_id)
         async with self._store.read() as tx:
             after = None if request.after is None else await _own(tx, caller, request.after)
-            found = await tx.copies.page(caller.account_id, limit=request.limit, project_id=project_id, after=after)
+            found = await tx.copies.page(
+                caller.account_id, limit=request.limit, project_id=project_id, plans=request.plans, after=after
+            )
         return [replies.operation_of(one, None, self._operations.find(one.id)) for one in found]
 
     async def _told(self, operation_id: str, *, with_targets: bool = True) -> shapes.CopyOperation:
@@ -440,6 +443,11 @@ class Copies:
             raise _none(operation_id)
         work = self._operations.find(operation_id)
         return replies.operation_of(operation, targets, work)
+
+
+def _is_dropped(operation: CopyOperation) -> bool:
+    """Whether it is a plan of which nothing can be applied, or that was cancelled before."""
+    return not operation.applies and operation.state in (CopyState.FAILED, CopyState.CANCELLED)
 
 
 def _can_undo(target: CopyTarget) -> bool:

@@ -20,17 +20,12 @@ from projecthub.files.copying import Application, PlanSummary, compare, walk
 from projecthub.files.paths import LeavesHomeError
 from projecthub.files.plans import Course
 from projecthub.hub import figures
-from projecthub.hub.copies.applying import (
-    Applied,
-    Applier,
-    ended,
-    failure_of,
-    summary_json,
-)
+from projecthub.hub.copies.applying import Applied, Applier, failure_of, summary_json
+from projecthub.hub.copies.endings import ended
 from projecthub.hub.copies.events import event_of, told_projects
 from projecthub.hub.copies.ground import NO_SOURCE, NO_TARGET, SHARE, Accesses, Shared, share_id_of
 from projecthub.hub.copies.planning import place_of, plan_json
-from projecthub.hub.copies.requests import kept_back
+from projecthub.hub.copies.requests import ENDS, ends_of, kept_back
 from projecthub.hub.copies.works import Work
 from projecthub.hub.permissions import member_access, not_deleted, project_id_of
 from projecthub.store.copy_records import CopyOperation, CopyState, CopyTarget, TargetState
@@ -143,6 +138,7 @@ class SingleCopies:
                 "backup": options.backup,
                 "exclude": exclude,
                 **of_share,
+                ENDS: ends_of([(source, request.src_path, target, target_path)]),
             },
             applies=True,
             created_at=now,
@@ -267,7 +263,8 @@ class SingleCopies:
         if one.error is not None:
             raise one.error
         assert one.summary is not None
-        return {**summary_json(one.summary), "seconds": 0.0}  # type: ignore[typeddict-item]
+        told = {**summary_json(one.summary), "operation_id": pair.operation.id}
+        return {**told, "seconds": 0.0}  # type: ignore[typeddict-item]
 
     async def _take_away(self, pair: _Pair, one: Applied) -> None:
         """It could not be marked: nothing of it stays, unless it is marked after all."""
@@ -291,7 +288,7 @@ class SingleCopies:
         done = replace(one.target, state=row["state"], summary=row["summary"], kept_bytes=row.get("kept_bytes"))
         async with self._ground.store.write() as tx:
             await self._applier.note(tx, pair.operation, [one], ())
-            await tx.copies.update(pair.operation.id, ended([done], self._ground.clock.now()))
+            await tx.copies.update(pair.operation.id, ended([done], self._ground.clock.now(), applied=True))
         self._applier.noted([one])
 
     async def _note(self, pair: _Pair, event: dict[str, object]) -> None:

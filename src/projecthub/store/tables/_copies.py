@@ -59,7 +59,7 @@ copy_operations = Table(
     Index("ix_copy_operations_account_id", "account_id", "created_at", "id"),
     sqlite_with_rowid=False,
 )
-"""Copies that are planned, under way, or done. ``applies``: whether the plan is to be applied once it is made."""
+"""Copies that are planned, under way, or done. ``applies``: whether the plan is to be applied, or was."""
 Index(
     "ix_copy_operations_open",
     copy_operations.c.state,

@@ -91,6 +91,7 @@ class CopySummary(TypedDict):
 
     `files` and `bytes` were written; `skipped` counts devices, sockets and pipes, `kept_newer` files that are newer in
     the target and were left (`kept_newer_paths` names the first 100), `unchanged` files that were equal already.
+    `operation_id` is what `copies.undo` takes, if anything was changed.
     """
 
     files: int
@@ -102,6 +103,7 @@ class CopySummary(TypedDict):
     deleted: int
     backed_up: int
     seconds: float
+    operation_id: NotRequired[str]
 
 
 class FileEntry(TypedDict):

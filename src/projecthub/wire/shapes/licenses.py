@@ -81,10 +81,12 @@ class License(TypedDict):
 class LicenseChange(TypedDict):
     """Reply of `projects.addLicense` and `projects.removeLicense`.
 
-    `needs_restart`: whether the project runs, so that the change counts from its next start on.
+    `changed`: whether it was otherwise before. `needs_restart`: whether the project runs, so that the change counts
+    from its next start on.
     """
 
     project_id: str
     license_id: str
     attached: bool
+    changed: bool
     needs_restart: bool

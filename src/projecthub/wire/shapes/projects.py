@@ -46,7 +46,8 @@ class ProjectOnly:
 class SetQuotas:
     """`projects.setQuotas`. Sizes in MB, `cpu_shares` in 1/1024 of a core, `mintime` in seconds.
 
-    `network`, `member_host` and `always_running` are 0 or 1.
+    `network`, `member_host` and `always_running` are 0 or 1. `disableInternet` takes a way to the internet from it,
+    whatever else gives it one.
     """
 
     project_id: str | None = None
@@ -59,6 +60,7 @@ class SetQuotas:
     network: float | None = None
     member_host: float | None = None
     always_running: float | None = None
+    disableInternet: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
