@@ -232,7 +232,7 @@ def test_two_who_do_all_of_it_at_once(process: HubProcess, make_course: Callable
             assert [failure for (report,) in reports for failure in report.failures] == []
             register = read_register(course.files.read_text("collected/hw1.csv"))
             assert sorted(register) == [f"s{number}" for number in range(8)]
-            assert all(row.files == 2 and row.changed_at for row in register.values())
+            assert all(row.files == 2 and row.newest_at and not row.changed_at for row in register.values())
         mixed = [lambda: other.classes.return_graded(course.id), lambda: course.hub.classes.status(course.id)]
         mixed.append(lambda: course.hub.classes.return_graded(course.id))
         assert len([*threads.map(lambda work: work(), mixed)]) == 3
@@ -299,7 +299,7 @@ def test_what_was_undone_was_not_collected(make_course: Callable[..., Course], l
     work(course, "s1", due - timedelta(minutes=10))
     course.declare(due=due)
     assert len(course.hub.classes.collect(course.id)[0].rows) == 3
-    assert standing(course) == {"s0": "late", "s1": "collected", "s2": "late"}
+    assert standing(course) == {"s0": "late", "s1": "collected", "s2": "collected"}
     undo_newest(course)
     assert standing(course) == {"s0": "worked on", "s1": "worked on", "s2": "handed out"}
 
@@ -307,7 +307,7 @@ def test_what_was_undone_was_not_collected(make_course: Callable[..., Course], l
     work(course, "s0", due - timedelta(minutes=5))
     (collected,) = course.hub.classes.collect(course.id)
     assert [(row.student, row.late_s) for row in collected.rows][:2] == [("s0", 0), ("s1", 0)]
-    assert standing(course) == {"s0": "collected", "s1": "collected", "s2": "late"}
+    assert standing(course) == {"s0": "collected", "s1": "collected", "s2": "collected"}
     if layout == "nbgrader":
         stamped = course.files.read_text(f"{place}/timestamp.txt")
         assert stamped == f"{due - timedelta(minutes=5):%Y-%m-%d %H:%M:%S} UTC\n"
@@ -336,6 +336,127 @@ def test_what_was_undone_was_not_collected(make_course: Callable[..., Course], l
     assert left == []
 
 
+def set_time(course: Course, student: str | None, path: str, at: datetime) -> None:
+    """Date a file of a student, or of the course."""
+    project_id = course.id if student is None else course.projects()[student]
+    os.utime(course.process.data_dir / "projects" / project_id / "home" / path, (at.timestamp(), at.timestamp()))
+
+
+def test_only_what_students_have_made_or_changed_is_late(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=9, accounts=0)
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=4)
+    course.files.write_text("hw1/old.txt", "left out later\n")
+    set_time(course, None, "hw1/old.txt", due - timedelta(hours=2))
+    course.declare(due=due)
+    course.hub.classes.apply(course.id)
+    projects = course.projects()
+    late = due + timedelta(hours=1)
+
+    def write(student: str, name: str, text: str, at: datetime) -> None:
+        course.hub.project(projects[student]).files.write_text(f"hw1/{name}", text)
+        set_time(course, student, f"hw1/{name}", at)
+
+    set_time(course, "s1", "hw1/task.py", late)  # touched, and not changed
+    write("s2", "task.py", "print(2)\n", late)
+    write("s3", "task.py", "print(3)\n", due - timedelta(hours=1))
+    write("s4", "own/notes.txt", "mine\n", late)
+    write("s5", "old.txt", "changed\n", late)
+    write("s6", "solution.py", "mine\n", late)
+    course.hub.project(projects["s7"]).files.delete("hw1/data.txt")
+    write("s7", "data.txt/one", "in its place\n", late)
+    # The teacher mends a task after it was due, and leaves a file out.
+    course.files.write_text("hw1/task.py", "print(6 * 9)\n")
+    course.files.delete("hw1/old.txt")
+    course.hub.classes.apply(course.id)
+    assert course.tree(projects["s3"], "hw1")["task.new.py"] == "print(6 * 9)\n"
+    write("s8", "task.py", "print(8)\n", due - timedelta(hours=1))
+    (report,) = course.hub.classes.collect(course.id)
+    assert {row.student: row.late_s for row in report.rows} == {
+        name: 3600 if name in ("s2", "s4", "s5", "s6", "s7") else 0 for name in projects
+    }
+
+
+def test_lateness_is_that_of_what_was_collected_and_none_of_the_future(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    work(course, "s0", datetime(2035, 1, 1, tzinfo=UTC))
+    course.declare(due=due)
+    (row,) = course.hub.classes.collect(course.id)[0].rows
+    assert (row.changed_at, row.newest_at) == (row.collected_at, datetime(2035, 1, 1, tzinfo=UTC))
+    assert 3600 <= row.late_s < 4000
+    work(course, "s0", due - timedelta(minutes=1))
+    (second,) = course.hub.classes.collect(course.id, again=True)[0].rows
+    assert (second.changed_at, second.late_s) == (due - timedelta(minutes=1), 0)
+    assert standing(course) == {"s0": "collected"}
+    # It was newer, and is there again.
+    undo_newest(course)
+    assert standing(course) == {"s0": "late"}
+    (third,) = course.hub.classes.collect(course.id, again=True)[0].rows
+    assert (third.earlier_at, third.earlier_changed_at) == (row.collected_at, row.changed_at)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_collected_before_it_was_due_is_collected_when_it_is(
+    make_course: Callable[..., Course], again: bool
+) -> None:
+    course = make_course(students=3, accounts=0)
+    now = datetime.now(UTC).replace(microsecond=0)
+    course.declare(due=now + timedelta(hours=1))
+    course.hub.classes.apply(course.id)
+    work(course, "s0", now - timedelta(hours=2))
+    assert len(course.hub.classes.collect(course.id, early=True)[0].rows) == 3
+    first = read_register(course.files.read_text("collected/hw1.csv"))["s0"]
+    assert not course.hub.classes.collect(course.id, early=True)[0].rows
+    work(course, "s0", now - timedelta(hours=1))
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    course.declare(due=due, extensions=f"extensions = {{s1 = {(now + timedelta(hours=1)).isoformat()}}}\n")
+    assert not course.hub.classes.collect(course.id)[0].rows
+    while datetime.now(UTC) < due + timedelta(milliseconds=100):
+        time.sleep(0.1)
+    (report,) = course.hub.classes.collect(course.id, again=again)
+    assert [row.student for row in report.rows] == ["s0", "s2"]
+    assert list(report.waiting) == (["s1"] if again else [])
+    row = read_register(course.files.read_text("collected/hw1.csv"))["s0"]
+    assert (row.due, row.late_s, row.earlier_at) == (due, 0, first.collected_at)
+    assert course.tree(course.id, "collected/hw1/s0")["task.py"] == f"print('{now - timedelta(hours=1)}')\n"
+    assert not course.hub.classes.collect(course.id)[0].rows
+    # What was collected first is not lost.
+    undo_newest(course)
+    assert course.tree(course.id, "collected/hw1/s0")["task.py"] == f"print('{now - timedelta(hours=2)}')\n"
+
+
+def test_a_due_date_that_was_moved_to_before_the_collection_changes_who_was_late(
+    make_course: Callable[..., Course],
+) -> None:
+    course = make_course(students=2, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
+    for name in ("s0", "s1"):
+        work(course, name, due + timedelta(hours=1))
+    course.declare(due=due)
+    assert [row.late_s for row in course.hub.classes.collect(course.id)[0].rows] == [3600, 3600]
+    course.declare(due=due, extensions=f"extensions = {{s0 = {(due + timedelta(hours=1)).isoformat()}}}\n")
+    assert standing(course) == {"s0": "collected", "s1": "late"}
+    assert not course.hub.classes.collect(course.id)[0].rows
+    register = read_register(course.files.read_text("collected/hw1.csv"))
+    assert [(row.student, row.late_s) for row in register.values()] == [("s0", 0), ("s1", 3600)]
+
+
+def test_what_was_returned_stays_so_when_it_is_collected_again(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    course.hub.classes.collect(course.id, early=True)
+    course.files.write_text("graded/hw1/s0/task.py", "7 of 10\n")
+    (returned,) = course.hub.classes.return_graded(course.id)[0].rows
+    (row,) = course.hub.classes.collect(course.id, early=True, again=True)[0].rows
+    assert row.returned_at == returned.returned_at
+    assert standing(course) == {"s0": "returned"}
+
+
 def test_who_has_handed_in_nothing_is_missing_and_nothing_has_failed(make_course: Callable[..., Course]) -> None:
     course = make_course(students=4, accounts=0)
     course.declare()
@@ -350,12 +471,12 @@ def test_who_has_handed_in_nothing_is_missing_and_nothing_has_failed(make_course
     (report,) = json.loads(collected.stdout)
     assert [row["student"] for row in report["rows"]] == ["s1", "s2", "s3"]
     assert (sorted(report["missing"]), report["failures"]) == (["late", "s0"], [])
-    newest = course.hub.copies.list(course.id)[0]
+    newest = next(one for one in course.hub.copies.list(course.id) if one["state"] != "cancelled")
     assert (newest["state"], newest["totals"]["states"]) == ("done", {"done": 3, "missing": 1})
     told = run(course.process, course.key, "collect", course.id, "--early")
     assert told.returncode == 0
     assert "hw1: 0 collected, nothing there from 2" in told.stderr
-    assert {one["state"] for one in course.hub.copies.list(course.id)} == {"done"}
+    assert {one["state"] for one in course.hub.copies.list(course.id)} == {"done", "cancelled"}
 
     # Something else in the place of the directory is a failure as ever.
     course.hub.project(projects["s0"]).files.write_text("hw1", "no directory")
@@ -366,7 +487,8 @@ def test_who_has_handed_in_nothing_is_missing_and_nothing_has_failed(make_course
 
 def test_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
     course = make_course(students=2, accounts=0, layout="nbgrader")
-    course.declare()
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    course.declare(due=due)
     assert not course.hub.classes.apply(course.id).failures
     projects = course.projects()
     course.hub.project(projects["s1"]).files.delete("hw1")
@@ -375,6 +497,7 @@ def test_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
     assert list(collected.missing) == ["s1"]
     tree = course.tree(course.id, "submitted/s0/hw1")
     assert sorted(tree) == ["data.txt", "task.py", "timestamp.txt"]
+    assert tree["timestamp.txt"] == f"{due:%Y-%m-%d %H:%M:%S} UTC\n"  # nothing was done, which is not late
     assert datetime.strptime(tree["timestamp.txt"], "%Y-%m-%d %H:%M:%S UTC\n")
     course.files.write_text("feedback/s0/hw1/task.html", "<p>Good</p>")
     (returned,) = course.hub.classes.return_graded(course.id)
@@ -427,3 +550,127 @@ def test_the_command_line(process: HubProcess, tmp_path: Path) -> None:
     broken = run(process, key, "diff", course)
     assert broken.returncode == 1
     assert "the class file is no TOML" in broken.stderr
+
+
+def tell(course: Course, *arguments: str, ends: int = 0) -> subprocess.CompletedProcess[str]:
+    command, *rest = arguments
+    told = run(course.process, course.key, command, course.id, *rest)
+    assert told.returncode == ends, told.stderr
+    return told
+
+
+def test_the_standing_tells_of_due_dates_and_deleted_projects_in_the_order_of_the_file(
+    make_course: Callable[..., Course],
+) -> None:
+    course = make_course(students=2, accounts=0)
+    course.roster = ["email,id,group", "s0@example.org,s0,A", "s1@example.org,s1,B"]
+    course.declare()
+    at = datetime(2031, 1, 31, 18, tzinfo=UTC)
+    course.files.write_text("zz/task", "1")
+    course.files.write_text("aa/task", "1")
+    text = 'title = "T"\nroster = "roster.csv"\n[[item]]\nname = "zz"\ngroups = ["B"]\n'
+    text += f'due = {at.isoformat()}\n[item.extensions]\ns1 = 2031-02-05\n[[item]]\nname = "aa"\n'
+    course.files.write_text("class.toml", text + '[[item]]\nname = "hw1"\ngroups = ["C"]\n')
+    course.hub.classes.apply(course.id)
+    deleted = course.projects()["s0"]
+    course.hub.projects.delete(deleted)
+    told = tell(course, "status")
+    heads, first, _ = told.stdout.splitlines()
+    assert heads.split() == ["STUDENT", "NAME", "ACCOUNT", "PROJECT", "ZZ", "AA", "HW1"]
+    assert f"{deleted} (deleted)" in first
+    assert f"zz: due {at.astimezone():%Y-%m-%d %H:%M}; extensions: s1 2031-02-05 " in told.stderr
+    assert "aa: no due date\n" in told.stderr
+    assert "item 'hw1' is for nobody" in told.stderr
+    rows = json.loads(tell(course, "status", "--json").stdout)
+    assert [(row["project_deleted"], row["due"]) for row in rows] == [
+        (True, {"aa": None}),
+        (False, {"zz": "2031-02-05T23:59:59+00:00", "aa": None}),
+    ]
+    for command in ("diff", "apply"):
+        assert "item 'hw1': nobody is in group 'C'" in tell(course, command).stderr
+
+
+def test_what_is_returned_is_told(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=4, accounts=0)
+    course.declare()
+    course.hub.classes.apply(course.id)
+    assert "hw1: 0 collected, no due date for 4 (--early collects from them)\n" in tell(course, "collect").stderr
+    course.declare(due=datetime.now(UTC) + timedelta(hours=1))
+    assert "hw1: 0 collected, 4 not due yet\n" in tell(course, "collect").stderr
+    tell(course, "collect", "--early")
+    course.files.write_text("graded/hw1/s0/report.txt", "7 of 10\n")
+    course.files.write_text("graded/hw1/st99/report.txt", "1 of 10\n")
+    course.files.write_text("graded/hw1/grades.csv", "s0,7\n")
+    course.files.write_text("graded/hw1/s2", "8 of 10\n")
+    told = tell(course, "return", ends=1)
+    assert [line.split() for line in told.stdout.splitlines()] == [["ITEM", "STUDENT", "FILES"], ["hw1", "s0", "1"]]
+    assert "hw1, s2: 'graded/hw1/s2' is no directory" in told.stderr
+    assert "hw1: 'graded/hw1/st99' is of nobody whom it can be returned to\n" in told.stderr
+    assert "grades.csv" not in told.stderr
+    assert "hw1: 1 returned, nothing there from 2 (s1, s3)\n" in told.stderr
+    assert "hw1-graded" not in [each["name"] for each in course.hub.project(course.projects()["s2"]).files.list()]
+    course.files.delete("graded/hw1/s2")
+    assert "hw1: 0 returned, nothing there from 3 (s1, s2, s3)\n" in tell(course, "return").stderr
+    assert standing(course)["s0"] == "returned"
+
+    # What is taken back was not returned, until it is again; what a student throws away was.
+    project = course.hub.project(course.projects()["s0"])
+    returning = next(one for one in course.hub.copies.list(project.project_id) if one["state"] != "cancelled")
+    course.hub.copies.undo(returning["id"])
+    assert standing(course)["s0"] == "collected"
+    assert [*course.hub.classes.return_graded(course.id)[0].returned.items()] == [("s0", 1)]
+    assert standing(course)["s0"] == "returned"
+    project.files.delete("hw1-graded")
+    assert standing(course)["s0"] == "returned"
+
+
+def test_graded_work_of_nobody_in_the_layout_of_nbgrader(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1, accounts=0, layout="nbgrader")
+    course.declare()
+    course.hub.classes.apply(course.id)
+    course.files.write_text("feedback/s0/hw1/a.html", "7 of 10")
+    course.files.write_text("feedback/st99/hw1/a.html", "7 of 10")
+    (report,) = course.hub.classes.return_graded(course.id)
+    assert (report.returned, list(report.strays)) == ({"s0": 1}, ["feedback/st99"])
+
+
+def test_people_are_called_by_name_and_who_got_no_mail_is_told_of(
+    process: HubProcess, make_course: Callable[..., Course]
+) -> None:
+    course = make_course(students=2, accounts=1)
+    course.declare()
+    assistant_id, _ = process.person("assistant-with-a-name")
+    course.hub.projects.add_collaborator(course.id, assistant_id)
+    with process.hub() as admin:
+        student = course.roster[1].split(",")[0]
+        name = admin.system.get_names([assistant_id])[assistant_id]
+    told = tell(course, "apply")
+    for added in (student, f"{name['first_name']} {name['last_name']}".strip()):
+        assert f"  {added}" in told.stdout
+    assert assistant_id not in told.stdout
+    assert course.people["s0"][0] not in told.stdout
+    assert [line.split()[0] for line in told.stdout.splitlines() if "/invite/" in line] == ["s1"]
+    assert "no mail was sent to 1 students: pass the links on yourself" in told.stderr
+    assert "no mail" not in tell(course, "apply").stderr
+
+
+def test_what_is_missing_says_how_to_begin(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1, accounts=0)
+    told = tell(course, "diff", ends=3).stderr
+    assert "there is no class file 'class.toml' in the project" in told
+    assert "projecthub class init" in told
+    course.declare()
+    course.files.delete("roster.csv")
+    assert "there is no roster 'roster.csv', which the class file names" in tell(course, "diff", ends=3).stderr
+
+
+def test_to_compare_and_to_apply_fail_alike(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=2, accounts=0)
+    course.declare()
+    tell(course, "diff")
+    tell(course, "apply")
+    files = course.hub.project(course.projects()["s0"]).files
+    files.delete("hw1")
+    files.write_text("hw1", "in the way")
+    for command in ("diff", "apply"):
+        assert "hw1, s0: " in tell(course, command, ends=1).stderr

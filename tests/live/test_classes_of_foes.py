@@ -15,7 +15,7 @@ import pytest
 from projecthub.client.classes.changes import ChangeKind
 from projecthub.errors import InvalidArgument
 from tests.hubs import HubProcess
-from tests.live.test_classes import Course
+from tests.live.test_classes import Course, run
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +134,7 @@ def test_a_collection_that_was_not_noted_is_late_all_the_same(make_course: Calla
     due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     course.declare(due=due)
     for name, late_s in (("s0", 600), ("s1", -600)):
+        (home_of(course, name) / "hw1/task.py").write_text(f"print('{name}')\n")
         for file in (home_of(course, name) / "hw1").iterdir():
             at = due.timestamp() + late_s
             os.utime(file, (at, at))
@@ -145,6 +146,47 @@ def test_a_collection_that_was_not_noted_is_late_all_the_same(make_course: Calla
     assert sorted(path.name for path in (home_of(course) / "collected/hw1").iterdir()) == ["s0", "s1"]
     states = {operation["state"] for operation in course.hub.copies.list()}
     assert "planned" not in states
+
+
+@pytest.mark.parametrize("trick", ["file for a directory", "link for a directory", "like a new version"])
+def test_what_they_have_done_late_is_late_whatever_it_looks_like(
+    make_course: Callable[..., Course], trick: str
+) -> None:
+    course = make_course(students=0)
+    course.files.write_text("hw1/data/numbers", "1\n")
+    course.roster += ["foe@example.org,foe", "other@example.org,other"]
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    course.declare(due=due)
+    course.hub.classes.apply(course.id)
+    item = home_of(course, "foe") / "hw1"
+    if trick == "like a new version":
+        (item / "task.py").write_text("print('early')\n")
+        os.utime(item / "task.py", (due.timestamp() - 600, due.timestamp() - 600))
+        own = item / "task.new.py"
+    else:
+        (item / "data").rename(item.parent / "data")
+        own = item / "data"
+    if trick == "link for a directory":
+        own.symlink_to("../data")
+    else:
+        own.write_text("print('late')\n")
+    os.utime(own, (due.timestamp() + 60, due.timestamp() + 60), follow_symlinks=False)
+    (report,) = course.hub.classes.collect(course.id)
+    late = {row.student: row.late_s for row in report.rows}
+    assert late["foe"] >= 60
+    assert late["other"] == 0
+
+
+def test_of_a_project_or_an_item_that_is_gone_all_files_count(make_course: Callable[..., Course]) -> None:
+    course = make_course()
+    due = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    course.declare(due=due)
+    course.hub.projects.delete(course.projects()["s0"])
+    (report,) = course.hub.classes.collect(course.id)
+    assert [(row.student, row.late_s >= 3600) for row in report.rows] == [("s0", True), ("s1", False)]
+    course.files.delete("hw1")
+    (report,) = course.hub.classes.collect(course.id, again=True)
+    assert [row.late_s >= 3600 for row in report.rows] == [True, True]
 
 
 def test_who_cannot_get_an_item_is_told_of_until_it_can_be_had(make_course: Callable[..., Course]) -> None:
@@ -160,6 +202,34 @@ def test_who_cannot_get_an_item_is_told_of_until_it_can_be_had(make_course: Call
     (foe / "hw1").unlink()
     assert not course.hub.classes.apply(course.id).handouts[0].troubles
     assert course.hub.classes.apply(course.id).is_idle
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_the_standing_of_who_has_something_else_in_the_place_of_an_item(
+    make_course: Callable[..., Course], kind: str
+) -> None:
+    course = make_course()
+    foe = home_of(course, "s0")
+    (foe / "hw1").rename(foe / "mine")
+    if kind == "file":
+        (foe / "hw1").write_text("in the way")
+    else:
+        (foe / "hw1").symlink_to("/etc")
+    words = {each.student: each.items["hw1"] for each in course.hub.classes.status(course.id)}
+    assert words["s0"].startswith("cannot be handed out: ")
+    assert len(words["s0"]) > len("cannot be handed out: ")
+    assert words["s1"] == "handed out"
+    for options in ([], ["--json"]):
+        told = run(course.process, course.key, "status", course.id, *options)
+        assert told.returncode == 0, told.stderr
+        assert "cannot be handed out: " in " ".join(told.stdout.split())
+
+
+def test_the_standing_with_an_item_that_is_no_directory(make_course: Callable[..., Course]) -> None:
+    course = make_course(students=1)
+    course.files.delete("hw1")
+    (student,) = course.hub.classes.status(course.id)
+    assert student.items["hw1"].startswith("cannot be handed out: ")
 
 
 def test_an_item_is_a_directory(make_course: Callable[..., Course]) -> None:

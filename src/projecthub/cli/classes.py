@@ -14,6 +14,10 @@ from projecthub.cli.session import AsJson, Session
 from projecthub.client.classes.changes import ChangeKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from projecthub.client.classes.definition import Item
     from projecthub.client.classes.reports import ClassReport, CollectReport
 
 classes = typer.Typer(
@@ -42,6 +46,8 @@ name = "hw1"                   # the directory hw1 of this project goes to hw1 i
 # [item.extensions]
 # "ada@example.org" = 2030-02-02
 """
+_NAMED: Final = 5
+"""So many students are named where more are counted."""
 _ROSTER: Final = "email,id,first name,last name,group\n"
 
 
@@ -96,6 +102,7 @@ def diff(
     with session.hub() as hub, output.working("Comparing the class"):
         report = hub.classes.diff(ProjectFinder(hub).find(project), file, items)
     _print_report(session, report, done=False)
+    _exit_if(report.has_failed)
 
 
 @classes.command()
@@ -111,7 +118,7 @@ def apply(
     with session.hub() as hub, output.advancing("Working") as tell:
         report = hub.classes.apply(ProjectFinder(hub).find(project), file, items, on_progress=tell)
     _print_report(session, report, done=True)
-    _exit_if(bool(report.failures) or any(handout.troubles for handout in report.handouts))
+    _exit_if(report.has_failed)
 
 
 @classes.command()
@@ -129,7 +136,7 @@ def collect(
     with session.hub() as hub, output.advancing("Working") as tell:
         course = ProjectFinder(hub).find(project)
         reports = hub.classes.collect(course, file, items, early=early, again=again, on_progress=tell)
-    _print_work(session, reports, "collected")
+    _print_collected(session, reports)
 
 
 @classes.command("return")
@@ -144,23 +151,23 @@ def return_graded(
     session = Session.of(context, as_json)
     with session.hub() as hub, output.advancing("Working") as tell:
         reports = hub.classes.return_graded(ProjectFinder(hub).find(project), file, items, on_progress=tell)
-    _print_work(session, reports, "returned")
+    _print_returned(session, reports)
 
 
 @classes.command()
 def status(
     context: typer.Context, project: CourseArgument, file: FileOption = "class.toml", as_json: AsJson = False
 ) -> None:
-    """Show how everybody stands with every item."""
-    from dataclasses import asdict
-
+    """Show how everybody stands with every item, and when each is due."""
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Looking at the class"):
-        students = hub.classes.status(ProjectFinder(hub).find(project), file)
-    if session.as_json:
-        output.print_json([asdict(student) for student in students])
+        course = ProjectFinder(hub).find(project)
+        students = hub.classes.status(course, file)
+        definition = None if session.as_json else hub.classes.read(course, file)
+    if definition is None:
+        output.print_json([student.as_json() for student in students])
         return
-    items = list(dict.fromkeys(name for student in students for name in student.items))
+    items = [item.name for item in definition.items]
     output.print_table(
         ("STUDENT", "NAME", "ACCOUNT", "PROJECT", *(name.upper() for name in items)),
         [
@@ -168,12 +175,27 @@ def status(
                 student.student,
                 student.name,
                 "yes" if student.has_account else "no",
-                student.project_id,
+                f"{student.project_id} (deleted)" if student.project_deleted else student.project_id,
                 *(student.items.get(name) for name in items),
             )
             for student in students
         ],
     )
+    for item in definition.items:
+        output.print_note(f"{item.name}: {_told_due(item)}")
+    for note in definition.notes:
+        output.print_note(note)
+
+
+def _told_due(item: Item) -> str:
+    """When an item is due, and for whom at another time."""
+    extensions = ", ".join(f"{id} {_time(at)}" for id, at in sorted(item.extensions.items()))
+    due = f"due {_time(item.due)}" if item.due else "no due date"
+    return f"{due}; extensions: {extensions}" if extensions else due
+
+
+def _time(at: datetime) -> str:
+    return output.local_time(at.isoformat()) or at.isoformat()
 
 
 def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
@@ -182,7 +204,8 @@ def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
         return
     if report.changes:
         output.print_table(
-            ("STUDENT", "WHAT", "DETAILS"), [(each.student, str(each.kind), each.who) for each in report.changes]
+            ("STUDENT", "WHAT", "DETAILS"),
+            [(each.student, str(each.kind), each.name or each.who) for each in report.changes],
         )
     rows = []
     for handout in report.handouts:
@@ -194,6 +217,12 @@ def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
     if rows:
         heads = ("ITEM", "STUDENTS", "NEW", "CHANGED BY US", "BY THEM", "BY BOTH", "WRITTEN" if done else "TO WRITE")
         output.print_table(heads, rows)
+    if report.links:
+        output.print_table(("STUDENT", "LINK"), sorted(report.links.items()))
+        output.print_note(
+            f"no mail was sent to {len(report.links)} students: pass the links on yourself; their tokens stay in "
+            "`projecthub projects invite-tokens` of each project"
+        )
     for failure in report.failures:
         output.print_error(f"{failure.student}: {failure.what}: {failure.error}")
     for handout in report.handouts:
@@ -210,11 +239,8 @@ def _print_report(session: Session, report: ClassReport, *, done: bool) -> None:
         output.print_note(f"{report.students} students; nothing to do")
 
 
-def _print_work(session: Session, reports: list[CollectReport], word: str) -> None:
-    failed = any(report.failures for report in reports)
-    if session.as_json:
-        output.print_json([report.as_json() for report in reports])
-    else:
+def _print_collected(session: Session, reports: list[CollectReport]) -> None:
+    if not session.as_json:
         rows = [
             (report.item, row.student, row.files, output.local_time(row.changed_at and row.changed_at.isoformat()),
              _late(row.late_s))
@@ -222,14 +248,42 @@ def _print_work(session: Session, reports: list[CollectReport], word: str) -> No
             for row in report.rows
         ]  # fmt: skip
         output.print_table(("ITEM", "STUDENT", "FILES", "LAST CHANGED", "LATE"), rows)
+    _print_work(session, reports, "collected")
+
+
+def _print_returned(session: Session, reports: list[CollectReport]) -> None:
+    if not session.as_json:
+        rows = [(report.item, *each) for report in reports for each in sorted(report.returned.items())]
+        output.print_table(("ITEM", "STUDENT", "FILES"), rows)
+    _print_work(session, reports, "returned")
+
+
+def _print_work(session: Session, reports: list[CollectReport], word: str) -> None:
+    if session.as_json:
+        output.print_json([report.as_json() for report in reports])
+    else:
         for report in reports:
             for failure in report.failures:
                 output.print_error(f"{report.item}, {failure.student}: {failure.error}")
-            told = f"{report.item}: {len(report.rows)} {word}"
-            told += f", nothing there from {len(report.missing)}" if report.missing else ""
-            told += f", {len(report.waiting)} not due yet" if report.waiting else ""
-            output.print_note(told)
-    _exit_if(failed)
+            for stray in report.strays:
+                output.print_note(f"{report.item}: '{stray}' is of nobody whom it can be returned to")
+            output.print_note(f"{report.item}: {_sum(report, word)}")
+    _exit_if(any(report.failures for report in reports))
+
+
+def _sum(report: CollectReport, word: str) -> str:
+    """How many of a class are done, and of whom nothing was there."""
+    waiting = sum(at is not None for at in report.waiting.values())
+    undated = len(report.waiting) - waiting
+    told = f"{len(report.returned if word == 'returned' else report.rows)} {word}"
+    told += f", nothing there from {len(report.missing)} ({_named(report.missing)})" if report.missing else ""
+    told += f", {waiting} not due yet" if waiting else ""
+    return told + (f", no due date for {undated} (--early collects from them)" if undated else "")
+
+
+def _named(students: Sequence[str]) -> str:
+    names = ", ".join(sorted(students)[:_NAMED])
+    return names if len(students) <= _NAMED else f"{names} and {len(students) - _NAMED} more"
 
 
 def _late(seconds: int) -> str | None:

@@ -32,7 +32,6 @@ OTHERWISE = {
     "purchases.get_min_balance": "nothing: it is 0",
     "jupyter.kernels": "jupyter kernels",
     "projects.of_course": "class status",
-    "classes.read": "class diff, which tells what is wrong",
 }
 """Methods without a command of their own, and what does the same."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +75,28 @@ def test_a_class_is_read() -> None:
     assert made.chosen(["hw2", "hw2"]) == (second,)
     with pytest.raises(InvalidArgument, match="no item 'hw3' in the class; there are: hw1, hw2"):
         made.chosen(["hw3"])
+
+
+def test_the_sample_of_the_docs_is_a_class_as_it_stands() -> None:
+    text = (Path(__file__).parents[3] / "docs/classes.md").read_text()
+    (sample,) = re.findall(r"^```toml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    made = read_class(sample, b"email,id,first name,last name,group\n")
+    assert made.notes == ()
+    assert [item.name for item in made.items if not any(map(item.is_for, made.students))] == []
+    assert [student.name for student in made.students] == ["Ada Lovelace"]
+
+
+def test_what_is_about_nobody_is_told() -> None:
+    head = '[[student]]\nemail = "a@b"\nid = "ada"\ngroup = "A"\n[[item]]\nname = "hw1"\n'
+    notes = read_class(head + 'groups = ["B", "C"]\nextensions = {ada = 2026-12-03}\n').notes
+    assert notes == (
+        "item 'hw1': nobody is in group 'B'",
+        "item 'hw1': nobody is in group 'C'",
+        "item 'hw1' is for nobody; give its students a group, or leave its groups out",
+        "item 'hw1': the extension of ada means nothing, for the item is not for ada",
+    )
+    assert read_class(head + 'groups = ["A", "C"]\n').notes == ("item 'hw1': nobody is in group 'C'",)
+    assert read_class('[[item]]\nname = "hw1"\ngroups = ["A"]\n').notes == ()
 
 
 def test_the_layout_of_nbgrader() -> None:
@@ -195,13 +219,14 @@ AT = datetime(2026, 12, 1, 18, tzinfo=UTC)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z][a-z0-9.@-]{0,9}", fullmatch=True),
-        st.tuples(*(st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)) for _ in range(4))),
+        st.tuples(*(st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)) for _ in range(7))),
     )
 )
 def test_a_register_is_read_as_it_was_written(people: dict[str, tuple[datetime | None, ...]]) -> None:
     rows = {}
     for number, (student, times) in enumerate(people.items()):
-        due, changed_at, returned_at, earlier_at = (at and at.replace(microsecond=0, tzinfo=UTC) for at in times)
+        due, *others = (at and at.replace(microsecond=0, tzinfo=UTC) for at in times)
+        changed_at, returned_at, earlier_at, newest_at, earlier_changed_at, earlier_newest_at = others
         rows[student] = Collected(
             student=student,
             email_address='"odd", one',
@@ -212,6 +237,9 @@ def test_a_register_is_read_as_it_was_written(people: dict[str, tuple[datetime |
             collected_at=AT,
             returned_at=returned_at,
             earlier_at=earlier_at,
+            newest_at=newest_at,
+            earlier_changed_at=earlier_changed_at,
+            earlier_newest_at=earlier_newest_at,
         )
     text = write_register(reversed(rows.values()))
     assert read_register(text) == rows
@@ -237,7 +265,7 @@ def collected(student: str, minute: int, changed: int | None = 0, **fields: Any)
     changed_at = None if changed is None else AT.replace(minute=changed)
     return Collected(
         student=student, email_address="", project_id="p", due=None, changed_at=changed_at, files=1,
-        collected_at=AT.replace(minute=minute), **fields,
+        collected_at=AT.replace(minute=minute), **({"newest_at": changed_at} | fields),
     )  # fmt: skip
 
 
@@ -264,13 +292,16 @@ def test_what_was_collected_before_is_there_again() -> None:
     assert put_back(row, AT.replace(minute=59), 3) == row  # somebody has worked on it
     first = put_back(row, AT.replace(minute=1), 3)
     assert (first.changed_at, first.files, first.collected_at) == (AT.replace(minute=1), 3, AT.replace(minute=2))
-    assert (first.earlier_at, first.returned_at) == (None, None)
+    assert (first.earlier_at, first.returned_at) == (None, AT)
+    told = {"earlier_newest_at": AT.replace(minute=30), "earlier_changed_at": None}
+    newer = put_back(collected("a", 9, 8, earlier_at=AT, **told), AT.replace(minute=30), 1)
+    assert (newer.changed_at, newer.newest_at, newer.earlier_newest_at) == (None, AT.replace(minute=30), None)
     once = collected("a", 9, 8)
     assert put_back(once, AT.replace(minute=1), 3) == once
 
 
 def test_a_register_of_an_older_client_is_read() -> None:
-    text = "\n".join(line.rpartition(",")[0] for line in write_register([collected("a", 1)]).splitlines())
+    text = "\n".join(line.rsplit(",", 4)[0] for line in write_register([collected("a", 1)]).splitlines())
     assert read_register(text) == {"a": collected("a", 1)}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client._async.classwork import AsyncClasswork, Progress, tell_nobody
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from projecthub.client._async.hub import AsyncHub
 
 _SEARCHED_AT_ONCE: Final = 50
-_FILES_A_PAGE: Final = 1000
+_REFUSED: Final = "cannot be handed out"
 
 
 class AsyncClasses(AsyncClasswork):
@@ -92,7 +93,7 @@ class AsyncClasses(AsyncClasswork):
         chosen = definition.chosen(items)
         found = await self._hub.projects.of_course(project_id)
         changes = await self._needed(project_id, definition, found)
-        failures = await self._carry_out(project_id, path, definition, changes, found, tell)
+        failures, links = await self._carry_out(project_id, path, definition, changes, found, tell)
         if changes:
             found = await self._hub.projects.of_course(project_id)
         handouts = []
@@ -102,7 +103,7 @@ class AsyncClasses(AsyncClasswork):
             if handout.operation is not None and not handout.is_idle:
                 handout = replace(handout, operation=await self._copy(handout.operation["id"]))
             handouts.append(handout)
-        return self._report(definition, found, changes=changes, handouts=handouts, failures=failures)
+        return self._report(definition, found, changes=changes, handouts=handouts, failures=failures, links=links)
 
     async def status(self, project_id: str, path: str = USUAL_FILE) -> list[StudentStatus]:
         """How everybody in the class stands with every item. Changes nothing.
@@ -122,30 +123,22 @@ class AsyncClasses(AsyncClasswork):
             ```
         """
         definition = await self.read(project_id, path)
-        found = await self._hub.projects.of_course(project_id)
+        found = {each["student"]: each for each in await self._hub.projects.of_course(project_id)}
         accounts = await self._accounts(definition)
         words: dict[str, dict[str, str]] = {student.id: {} for student in definition.students}
         seen = Shelves()
         for item in definition.items:
-            handout = await self._plan(project_id, definition, item, found)
-            handed = _words(handout)
-            if handout.operation is not None and not handout.is_idle:
-                await self._hub.copies.cancel(handout.operation["id"])
-            register = await self._register(project_id, definition, item)
-            register = await self._holding(project_id, definition, item, register, seen)
-            register = await self._as_they_are(project_id, definition, item, register)
-            for student in definition.students:
-                if item.is_for(student):
-                    row = register.get(student.id)
-                    words[student.id][item.name] = _word(row) if row else handed.get(student.id, "not handed out")
-        projects = {each["student"]: each["project_id"] for each in found}
+            for student, word in (await self._standings(project_id, definition, item, found, seen)).items():
+                words[student][item.name] = word
         return [
             StudentStatus(
                 student=student.id,
                 name=student.name,
                 has_account=student.email_address in accounts,
-                project_id=projects.get(student.id),
+                project_id=found[student.id]["project_id"] if student.id in found else None,
                 items=words[student.id],
+                project_deleted=student.id in found and found[student.id]["deleted"],
+                due={item.name: item.due_for(student) for item in definition.items if item.is_for(student)},
             )
             for student in definition.students
         ]
@@ -155,7 +148,15 @@ class AsyncClasses(AsyncClasswork):
     async def _needed(
         self, project_id: str, definition: ClassDefinition, found: Sequence[CourseProject]
     ) -> list[Change]:
-        return needed(definition, found, await self._accounts(definition), await self._teachers(project_id))
+        changes = needed(definition, found, await self._accounts(definition), await self._teachers(project_id))
+        unnamed = sorted({change.who for change in changes if change.who and change.name is None})
+        if not unnamed:
+            return changes
+        names = await self._hub.system.get_names(unnamed)
+        return [
+            replace(change, name=_name_of(names.get(change.who))) if change.who in unnamed else change
+            for change in changes
+        ]
 
     async def _accounts(self, definition: ClassDefinition) -> dict[str, str]:
         """From e-mail addresses to accounts, of the students that have one."""
@@ -184,11 +185,16 @@ class AsyncClasses(AsyncClasswork):
         changes: Sequence[Change],
         found: Sequence[CourseProject],
         tell: Progress,
-    ) -> list[Failure]:
-        """Make the changes, each student's projects before their people; tells what could not be done."""
+    ) -> tuple[list[Failure], dict[str, str]]:
+        """Make the changes, each student's projects before their people.
+
+        Returns:
+            What could not be done, and the links of invitations that no mail tells of, by the student's id.
+        """
         students = {student.id: student for student in definition.students}
         projects = {each["student"]: each["project_id"] for each in found}
         failures: list[Failure] = []
+        links: dict[str, str] = {}
         for number, change in enumerate(changes, 1):
             tell("making projects and adding people", number, len(changes))
             try:
@@ -196,10 +202,11 @@ class AsyncClasses(AsyncClasswork):
                     student = students[change.student]
                     projects[student.id] = await self._make(course_id, path, definition, student)
                 elif change.student in projects:
-                    await self._change_people(definition, change, projects[change.student])
+                    link = await self._change_people(change, projects[change.student])
+                    links |= {change.student: link} if link else {}
             except HubError as error:
                 failures.append(Failure(student=change.student, what=str(change.kind), error=error.message))
-        return failures
+        return failures, links
 
     async def _make(self, course_id: str, path: str, definition: ClassDefinition, student: Student) -> str:
         try:
@@ -224,15 +231,44 @@ class AsyncClasses(AsyncClasswork):
             },
         )
 
-    async def _change_people(self, definition: ClassDefinition, change: Change, project_id: str) -> None:
+    async def _change_people(self, change: Change, project_id: str) -> str | None:
+        """Add somebody, or bring a project back; gives the link of an invitation that no mail tells of."""
         projects = self._hub.projects
         match change.kind:
             case ChangeKind.UNDELETE:
                 await projects.undelete(project_id)
             case ChangeKind.INVITE:
-                await projects.invite_collaborator_without_account(project_id, change.who or "")
+                reply = await projects.invite_collaborator_without_account(project_id, change.who or "")
+                open_ones = [one for one in reply["invited"] if one["state"] == "invited" and one["mail"] == "none"]
+                return open_ones[0]["link"] if open_ones else None
             case ChangeKind.ADD | ChangeKind.ADD_TEACHER:
                 await projects.add_collaborator(project_id, change.who or "")
+        return None
+
+    async def _standings(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        found: dict[str, CourseProject],
+        seen: Shelves,
+    ) -> dict[str, str]:
+        """How everybody whom an item is for stands with it, in a word each."""
+        handout = await self._plan(course_id, definition, item, [*found.values()])
+        handed = _words(handout)
+        if handout.operation is not None and not handout.is_idle:
+            await self._hub.copies.cancel(handout.operation["id"])
+        register = await self._register(course_id, definition, item)
+        register = await self._holding(course_id, definition, item, register, seen)
+        register = await self._as_they_are(course_id, definition, item, register)
+        register = await self._as_returned(course_id, definition, item, register, found)
+        return {
+            student.id: _word(register[student.id], item.due_for(student))
+            if student.id in register
+            else handed.get(student.id, "not handed out")
+            for student in definition.students
+            if item.is_for(student)
+        }
 
     # -- items -------------------------------------------------------------------------------------
 
@@ -269,21 +305,32 @@ class AsyncClasses(AsyncClasswork):
         )
 
 
-def _word(row: Collected) -> str:
+def _word(row: Collected, due: datetime | None) -> str:
     if row.returned_at is not None:
         return "returned"
-    return "late" if row.late_s else "collected"
+    # The register learns of a due date that was moved when something is collected.
+    return "late" if replace(row, due=due or row.due).late_s else "collected"
+
+
+def _name_of(user: Any) -> str | None:
+    """What somebody is called, for people."""
+    return f"{user['first_name']} {user['last_name']}".strip() or None if user else None
 
 
 def _words(handout: Handout) -> dict[str, str]:
     """For each student of a planned handout, how they stand."""
-    words = {}
-    for student, target in zip(handout.students, (handout.operation or {}).get("targets", ()), strict=False):
-        counts = target["counts"]
-        if counts["new"] and not counts["same"]:
-            words[student] = "not handed out"
-        elif counts["changed_by_them"] or counts["conflict"] or counts["deleted_by_them"]:
-            words[student] = "worked on"
-        else:
-            words[student] = "outdated" if target["files"] else "handed out"
-    return words
+    if handout.error is not None:
+        return dict.fromkeys(handout.students, f"{_REFUSED}: {handout.error}")
+    targets = (handout.operation or {}).get("targets", ())
+    return {student: _standing(target) for student, target in zip(handout.students, targets, strict=False)}
+
+
+def _standing(target: Any) -> str:
+    counts = target.get("counts")
+    if counts is None:  # nothing was compared, as with something else in the item's place
+        return f"{_REFUSED}: {target.get('error') or target['state']}"
+    if counts["new"] and not counts["same"]:
+        return "not handed out"
+    if counts["changed_by_them"] or counts["conflict"] or counts["deleted_by_them"]:
+        return "worked on"
+    return "outdated" if target["files"] else "handed out"

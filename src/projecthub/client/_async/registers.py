@@ -3,18 +3,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client.classes.definition import ClassDefinition, Item
 from projecthub.client.classes.register import (
     Collected,
-    file_time,
     put_back,
     register_of,
     without,
     write_register,
 )
+from projecthub.client.classes.touched import Work
 from projecthub.errors import Conflict, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -148,20 +147,18 @@ class AsyncRegisters:
         told = {**register}
         for row, target in zip(rows, plan["targets"], strict=True):
             if target["state"] == "planned":
-                told[row.student] = put_back(row, *await self._latest(plan, target))
+                there = await self._work(plan, target)
+                told[row.student] = put_back(row, there.newest_at, there.files)
         await self._hub.copies.cancel(plan["id"])
         return told
 
-    async def _latest(self, operation: Any, target: Any) -> tuple[datetime | None, int]:
-        """The latest time of a file that is to be written, and how many files there are."""
-        latest: datetime | None = None
-        after: int | None = 0
+    async def _work(self, operation: Any, target: Any, touched: frozenset[str] | None = None) -> Work:
+        """The files that are to be written, and their times; ``touched``: which of them are the student's own."""
         files = sum(count for status, count in target.get("counts", {}).items() if status != _DOOMED)
+        work = Work(files=files)
+        after: int | None = 0
         while after is not None and files:
             page = await self._hub.copies.files(operation["id"], target["number"], after=after, limit=_FILES_A_PAGE)
-            for file in page["files"]:
-                at = file_time(file["mtime"])
-                if file["status"] != _DOOMED and (latest is None or at > latest):
-                    latest = at
+            work = work.with_files(target, page["files"], touched)
             after = page["next"]
-        return latest, files
+        return work

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client._sync.classwork import Classwork, Progress, tell_nobody
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from projecthub.client._sync.hub import Hub
 
 _SEARCHED_AT_ONCE: Final = 50
-_FILES_A_PAGE: Final = 1000
+_REFUSED: Final = "cannot be handed out"
 
 
 class Classes(Classwork):
@@ -93,7 +94,7 @@ class Classes(Classwork):
         chosen = definition.chosen(items)
         found = self._hub.projects.of_course(project_id)
         changes = self._needed(project_id, definition, found)
-        failures = self._carry_out(project_id, path, definition, changes, found, tell)
+        failures, links = self._carry_out(project_id, path, definition, changes, found, tell)
         if changes:
             found = self._hub.projects.of_course(project_id)
         handouts = []
@@ -103,7 +104,7 @@ class Classes(Classwork):
             if handout.operation is not None and not handout.is_idle:
                 handout = replace(handout, operation=self._copy(handout.operation["id"]))
             handouts.append(handout)
-        return self._report(definition, found, changes=changes, handouts=handouts, failures=failures)
+        return self._report(definition, found, changes=changes, handouts=handouts, failures=failures, links=links)
 
     def status(self, project_id: str, path: str = USUAL_FILE) -> list[StudentStatus]:
         """How everybody in the class stands with every item. Changes nothing.
@@ -123,30 +124,22 @@ class Classes(Classwork):
             ```
         """
         definition = self.read(project_id, path)
-        found = self._hub.projects.of_course(project_id)
+        found = {each["student"]: each for each in self._hub.projects.of_course(project_id)}
         accounts = self._accounts(definition)
         words: dict[str, dict[str, str]] = {student.id: {} for student in definition.students}
         seen = Shelves()
         for item in definition.items:
-            handout = self._plan(project_id, definition, item, found)
-            handed = _words(handout)
-            if handout.operation is not None and not handout.is_idle:
-                self._hub.copies.cancel(handout.operation["id"])
-            register = self._register(project_id, definition, item)
-            register = self._holding(project_id, definition, item, register, seen)
-            register = self._as_they_are(project_id, definition, item, register)
-            for student in definition.students:
-                if item.is_for(student):
-                    row = register.get(student.id)
-                    words[student.id][item.name] = _word(row) if row else handed.get(student.id, "not handed out")
-        projects = {each["student"]: each["project_id"] for each in found}
+            for student, word in self._standings(project_id, definition, item, found, seen).items():
+                words[student][item.name] = word
         return [
             StudentStatus(
                 student=student.id,
                 name=student.name,
                 has_account=student.email_address in accounts,
-                project_id=projects.get(student.id),
+                project_id=found[student.id]["project_id"] if student.id in found else None,
                 items=words[student.id],
+                project_deleted=student.id in found and found[student.id]["deleted"],
+                due={item.name: item.due_for(student) for item in definition.items if item.is_for(student)},
             )
             for student in definition.students
         ]
@@ -154,7 +147,15 @@ class Classes(Classwork):
     # -- projects and people -----------------------------------------------------------------------
 
     def _needed(self, project_id: str, definition: ClassDefinition, found: Sequence[CourseProject]) -> list[Change]:
-        return needed(definition, found, self._accounts(definition), self._teachers(project_id))
+        changes = needed(definition, found, self._accounts(definition), self._teachers(project_id))
+        unnamed = sorted({change.who for change in changes if change.who and change.name is None})
+        if not unnamed:
+            return changes
+        names = self._hub.system.get_names(unnamed)
+        return [
+            replace(change, name=_name_of(names.get(change.who))) if change.who in unnamed else change
+            for change in changes
+        ]
 
     def _accounts(self, definition: ClassDefinition) -> dict[str, str]:
         """From e-mail addresses to accounts, of the students that have one."""
@@ -183,11 +184,16 @@ class Classes(Classwork):
         changes: Sequence[Change],
         found: Sequence[CourseProject],
         tell: Progress,
-    ) -> list[Failure]:
-        """Make the changes, each student's projects before their people; tells what could not be done."""
+    ) -> tuple[list[Failure], dict[str, str]]:
+        """Make the changes, each student's projects before their people.
+
+        Returns:
+            What could not be done, and the links of invitations that no mail tells of, by the student's id.
+        """
         students = {student.id: student for student in definition.students}
         projects = {each["student"]: each["project_id"] for each in found}
         failures: list[Failure] = []
+        links: dict[str, str] = {}
         for number, change in enumerate(changes, 1):
             tell("making projects and adding people", number, len(changes))
             try:
@@ -195,10 +201,11 @@ class Classes(Classwork):
                     student = students[change.student]
                     projects[student.id] = self._make(course_id, path, definition, student)
                 elif change.student in projects:
-                    self._change_people(definition, change, projects[change.student])
+                    link = self._change_people(change, projects[change.student])
+                    links |= {change.student: link} if link else {}
             except HubError as error:
                 failures.append(Failure(student=change.student, what=str(change.kind), error=error.message))
-        return failures
+        return failures, links
 
     def _make(self, course_id: str, path: str, definition: ClassDefinition, student: Student) -> str:
         try:
@@ -223,15 +230,44 @@ class Classes(Classwork):
             },
         )
 
-    def _change_people(self, definition: ClassDefinition, change: Change, project_id: str) -> None:
+    def _change_people(self, change: Change, project_id: str) -> str | None:
+        """Add somebody, or bring a project back; gives the link of an invitation that no mail tells of."""
         projects = self._hub.projects
         match change.kind:
             case ChangeKind.UNDELETE:
                 projects.undelete(project_id)
             case ChangeKind.INVITE:
-                projects.invite_collaborator_without_account(project_id, change.who or "")
+                reply = projects.invite_collaborator_without_account(project_id, change.who or "")
+                open_ones = [one for one in reply["invited"] if one["state"] == "invited" and one["mail"] == "none"]
+                return open_ones[0]["link"] if open_ones else None
             case ChangeKind.ADD | ChangeKind.ADD_TEACHER:
                 projects.add_collaborator(project_id, change.who or "")
+        return None
+
+    def _standings(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        found: dict[str, CourseProject],
+        seen: Shelves,
+    ) -> dict[str, str]:
+        """How everybody whom an item is for stands with it, in a word each."""
+        handout = self._plan(course_id, definition, item, [*found.values()])
+        handed = _words(handout)
+        if handout.operation is not None and not handout.is_idle:
+            self._hub.copies.cancel(handout.operation["id"])
+        register = self._register(course_id, definition, item)
+        register = self._holding(course_id, definition, item, register, seen)
+        register = self._as_they_are(course_id, definition, item, register)
+        register = self._as_returned(course_id, definition, item, register, found)
+        return {
+            student.id: _word(register[student.id], item.due_for(student))
+            if student.id in register
+            else handed.get(student.id, "not handed out")
+            for student in definition.students
+            if item.is_for(student)
+        }
 
     # -- items -------------------------------------------------------------------------------------
 
@@ -266,21 +302,32 @@ class Classes(Classwork):
         )
 
 
-def _word(row: Collected) -> str:
+def _word(row: Collected, due: datetime | None) -> str:
     if row.returned_at is not None:
         return "returned"
-    return "late" if row.late_s else "collected"
+    # The register learns of a due date that was moved when something is collected.
+    return "late" if replace(row, due=due or row.due).late_s else "collected"
+
+
+def _name_of(user: Any) -> str | None:
+    """What somebody is called, for people."""
+    return f"{user['first_name']} {user['last_name']}".strip() or None if user else None
 
 
 def _words(handout: Handout) -> dict[str, str]:
     """For each student of a planned handout, how they stand."""
-    words = {}
-    for student, target in zip(handout.students, (handout.operation or {}).get("targets", ()), strict=False):
-        counts = target["counts"]
-        if counts["new"] and not counts["same"]:
-            words[student] = "not handed out"
-        elif counts["changed_by_them"] or counts["conflict"] or counts["deleted_by_them"]:
-            words[student] = "worked on"
-        else:
-            words[student] = "outdated" if target["files"] else "handed out"
-    return words
+    if handout.error is not None:
+        return dict.fromkeys(handout.students, f"{_REFUSED}: {handout.error}")
+    targets = (handout.operation or {}).get("targets", ())
+    return {student: _standing(target) for student, target in zip(handout.students, targets, strict=False)}
+
+
+def _standing(target: Any) -> str:
+    counts = target.get("counts")
+    if counts is None:  # nothing was compared, as with something else in the item's place
+        return f"{_REFUSED}: {target.get('error') or target['state']}"
+    if counts["new"] and not counts["same"]:
+        return "not handed out"
+    if counts["changed_by_them"] or counts["conflict"] or counts["deleted_by_them"]:
+        return "worked on"
+    return "outdated" if target["files"] else "handed out"

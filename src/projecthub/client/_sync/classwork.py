@@ -4,9 +4,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-from projecthub.client._sync.registers import STAMP, Registers, Shelves
+from projecthub.client._sync.classcollections import Collections
+from projecthub.client._sync.registers import STAMP, Shelves
 from projecthub.client.classes.definition import (
     USUAL_FILE,
     ClassDefinition,
@@ -16,20 +17,19 @@ from projecthub.client.classes.definition import (
     read_class,
     roster_path,
 )
-from projecthub.client.classes.register import Collected, with_collected
+from projecthub.client.classes.register import Collected, in_place_of, is_outdated, with_collected, with_due
 from projecthub.client.classes.reports import CollectReport, Failure
+from projecthub.client.classes.touched import Work
 from projecthub.errors import CallerError, Conflict, LimitError, NotFound
 from projecthub.wire.courses import CourseProject
 from projecthub.wire.units import from_ms
 
-if TYPE_CHECKING:
-    pass
-
+_BEGIN: Final = "name another, or begin with `projecthub class init`, which writes one with explanations, and a roster"
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is, and how much there is."""
 
 
-class Classwork(Registers):
+class Classwork(Collections):
     """What comes back from students and goes back to them: the part of `classes` about their work."""
 
     def read(self, project_id: str, path: str = USUAL_FILE) -> ClassDefinition:
@@ -50,12 +50,23 @@ class Classwork(Registers):
             ```
         """
         files = self._hub.project(project_id).files
-        text = class_text(files.read_bytes(path))
+        try:
+            content = files.read_bytes(path)
+        except NotFound as error:
+            raise _not_there(error, f"there is no class file '{path}' in the project; {_BEGIN}") from error
+        text = class_text(content)
         roster = roster_path(text)
         if roster is None:
             return read_class(text)
         folder = path.rpartition("/")[0]
-        return read_class(text, files.read_bytes(f"{folder}/{roster}" if folder else roster))
+        roster = f"{folder}/{roster}" if folder else roster
+        try:
+            return read_class(text, files.read_bytes(roster))
+        except NotFound as error:
+            told = (
+                f"there is no roster '{roster}', which the class file names; put one there, a CSV file with the column"
+            )
+            raise _not_there(error, f"{told} 'email', or take `roster` out of '{path}'") from error
 
     def collect(
         self,
@@ -70,7 +81,8 @@ class Classwork(Registers):
         """Bring the work of those whose time is over into the course's project, and note how late it was.
 
         Each student's work is collected once, after it is due for that student; so this may be called every few
-        minutes. What was collected, when it was last changed and how late that was stands in
+        minutes. What was collected before that, as with `early`, or as the due date was moved since, is collected
+        again. What was collected, when it was last changed and how late that was stands in
         ``collected/ITEM.csv`` (``submitted/ITEM.csv`` in the layout of nbgrader). What is not there any more, as its
         copy was undone, counts as not collected.
 
@@ -98,15 +110,13 @@ class Classwork(Registers):
         tell = on_progress or tell_nobody
         definition = self.read(project_id, path)
         chosen = definition.chosen(items)
-        found = self._hub.projects.of_course(project_id)
-        projects = {each["student"]: each["project_id"] for each in found}  # of a deleted one, too: the files are there
+        # Deleted ones as well: the files are there.
+        found = {each["student"]: each for each in self._hub.projects.of_course(project_id)}
         reports, seen = [], Shelves()
         for number, item in enumerate(chosen, 1):
             tell(f"collecting {item.name}", number, len(chosen))
-            register = self._cleared(project_id, definition, item, seen, again=again)
-            reports.append(
-                self._collect_item(project_id, definition, item, projects, register, early=early, again=again)
-            )
+            register = self._cleared(project_id, definition, item, seen)
+            reports.append(self._collect_item(project_id, definition, item, found, register, early=early, again=again))
         return reports
 
     def return_graded(
@@ -164,52 +174,57 @@ class Classwork(Registers):
         """The hub's time, in whole seconds."""
         return from_ms(self._hub.system.ping()["now"]).replace(microsecond=0)
 
-    def _cleared(
-        self, course_id: str, definition: ClassDefinition, item: Item, seen: Shelves, *, again: bool
-    ) -> dict[str, Collected]:
+    def _cleared(self, course_id: str, definition: ClassDefinition, item: Item, seen: Shelves) -> dict[str, Collected]:
         """The register of an item, after the rows were taken out of it whose files are gone."""
         noted = self._register(course_id, definition, item)
         register = self._holding(course_id, definition, item, noted, seen)
         if gone := {student: row for student, row in noted.items() if student not in register}:
             self._forget(course_id, definition, item, gone)
-        # What is collected anew takes the place of what is there, which need not be what was collected last.
-        return self._as_they_are(course_id, definition, item, register) if again else register
+        return register
 
     def _collect_item(
         self,
         course_id: str,
         definition: ClassDefinition,
         item: Item,
-        projects: dict[str, str],
+        found: dict[str, CourseProject],
         register: dict[str, Collected],
         *,
         early: bool,
         again: bool,
     ) -> CollectReport:
         now = self._now()
-        due, missing, waiting = [], [], {}
+        due, missing, waiting, moved = [], [], {}, {}
         for student in definition.students:
-            if not item.is_for(student) or (student.id in register and not again):
+            if not item.is_for(student):
                 continue
-            at = item.due_for(student)
-            if not early and (at is None or at > now):
+            at, before = item.due_for(student), register.get(student.id)
+            if before is not None and not again and not is_outdated(before, at, now):
+                if at != before.due and at is not None and at <= now:
+                    moved[student.id] = at
+            elif not early and (at is None or at > now):
                 waiting[student.id] = at
-            elif student.id in projects:
+            elif student.id in found:
                 due.append(student)
             else:
                 missing.append(student.id)
+        if moved:
+            self._note(course_id, definition, item, lambda known: with_due(known, moved))
         report = CollectReport(item=item.name, waiting=waiting, missing=missing)
         if not due:
             return report
+        # What is collected anew takes the place of what is there, which need not be what was collected last.
+        there = {each.id: register[each.id] for each in due if each.id in register}
+        register = register | self._as_they_are(course_id, definition, item, there)
         try:
-            operation = self._plan_collection(course_id, definition, item, due, projects)
+            operation = self._plan_collection(course_id, definition, item, due, found)
         except (CallerError, LimitError) as error:  # of none of them
             failures = [Failure(student=student.id, what="collect", error=error.message) for student in due]
             return replace(report, failures=failures)
-        times = self._times(course_id, definition, item, due, projects, operation)
+        works = self._works(course_id, definition, item, due, found, operation)
         is_idle = all(target["state"] != "planned" for target in operation["targets"])
         operation = (self._hub.copies.cancel if is_idle else self._copy)(operation["id"])
-        return self._note_collected(course_id, definition, item, report, due, operation, times, register, now)
+        return self._note_collected(course_id, definition, item, report, due, operation, works, register, now)
 
     def _note_collected(
         self,
@@ -219,17 +234,15 @@ class Classwork(Registers):
         report: CollectReport,
         due: Sequence[Student],
         operation: Any,
-        times: Sequence[tuple[datetime | None, int]],
+        works: Sequence[Work],
         register: dict[str, Collected],
         now: datetime,
     ) -> CollectReport:
         rows, missing, failures = [], [*report.missing], []
-        for student, target, (changed_at, files) in zip(due, operation["targets"], times, strict=True):
+        for student, target, work in zip(due, operation["targets"], works, strict=True):
             if target["state"] == "done":
-                before = register.get(student.id)
-                earlier_at = None if before is None else before.collected_at
-                row = _row(item, student, target, changed_at, files, now)
-                rows.append(replace(row, earlier_at=earlier_at))
+                row = _row(item, student, target, work, now)
+                rows.append(in_place_of(row, register.get(student.id)))
             elif _is_missing(target):
                 missing.append(student.id)
             else:
@@ -240,67 +253,11 @@ class Classwork(Registers):
             self._note(course_id, definition, item, lambda known: with_collected(known, rows, seen=register))
         return replace(report, rows=rows, missing=missing, failures=failures)
 
-    def _plan_collection(
-        self,
-        course_id: str,
-        definition: ClassDefinition,
-        item: Item,
-        students: Sequence[Student],
-        projects: dict[str, str],
-        suffix: str = "",
-    ) -> Any:
-        """Plan to collect an item from students; ``suffix``: of the names of the directories that it comes to."""
-        started = self._hub.copies.plan(
-            sources=[
-                {
-                    "project_id": projects[student.id],
-                    # With the slash it has to be a directory: a symlink in its place could lead to others' work.
-                    "path": f"{item.to}/",
-                    "target_path": definition.collected_path(item, student) + suffix,
-                }
-                for student in students
-            ],
-            target={"project_id": course_id, "path": ""},
-            policy="overwrite",
-            delete_missing=True,
-            exclude=[f"/{STAMP}"] if definition.layout == "nbgrader" else None,
-            skip_missing=True,  # who has handed in nothing is no failure
-            wait=False,
-        )
-        return self._hub.copies.wait(started["id"])
-
-    def _times(
-        self,
-        course_id: str,
-        definition: ClassDefinition,
-        item: Item,
-        students: Sequence[Student],
-        projects: dict[str, str],
-        operation: Any,
-    ) -> list[tuple[datetime | None, int]]:
-        """For each student the latest time of a file that is collected, and how many files there are."""
-        times = {
-            student.id: self._latest(operation, target)
-            for student, target in zip(students, operation["targets"], strict=True)
-        }
-        # A plan does not tell of files that are here already: of what was collected before, noted or not.
-        partly = [
-            student
-            for student, target in zip(students, operation["targets"], strict=True)
-            if target.get("counts", {}).get("same")
-        ]
-        if partly:
-            whole = self._plan_collection(course_id, definition, item, partly, projects, f"-{operation['id']}")
-            for student, target in zip(partly, whole["targets"], strict=True):
-                times[student.id] = self._latest(whole, target)
-            self._hub.copies.cancel(whole["id"])
-        return [times[student.id] for student in students]
-
     def _stamp(self, course_id: str, definition: ClassDefinition, item: Item, rows: Sequence[Collected]) -> None:
         """The time of each submission, where nbgrader looks for it."""
         students = {student.id: student for student in definition.students}
         for row in rows:
-            at = row.changed_at or row.collected_at
+            at = row.changed_at or min(row.collected_at, row.due or row.collected_at)  # who did nothing is not late
             path = f"{definition.collected_path(item, students[row.student])}/{STAMP}"
             self._hub.project(course_id).files.write_text(path, f"{at:%Y-%m-%d %H:%M:%S} UTC\n")
 
@@ -308,21 +265,34 @@ class Classwork(Registers):
         self, course_id: str, definition: ClassDefinition, item: Item, found: dict[str, CourseProject]
     ) -> CollectReport:
         students = [each for each in definition.students if item.is_for(each) and each.id in found]
+        report = CollectReport(item=item.name, strays=self._strays(course_id, definition, item, students))
         if not students:
-            return CollectReport(item=item.name)
+            return report
         now = self._now()
         try:
             operation = self._plan_return(course_id, definition, item, students, found)
         except (CallerError, LimitError) as error:  # to none of them
             failures = [Failure(student=each.id, what="return", error=error.message) for each in students]
-            return CollectReport(item=item.name, failures=failures)
-        return self._give_back(course_id, definition, item, students, operation, now)
+            return replace(report, failures=failures)
+        return self._give_back(course_id, definition, item, report, students, operation, now)
+
+    def _strays(
+        self, course_id: str, definition: ClassDefinition, item: Item, students: Sequence[Student]
+    ) -> list[str]:
+        """Directories of graded work that go back to none of these students."""
+        # In the layout of nbgrader each student's holds all items.
+        known = {each.id for each in (definition.students if definition.layout == "nbgrader" else students)}
+        folder = definition.graded_folder(item)
+        there = self._entries(course_id, folder)
+        named = sorted(name for name, entry in there.items() if entry["is_directory"] and not name.startswith("."))
+        return [f"{folder}/{name}" for name in named if name not in known]
 
     def _give_back(
         self,
         course_id: str,
         definition: ClassDefinition,
         item: Item,
+        report: CollectReport,
         students: Sequence[Student],
         operation: Any,
         now: datetime,
@@ -336,7 +306,7 @@ class Classwork(Registers):
             if _is_missing(target):
                 missing.append(student.id)
             elif target["state"] == ("cancelled" if is_idle else "done"):
-                returned[student.id] = bool(target["files"])
+                returned[student.id] = target["files"]
             else:
                 failures.append(Failure(student=student.id, what="return", error=target.get("error") or ""))
         rows: list[Collected] = []
@@ -347,7 +317,33 @@ class Classwork(Registers):
 
         if _returned(self._register(course_id, definition, item), returned, now):
             self._note(course_id, definition, item, note)
-        return CollectReport(item=item.name, rows=rows, missing=missing, failures=failures)
+        given = {student: files for student, files in returned.items() if files and not is_idle}
+        return replace(report, rows=rows, missing=missing, failures=failures, returned=given)
+
+    def _as_returned(
+        self,
+        course_id: str,
+        definition: ClassDefinition,
+        item: Item,
+        register: dict[str, Collected],
+        found: dict[str, CourseProject],
+    ) -> dict[str, Collected]:
+        """The rows of a register; those whose graded work is not with the students any more tell of no return."""
+        noted = {id for id, row in register.items() if row.returned_at and id in found and not found[id]["deleted"]}
+        students = [student for student in definition.students if student.id in noted]
+        if not students:
+            return register
+        try:
+            plan = self._plan_return(course_id, definition, item, students, found)
+        except (CallerError, LimitError):
+            return register
+        told = {**register}
+        for student, target in zip(students, plan["targets"], strict=True):
+            counts = target.get("counts", {})
+            if counts.get("new") and counts["new"] == sum(counts.values()):  # what a student deletes counts otherwise
+                told[student.id] = replace(told[student.id], returned_at=None)
+        self._hub.copies.cancel(plan["id"])
+        return told
 
     def _plan_return(
         self,
@@ -364,7 +360,7 @@ class Classwork(Registers):
                 {
                     "project_id": found[student.id]["project_id"],
                     "path": definition.returned_path(item),
-                    "source_path": definition.graded_path(item, student),
+                    "source_path": f"{definition.graded_path(item, student)}/",  # a directory
                 }
                 for student in students
             ],
@@ -375,33 +371,37 @@ class Classwork(Registers):
         return self._hub.copies.wait(started["id"])
 
 
+def _not_there(error: NotFound, text: str) -> NotFound:
+    """A better text for a file that is not there; what else is not there, as a project, says so itself."""
+    return NotFound(text) if error.message.startswith("ENOENT") else error
+
+
 def _is_missing(target: Any) -> bool:
     return bool(target.get("error_code") == NotFound.code)
 
 
-def _returned(register: Mapping[str, Collected], returned: Mapping[str, bool], now: datetime) -> list[Collected]:
+def _returned(register: Mapping[str, Collected], returned: Mapping[str, int], now: datetime) -> list[Collected]:
     """Rows that are to tell that graded work went back: where they did not yet, or more of it did now.
 
     Args:
         register: What is known.
-        returned: By the student's id whether anything was copied this time.
+        returned: By the student's id how many files were copied this time.
         now: When.
     """
-    known = [(register[student], is_new) for student, is_new in returned.items() if student in register]
-    return [replace(row, returned_at=now) for row, is_new in known if is_new or row.returned_at is None]
+    known = [(register[student], files) for student, files in returned.items() if student in register]
+    return [replace(row, returned_at=now) for row, files in known if files or row.returned_at is None]
 
 
-def _row(
-    item: Item, student: Student, target: Any, changed_at: datetime | None, files: int, now: datetime
-) -> Collected:
+def _row(item: Item, student: Student, target: Any, work: Work, now: datetime) -> Collected:
     return Collected(
         student=student.id,
         email_address=student.email_address,
         project_id=target["source_project_id"],
         due=item.due_for(student),
-        changed_at=changed_at,
-        files=files,
+        changed_at=work.changed_at and min(work.changed_at, now),  # nobody works in the future, whatever a file says
+        files=work.files,
         collected_at=now,
+        newest_at=work.newest_at,
     )
 
 

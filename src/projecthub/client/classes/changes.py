@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from projecthub.client.classes.definition import ClassDefinition, Student
@@ -28,12 +28,14 @@ class Change:
         student: The id of the student whose project it is about.
         who: The account that is added, or the address that is invited.
         project_id: The project; None: it is still to be made.
+        name: Who that is, for people: an address or a name; None: it is not known.
     """
 
     kind: ChangeKind
     student: str
     project_id: str | None = None
     who: str | None = None
+    name: str | None = field(default=None, compare=False)
 
 
 def needed(
@@ -72,7 +74,8 @@ def _of_student(
     changes = []
 
     def change(kind: ChangeKind, who: str | None = None) -> None:
-        changes.append(Change(kind=kind, student=student.id, project_id=project_id, who=who))
+        name = student.email_address if kind in (ChangeKind.ADD, ChangeKind.INVITE) else None
+        changes.append(Change(kind=kind, student=student.id, project_id=project_id, who=who, name=name))
 
     me, others = teachers[0], teachers[1:]
     if project is None:

@@ -97,7 +97,7 @@ class ClassDefinition:
     Attributes:
         students: In the order of their ids.
         items: In the order of the file.
-        notes: What in it means nothing here, for people.
+        notes: What in it means nothing here, or is about nobody; for people.
     """
 
     title: str
@@ -132,6 +132,10 @@ class ClassDefinition:
         if self.layout == "nbgrader":
             return f"feedback/{student.id}/{item.name}"
         return f"graded/{item.name}/{student.id}"
+
+    def graded_folder(self, item: Item) -> str:
+        """What holds a directory of graded work for each student, in the course's project."""
+        return "feedback" if self.layout == "nbgrader" else f"graded/{item.name}"
 
     @staticmethod
     def returned_path(item: Item) -> str:
@@ -187,6 +191,7 @@ def read_class(text: str, roster: bytes | None = None) -> ClassDefinition:
     _require_registers(items, [student.id for student in students] if layout == "nbgrader" else None)
     _require_apart([path for item in items for path in (item.to, ClassDefinition.returned_path(item))])
     notes += [f"'{key}' means nothing here" for key in given if key not in _CLASS_KEYS]
+    notes += [note for item in items for note in _misses(item, students)]
     return ClassDefinition(
         title=_text_of(given.get("title", "Class"), "title"),
         layout=layout,
@@ -285,6 +290,20 @@ def _item(entry: Mapping[str, Any], layout: str, zone: tzinfo, students: Sequenc
         exclude=_texts_of(entry.get("exclude", []), f"{where}: exclude"),
         extensions=_extensions(entry.get("extensions", {}), zone, where, students),
     )
+
+
+def _misses(item: Item, students: Sequence[Student]) -> list[str]:
+    """What in an item is about nobody; nothing while there are no students."""
+    groups = {student.group for student in students}
+    empty = [group for group in item.groups if students and group not in groups]
+    notes = [f"item '{item.name}': nobody is in group '{group}'" for group in empty]
+    if empty and len(empty) == len(item.groups):
+        notes.append(f"item '{item.name}' is for nobody; give its students a group, or leave its groups out")
+    outside = [student.id for student in students if student.id in item.extensions and not item.is_for(student)]
+    notes += [
+        f"item '{item.name}': the extension of {id} means nothing, for the item is not for {id}" for id in outside
+    ]
+    return notes
 
 
 def _extensions(given: Any, zone: tzinfo, where: str, students: Sequence[Student]) -> dict[str, datetime]:

@@ -25,6 +25,9 @@ _COLUMNS: Final = (
     "collected_at",
     "returned_at",
     "earlier_at",
+    "newest_at",
+    "earlier_changed_at",
+    "earlier_newest_at",
 )
 
 
@@ -34,11 +37,15 @@ class Collected:
 
     Attributes:
         due: When it was due for this student; None: at no time.
-        changed_at: The latest time of a file in it, as the files tell; None: there was nothing. A student can set the
-            times of files: `collected_at` is the hub's.
+        changed_at: The latest time of a file that the student has made or changed, as the files tell, but none after
+            `collected_at`; None: there was nothing of that. A student can set the times of files: `collected_at` is
+            the hub's.
         files: How many files it has.
         returned_at: When graded work was returned; None: it was not yet.
         earlier_at: When that was collected which this took the place of; None: it took nobody's.
+        newest_at: The latest time of any file in it, as the files tell; None: there was nothing.
+        earlier_changed_at: `changed_at` of what was collected earlier.
+        earlier_newest_at: `newest_at` of that.
     """
 
     student: str
@@ -50,6 +57,9 @@ class Collected:
     collected_at: datetime
     returned_at: datetime | None = None
     earlier_at: datetime | None = None
+    newest_at: datetime | None = None
+    earlier_changed_at: datetime | None = None
+    earlier_newest_at: datetime | None = None
 
     @property
     def late_s(self) -> int:
@@ -83,24 +93,60 @@ def with_collected(
     return register
 
 
+def is_outdated(row: Collected, due: datetime | None, now: datetime) -> bool:
+    """Whether something was collected before it was due, as far as is known now, and it is due by now."""
+    return due is not None and row.collected_at < due <= now
+
+
+def in_place_of(row: Collected, before: Collected | None) -> Collected:
+    """What was collected, with what is to be remembered of what was there before it."""
+    if before is None:
+        return row
+    return replace(
+        row,
+        returned_at=before.returned_at,
+        earlier_at=before.collected_at,
+        earlier_changed_at=before.changed_at,
+        earlier_newest_at=before.newest_at,
+    )
+
+
+def with_due(known: Mapping[str, Collected], due: Mapping[str, datetime]) -> dict[str, Collected]:
+    """A register with other due dates, by the students' ids."""
+    return {id: replace(row, due=due.get(id, row.due)) for id, row in known.items()}
+
+
 def without(known: Mapping[str, Collected], gone: Mapping[str, Collected]) -> dict[str, Collected]:
     """A register without some rows, but for those that somebody else has written anew."""
     return {student: row for student, row in known.items() if gone.get(student) != row}
 
 
-def put_back(row: Collected, changed_at: datetime | None, files: int) -> Collected:
-    """What a row has to say when its files are these: those that were collected before it, if they are older than its.
+def put_back(row: Collected, newest_at: datetime | None, files: int) -> Collected:
+    """What a row has to say when its files are these: those that were collected before it, or others older than its.
 
     Args:
         row: What was collected last.
-        changed_at: The latest time of a file that is there.
+        newest_at: The latest time of a file that is there.
         files: How many there are.
     """
-    none = datetime.min.replace(tzinfo=UTC)
-    if row.earlier_at is None or (changed_at or none) >= (row.changed_at or none):
+    if row.earlier_at is None or newest_at == row.newest_at:
         return row
+    changed_at = row.earlier_changed_at
+    if newest_at != row.earlier_newest_at:
+        none = datetime.min.replace(tzinfo=UTC)
+        if (newest_at or none) >= (row.newest_at or none):
+            return row
+        # What was there before that, or a register that does not tell: which of the files are theirs is not known.
+        changed_at = newest_at and min(newest_at, row.earlier_at)
     return replace(
-        row, changed_at=changed_at, files=files, collected_at=row.earlier_at, earlier_at=None, returned_at=None
+        row,
+        changed_at=changed_at,
+        newest_at=newest_at,
+        files=files,
+        collected_at=row.earlier_at,
+        earlier_at=None,
+        earlier_changed_at=None,
+        earlier_newest_at=None,
     )
 
 
@@ -157,6 +203,9 @@ def write_register(rows: Iterable[Collected]) -> str:
                 _told(row.collected_at),
                 _told(row.returned_at),
                 _told(row.earlier_at),
+                _told(row.newest_at),
+                _told(row.earlier_changed_at),
+                _told(row.earlier_newest_at),
             )
         )
     return out.getvalue()
@@ -184,4 +233,7 @@ def _collected(row: Mapping[str, str]) -> Collected:
         collected_at=collected_at,
         returned_at=_moment(row.get("returned_at") or ""),
         earlier_at=_moment(row.get("earlier_at") or ""),
+        newest_at=_moment(row["changed_at"] if row.get("newest_at") is None else row["newest_at"]),
+        earlier_changed_at=_moment(row.get("earlier_changed_at") or ""),
+        earlier_newest_at=_moment(row.get("earlier_newest_at") or ""),
     )

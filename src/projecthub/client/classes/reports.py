@@ -67,7 +67,8 @@ class ClassReport:
         handouts: Each item.
         departed: Projects of those who are in the class no more: they stay as they are.
         failures: What could not be done; the rest was.
-        notes: What in the class file means nothing.
+        notes: What in the class file means nothing, or is about nobody.
+        links: From the ids of students who were invited, and whom no mail tells of it, to the links to pass on.
     """
 
     title: str
@@ -77,6 +78,7 @@ class ClassReport:
     departed: Sequence[str] = ()
     failures: Sequence[Failure] = ()
     notes: Sequence[str] = ()
+    links: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_idle(self) -> bool:
@@ -84,6 +86,11 @@ class ClassReport:
         if self.changes or self.failures:
             return False
         return all(handout.is_idle and not handout.troubles for handout in self.handouts)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something could not be done, or cannot be."""
+        return bool(self.failures) or any(handout.troubles for handout in self.handouts)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -100,6 +107,8 @@ class CollectReport:
         missing: Ids of those who had nothing there.
         waiting: From the ids of those whose time is not over to when it is; None: it never is.
         failures: What could not be done; the rest was.
+        returned: From the ids of those who were given something back just now to how many files that were.
+        strays: Directories of graded work that go to nobody whom the item is for and who has a project.
     """
 
     item: str
@@ -107,6 +116,8 @@ class CollectReport:
     missing: Sequence[str] = ()
     waiting: dict[str, datetime | None] = field(default_factory=dict)
     failures: Sequence[Failure] = ()
+    returned: dict[str, int] = field(default_factory=dict)
+    strays: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For programs; times as ISO texts."""
@@ -126,7 +137,9 @@ class StudentStatus:
         has_account: Whether somebody with the address has an account.
         project_id: The student's project; None: there is none.
         items: From the name of each item that the student gets to a word: ``not handed out``, ``handed out``,
-            ``outdated``, ``worked on``, ``collected``, ``late``, ``returned``.
+            ``outdated``, ``worked on``, ``collected``, ``late``, ``returned``, or ``cannot be handed out:`` and why.
+        project_deleted: Whether the project is deleted; `apply` brings it back.
+        due: From the name of each item that the student gets to when it is due for the student; None: at no time.
     """
 
     student: str
@@ -134,3 +147,9 @@ class StudentStatus:
     has_account: bool
     project_id: str | None
     items: dict[str, str]
+    project_deleted: bool = False
+    due: dict[str, datetime | None] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs; times as ISO texts."""
+        return {**asdict(self), "due": {item: at and at.isoformat() for item, at in self.due.items()}}
