@@ -26,6 +26,7 @@ class Server:
     """Answers as it is told, and knows its connections."""
 
     answer: Callable[[], bytes | None] = lambda: OK
+    wants_bodies: bool = True
     made: int = 0
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     ended: int = 0
@@ -35,6 +36,9 @@ class Server:
         self.writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
+                if not self.wants_bodies:
+                    writer.write(OK)
+                    await asyncio.sleep(60)
                 await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
                 if (answer := self.answer()) is None:
                     await asyncio.sleep(60)
@@ -173,3 +177,43 @@ async def test_few_are_kept(tmp_path: Path, connections: Connections, monkeypatc
         await asyncio.gather(*(ask(connections, tmp_path / "b") for _ in range(5)))
         await second.all_ended(4)
         assert connections._kept == 3
+
+
+def answer_of(size: int) -> bytes:
+    body = b'{"ok": "%s"}' % (b"x" * size)
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+async def test_one_that_waited_for_its_turn_is_not_left_unread(tmp_path: Path, connections: Connections) -> None:
+    """Its reply is barely large: held back at its last piece, it was whole all the same."""
+    async with serving(tmp_path / "s") as server:
+        server.answer = lambda: answer_of(3_000_000)[:2_000_000]
+        slow = asyncio.create_task(ask(connections, tmp_path / "s"))
+        await asyncio.sleep(0.2)
+        server.answer = lambda: answer_of(1024 * 1024)
+        assert len(str(await ask(connections, tmp_path / "s"))) == 1024 * 1024
+        server.answer = lambda: OK
+        assert await ask(connections, tmp_path / "s", timeout_s=2) == 1
+        slow.cancel()
+        with suppress(asyncio.CancelledError):
+            await slow
+
+
+async def test_one_whose_server_did_not_want_the_whole_question_is_not_kept(
+    tmp_path: Path, connections: Connections
+) -> None:
+    async with serving(tmp_path / "s") as server:
+        server.wants_bodies = False
+        question = ["x" * 10_000_000]
+        assert await call(connections, tmp_path / "s", "run-1", "system.exec", question, timeout_s=5) == 1
+        assert connections._kept == 0
+
+
+async def test_calls_that_are_under_way_at_the_end_keep_nothing(tmp_path: Path, connections: Connections) -> None:
+    async with serving(tmp_path / "s") as server:
+        task = asyncio.create_task(ask(connections, tmp_path / "s"))
+        await asyncio.sleep(0)
+        connections.close()
+        assert await task == 1
+        await server.all_ended(1)
+        assert not connections._idle and connections._timer is None

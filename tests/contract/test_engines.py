@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -273,6 +274,39 @@ async def test_usage_is_measured(bench: Bench) -> None:
     assert busy.cpu_s > idle.cpu_s
     await bench.engine.stop(instance)
     assert (await bench.engine.usage(instance)).processes == 0
+
+
+SHARING = """
+import mmap, os, time
+with open("held", "wb+") as file:
+    file.truncate(60_000_000)
+    held = mmap.mmap(file.fileno(), 0)
+    for _ in range(119):
+        if not os.fork():
+            sum(held[::4096])
+            open(f"ready-{os.getpid()}", "w")
+            time.sleep(60)
+    sum(held[::4096])
+time.sleep(60)
+"""
+
+
+async def test_what_a_large_project_uses_costs_the_hub_little(bench: Bench) -> None:
+    instance = await bench.engine.start(bench.spec())
+    (bench.directory / instance.project_id / "sharing.py").write_text(SHARING)
+    await bench.bash(
+        instance,
+        f"{sys.executable} -I -S sharing.py >/dev/null 2>&1 &\n"
+        "until [ $(ls | grep -c ready-) = 119 ]; do sleep 0.05; done",
+    )
+    begin = time.process_time()
+    for _ in range(5):
+        seen = await asyncio.gather(*(bench.engine.usage(instance) for _ in range(10)))
+        assert {each.processes for each in seen} == {122}
+    assert time.process_time() - begin < 0.25  # to walk through the pages of all took some 0.1 s, each time
+    assert seen[0].uss <= seen[0].pss <= seen[0].rss
+    assert seen[0].rss > 120 * 60_000_000
+    assert seen[0].pss < 400_000_000 + 60_000_000
 
 
 @pytest.mark.parametrize("after_ms", [0, 2, 4, 6, 8, 10, 13, 17])

@@ -106,6 +106,41 @@ async def test_a_glance_at_what_cannot_be_asked(store: Store) -> None:
         assert await tx.accounts.by_email("nobody@example.org") is None
 
 
+RECOVERING = """
+import fcntl, os, sys
+index = os.open(sys.argv[1] + "-shm", os.O_RDWR)
+os.pwrite(index, bytes(96), 0)
+for lock in (120, 122):  # of writing, and of recovering what the log holds
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, lock)
+print(flush=True)
+sys.stdin.read()
+"""
+"""Does what a program does that opens a store of SQLite whose last user was killed, and stays at it."""
+
+
+async def test_a_glance_waits_for_another_program_that_recovers_the_store(tmp_path: Path, clock: Any) -> None:
+    store = await open_store(f"sqlite:///{tmp_path}/x.sqlite3", clock=clock)
+    try:
+        owner = await add_account(store)
+        command = [sys.executable, "-c", RECOVERING, str(tmp_path / "x.sqlite3")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdin is not None and other.stdout is not None
+            other.stdout.readline()
+
+            async def glance() -> bool:
+                async with store.glance() as tx:
+                    return await tx.accounts.get(owner) is not None
+
+            glances = [asyncio.create_task(glance()) for _ in range(6)]
+            await asyncio.sleep(0.3)
+            assert not any(each.done() for each in glances)
+            glances.pop(0).cancel()
+            other.stdin.close()
+            assert await asyncio.gather(*glances) == [True] * 5
+    finally:
+        await store.close()
+
+
 async def test_many_creates_at_once_get_slots_of_their_own(store: Store) -> None:
     owner = await add_account(store)
 

@@ -114,6 +114,58 @@ async def test_what_is_not_taken_waits_in_the_project(tmp_path: Path) -> None:
             await gone.wait()
 
 
+async def test_lines_of_any_length_arrive_whole(tmp_path: Path) -> None:
+    texts = ["x" * length for length in (0, 1, 900_000, 3_000_000, 5, 2_000_000, 100_000, *range(50))]
+    lines = b"".join(json.dumps({"item": text}).encode() + b"\n" for text in texts)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        for begin in range(0, len(lines), 70_001):
+            writer.write(lines[begin : begin + 70_001])
+            await writer.drain()
+        writer.write(b'{"end": true}\n')
+
+    async with asyncio.timeout(20), serving(tmp_path / "s", serve):
+        assert await taken(tmp_path / "s") == texts
+
+
+def for_ever(head: bytes, again: bytes) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while True:
+            writer.write(again * 1000)
+            await writer.drain()
+
+    return serve
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "a header": for_ever(b"HTTP/1.1 200 OK\r\nx: ", b"x" * 100),
+    "headers": for_ever(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+    "a status": for_ever(b"HTTP/1.1 200 ", b"O" * 100),
+    "small chunks": for_ever(CHUNKED, b"1\r\nx\r\n"),
+    "extensions of chunks": for_ever(CHUNKED, b"1;" + b"e" * 1000 + b"\r\nx\r\n"),
+    "replies that go on": for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "trailers": for_ever(CHUNKED + b"0\r\n", b"x: y\r\n"),
+}
+
+
+@pytest.mark.parametrize("serve", ENDLESS.values(), ids=ENDLESS)
+async def test_what_never_ends_around_a_reply_is_given_up(tmp_path: Path, serve: Serve) -> None:
+    async with asyncio.timeout(20), serving(tmp_path / "s", serve):
+        with pytest.raises(ServerLost):
+            await call(Connections(), tmp_path / "s", "run-1", "system.exec", [], timeout_s=None)
+        with pytest.raises(ServerLost):
+            await taken(tmp_path / "s")
+
+
+async def test_lines_with_nothing_in_them_are_no_values(tmp_path: Path) -> None:
+    async with asyncio.timeout(20), serving(tmp_path / "s", for_ever(HEAD, b"\n" * 1000)):
+        with pytest.raises(ServerLost, match="not JSON"):
+            await taken(tmp_path / "s")
+
+
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"
 
 

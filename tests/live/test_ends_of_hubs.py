@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
+from projecthub.errors import HubError, TransportError
 from tests.hubs import HubProcess
 from tests.live.test_jobs import Jobs, until
 
@@ -68,3 +70,29 @@ def test_whoever_takes_nothing_of_what_has_an_end_keeps_it_no_longer_than_is_pro
             assert idle.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200", idle.recv(1000)
         time.sleep(1)
         assert seconds_to_end(own_hub) < ANSWER_WITHIN_S + SLACK_S
+
+
+def test_who_waits_for_a_long_command_is_told_that_the_hub_was_stopped(own_hub: HubProcess) -> None:
+    jobs = Jobs(own_hub)
+    job = jobs.start("sleep 10000", bash=True)
+    told: list[HubError] = []
+
+    def run() -> None:
+        with own_hub.hub() as hub:
+            try:
+                hub.project(jobs.project_id).system.exec("touch begun; sleep 1000", timeout=1000, bash=True)
+            except HubError as error:
+                told.append(error)
+
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(run)
+        until((jobs.home / "begun").exists)
+        assert seconds_to_end(own_hub) < ANSWER_WITHIN_S + SLACK_S
+        waiting.result()
+    [error] = told
+    assert isinstance(error, TransportError)
+    assert "the hub was stopped or is restarted" in error.message
+    assert "Exception in ASGI" not in own_hub.errors()
+    own_hub.restart()
+    assert jobs.ask("GET", f"/{job['id']}").json()["state"] == "running"
+    jobs.ask("POST", f"/{job['id']}/kill")

@@ -348,16 +348,24 @@ def test_a_second_hub_leaves_the_first_alone(hub_process: HubProcess) -> None:
         assert hub.project(project_id).system.exec("echo undisturbed")["stdout"] == "undisturbed\n"
 
 
-def test_stop_all_finds_what_a_killed_hub_has_left(own_hub: HubProcess) -> None:
+@pytest.mark.parametrize("way", ["PROJECTHUB_DATA_DIR", "PROJECTHUB_CONFIG", "PROJECTHUB_URL"])
+def test_stop_all_finds_what_a_killed_hub_has_left(own_hub: HubProcess, way: str, tmp_path: Path) -> None:
     with own_hub.hub() as hub:
         ids = [hub.projects.create_project() for _ in range(3)]
         pids = [hub.projects.start(each) and hub.projects.status(each)["project"]["pid"] for each in ids]
     own_hub.kill()
     assert all(alive(pid) for pid in pids)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROJECTHUB_", "COCALC_"))}
+    if way == "PROJECTHUB_DATA_DIR":
+        named = {way: str(own_hub.data_dir)}
+    else:
+        (tmp_path / "hub.toml").write_text(f"data_dir = '{own_hub.data_dir}'\n")
+        named = {"PROJECTHUB_CONFIG": str(tmp_path / "hub.toml")}
+    if way == "PROJECTHUB_URL":
+        named[way] = own_hub.url
     stopped = subprocess.run(
         [sys.executable, "-m", "projecthub", "stop", "--all", "--json"],
-        env={**kept, "PROJECTHUB_DATA_DIR": str(own_hub.data_dir)},
+        env={**kept, **named},
         capture_output=True,
         text=True,
         timeout=60,

@@ -19,9 +19,11 @@ import psutil
 import pytest
 
 from projecthub.engines.local import probe, processes
+from projecthub.engines.local.cgroups import Group
 from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.local.processes import Process
-from projecthub.engines.local.records import LIFELINE_FILE, UPLINK_FILE, Record
+from projecthub.engines.local.records import LIFELINE_FILE, NETWORK_FILE, UPLINK_FILE, Record
+from projecthub.engines.local.uplink import attach_again
 from projecthub.engines.port import Instance, Isolation, Network, StartSpec
 from projecthub.errors import StartFailed
 from projecthub.wire.ids import ProjectId
@@ -84,6 +86,9 @@ class Bench:
         else:
             accepted.cancel()
         return (await fetched)[1]
+
+    async def devices(self, instance: Instance) -> str:
+        return (await self.bash(instance, "cat /proc/net/dev"))[1]
 
     def uplink(self, instance: Instance) -> Process:
         return Process(**json.loads((self.runtime_dir / instance.project_id / UPLINK_FILE).read_text()))
@@ -253,6 +258,65 @@ async def test_the_way_out_outlives_a_killed_hub(bench: Bench, outside: socket.s
     assert processes.is_alive(uplink)
     await bench.engine.stop(instance)
     assert not processes.is_alive(uplink)
+
+
+async def replaced(bench: Bench, instance: Instance, uplink: Process) -> Process:
+    """The uplink after one that has ended, once it works."""
+    async with asyncio.timeout(DEADLINE_S):
+        while (another := bench.uplink(instance)) == uplink or "tap0" not in await bench.devices(instance):
+            await asyncio.sleep(0.05)
+    return another
+
+
+async def test_a_way_out_that_was_killed_is_replaced(bench: Bench, outside: socket.socket) -> None:
+    instance = await bench.start(Network.INTERNET)
+    for _ in range(2):
+        uplink = bench.uplink(instance)
+        os.kill(uplink.pid, signal.SIGKILL)
+        another = await replaced(bench, instance, uplink)
+        assert await bench.fetch(instance, outside) == "hello\n"
+        assert not psutil.pid_exists(uplink.pid)
+    await bench.engine.stop(instance)
+    assert not psutil.pid_exists(another.pid)
+    assert not (bench.runtime_dir / instance.project_id).exists()
+
+
+async def test_a_way_out_that_was_killed_while_no_hub_was_there_is_replaced(
+    bench: Bench, outside: socket.socket
+) -> None:
+    instance = await bench.start(Network.INTERNET)
+    uplink = bench.uplink(instance)
+    await bench.engine.close()
+    os.kill(uplink.pid, signal.SIGKILL)
+    await bench.engine.open()
+    assert await bench.engine.find(instance.project_id) == instance
+    await replaced(bench, instance, uplink)
+    assert await bench.fetch(instance, outside) == "hello\n"
+
+
+async def test_no_other_network_than_its_own_is_given_a_way_out(bench: Bench) -> None:
+    instance = await bench.start(Network.INTERNET)
+    record = bench.record(instance)
+    own = os.stat("/proc/self/ns/net")
+    (bench.runtime_dir / instance.project_id / NETWORK_FILE).write_text(f"{own.st_dev}:{own.st_ino}")
+    uplink = bench.uplink(instance)
+    os.kill(uplink.pid, signal.SIGKILL)
+    assert await ended(uplink)
+    with pytest.raises(StartFailed, match="not in its own network any more"):
+        await attach_again(bench.runtime_dir / instance.project_id, record.init, record.server, Group(record.groups))
+    await asyncio.sleep(1)
+    assert bench.uplink(instance) == uplink
+    assert "tap0" not in await bench.devices(instance)
+
+
+async def test_a_stop_waits_for_no_other_way_out(bench: Bench) -> None:
+    for wait_s in (0, 0.2, 0.26, 0.28, 0.3):
+        instance = await bench.start(Network.INTERNET)
+        os.kill(bench.uplink(instance).pid, signal.SIGKILL)
+        await asyncio.sleep(wait_s)
+        await bench.engine.stop(instance)
+        assert not (bench.runtime_dir / instance.project_id).exists()
+        assert [each for each in psutil.Process().children() if each.name() == "slirp4netns"] == []
 
 
 async def test_a_start_without_its_way_out_is_not_found(bench: Bench) -> None:

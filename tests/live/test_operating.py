@@ -140,6 +140,8 @@ def test_what_is_refused(own_hub: HubProcess, place: Path) -> None:
     backup = place / "backup"
     command("backup", backup, "--data-dir", own_hub.data_dir)
     assert "exists already" in command("backup", backup, "--data-dir", own_hub.data_dir, code=1)
+    nowhere = command("backup", place / "no" / "b", "--data-dir", own_hub.data_dir, code=3)
+    assert "the directory that 'b' is to be made in does not exist" in nowhere
     assert "no store yet" in command("backup", place / "b", "--data-dir", place / "nothing", code=3)
     assert "another hub" in command("restore", backup, "--data-dir", own_hub.data_dir, code=1)
     occupied = place / "occupied"

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from projecthub.api.background import Background
+from projecthub.api.cut_off import CutOff
 from projecthub.api.endpoints import hub_endpoint, project_endpoint
 from projecthub.api.health import FiguresFor, health_routes
 from projecthub.api.invitations import invitation_routes
@@ -81,7 +82,8 @@ def make_app(services: Services, figures_for: FiguresFor = "loopback") -> tuple[
         Endpoint.HUB: hub_endpoint(services, background),
         Endpoint.PROJECT: project_endpoint(services, background),
     }
-    return RequestIds(_Front(endpoints, make_native_app(services, routers), routes)), background
+    front = _Front(endpoints, make_native_app(services, routers), routes)
+    return RequestIds(CutOff(front)), background
 
 
 async def _without_slash(request: Request) -> Response:

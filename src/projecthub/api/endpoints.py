@@ -32,16 +32,18 @@ from projecthub.errors import (
     InvalidArgument,
     NotSignedIn,
     RateLimited,
+    ServerLost,
     StoreUnavailable,
     UnknownMethod,
 )
 from projecthub.hub.permissions import within_scopes
 from projecthub.hub.principals import NOBODY
 from projecthub.wire.errors import CODE_HEADER, RETRY_HEADER, to_text
+from projecthub.wire.jobs import EXEC_TIMEOUT_S
 from projecthub.wire.methods import METHODS, Ability, Caller, Endpoint, Method
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -56,6 +58,11 @@ _NOBODY: Final = "must sign in as project or account"
 
 _INSIDE: Final = frozenset({"jupyter.kernels", "jupyter.execute"})
 """Methods of the hub that a project does: they end when their caller goes away, for a project may never answer."""
+
+_RUNS: Final = frozenset({"jupyter.execute", "system.jupyterExecute"})
+"""Methods whose work has limits of its own."""
+
+_SHOWN_S: Final = 1e9
 
 _log = structlog.get_logger()
 
@@ -183,9 +190,9 @@ def hub_endpoint(services: Services, background: Background) -> RpcEndpoint:
         else:
             work = HANDLERS[name](call, arguments)
         if name in _INSIDE:
-            held = _bounded(background, work, timeout_s, subject, name, held=True)
+            held = _bounded(background, work, timeout_s, _expiry(subject, name, {}), held=True)
             return await unless_left(held, request.receive)
-        return await _bounded(background, work, timeout_s, subject, name)
+        return await _bounded(background, work, timeout_s, _expiry(subject, name, {}))
 
     return RpcEndpoint(services, serve)
 
@@ -211,7 +218,8 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         args = parameters.args
         handler = PROJECT_HANDLERS.get(name)
         arguments = parse(method, args) if handler else None
-        given = progress.arguments = arguments if handler else args[0] if args and isinstance(args[0], dict) else {}
+        options = args[0] if args and isinstance(args[0], dict) else {}
+        given = progress.arguments = arguments if handler else options
         await services.calls.prepare(caller, access, inside=handler is None)
 
         def work() -> Coroutine[Any, Any, Any]:
@@ -230,10 +238,23 @@ def project_endpoint(services: Services, background: Background) -> RpcEndpoint:
         else:
             done = work()
         # What is bounded goes on in the background when its time is over, but not when its caller leaves before.
-        bounded = _bounded(background, done, timeout_s, subject, name, held=True)
-        return await unless_left(bounded, request.receive)
+        told = _expiry(subject, name, options)
+        bounded = _bounded(background, done, timeout_s, told, held=True)
+        return told_inside(await unless_left(bounded, request.receive))
 
     return RpcEndpoint(services, serve)
+
+
+def told_inside(value: Any) -> Encoded:
+    """What a project tells, which may be anything that JSON can hold.
+
+    Raises:
+        ServerLost: It is nested too deeply to be sent on.
+    """
+    try:
+        return value if isinstance(value, Encoded) else Encoded(to_json(value))
+    except ValueError as error:
+        raise ServerLost("the project server's reply is nested too deeply") from error
 
 
 async def _encoded(work: Awaitable[str]) -> Encoded:
@@ -266,12 +287,23 @@ async def _bounded(
     background: Background,
     work: Coroutine[Any, Any, Any],
     timeout_s: float | None,
-    subject: str,
-    name: str,
+    message: str,
     *,
     held: bool = False,
 ) -> Any:
     if timeout_s is None:
         return await work
-    message = f"timeout - callHub: subject='{subject}', name='{name}', code='408' -- the operation goes on"
     return await background.run(work, timeout_s, message, held=held)
+
+
+def _expiry(subject: str, name: str, given: Mapping[str, Any]) -> str:
+    """What is told when the time of a call is over, with what becomes of what it has begun."""
+    if name in _RUNS:
+        goes_on = "the run goes on until its own limits end it"
+    elif name == "system.exec" and not given.get("async_call") and not given.get("async_get"):
+        own_s = given.get("timeout")
+        is_given = isinstance(own_s, int | float) and 0 < own_s <= _SHOWN_S  # else the project refuses it
+        goes_on = f"the command is ended when its own timeout of {own_s if is_given else EXEC_TIMEOUT_S:g} s is over"
+    else:
+        goes_on = "the operation goes on"
+    return f"timeout - callHub: subject='{subject}', name='{name}', code='408' -- {goes_on}"

@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -131,6 +132,13 @@ def options(
         str | None,
         typer.Option(envvar=["PROJECTHUB_URL", "COCALC_HOST"], help="Address of the hub.", show_default=False),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PROJECTHUB_CONFIG",
+            help="Settings file of a hub on this machine, for its address and its admin's key.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs; also after a command.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -138,6 +146,8 @@ def options(
 ) -> None:
     """What applies to every command."""
     session = context.ensure_object(Session)
+    if config is not None:
+        os.environ["PROJECTHUB_CONFIG"] = str(config)
     session.api_key, session.url, session.as_json = api_key, url, as_json
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from projecthub.cli import output
 from projecthub.cli.references import PERSON_HELP, find_account
 from projecthub.cli.session import AsJson, Session
+from projecthub.client.settings import is_local
 from projecthub.errors import NotSignedIn
+
+if TYPE_CHECKING:
+    from projecthub import Hub
 
 _NO_KEY: Final = "none"
 """What is sent as a key by who has none yet; it is not looked at."""
@@ -62,11 +66,17 @@ def password_link(context: typer.Context, person: PersonArgument, as_json: AsJso
     """Make a link with which somebody sets a new password, once and within a day. For site admins."""
     session = Session.of(context, as_json)
     with session.hub() as hub:
-        url = hub.host + hub.system.admin_reset_password_link(find_account(hub, person))
+        url = _where_people_reach(hub) + hub.system.admin_reset_password_link(find_account(hub, person))
     if session.as_json:
         output.print_json({"url": url})
     else:
         print(url)
+
+
+def _where_people_reach(hub: Hub) -> str:
+    """The address that links for others begin with: what the operator says; else the one that was called."""
+    told = hub.system.get_customize(["siteURL"]).get("siteURL")
+    return told if isinstance(told, str) and told and not is_local(told) else hub.host
 
 
 def reset_password(

@@ -9,7 +9,7 @@ import typer
 
 from projecthub.cli import output
 from projecthub.cli.session import AsJson, Session
-from projecthub.client.settings import data_dir
+from projecthub.client.settings import data_dir, named_data_dir
 from projecthub.errors import HubError, TransportError
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ def stop(
 ) -> None:
     """Stop every project of the hub; for its operator. Their files stay.
 
-    If the hub of this machine does not run, the projects that it has left running are found and stopped.
+    If the hub of this machine does not run, the projects that it has left running are found and stopped; where
+    PROJECTHUB_URL or --url names a hub, only those of a data directory that is named as well (PROJECTHUB_DATA_DIR, or
+    --config).
     """
     session = Session.of(context, as_json)
     if not every:
@@ -48,7 +50,8 @@ def _stop_all(session: Session) -> shapes.StoppedAll:
             return hub.projects.stop_all()
     except TransportError:
         directory = data_dir(os.environ)
-        if session.url is not None or not (directory / "hub.lock").exists():
+        is_meant = session.url is None or named_data_dir(os.environ) is not None
+        if not is_meant or not (directory / "hub.lock").exists():
             raise
         with Hub.embedded(directory) as hub:
             return hub.projects.stop_all()

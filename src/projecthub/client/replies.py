@@ -97,6 +97,8 @@ def closed(host: str) -> ClientError:
 
 def _not_ok(response: httpx2.Response, host: str, name: str) -> HubError:
     status = response.status_code
+    if response.headers.get(CODE_HEADER) == TransportError.code:  # a hub that was stopped while it was at it
+        return TransportError(f"{host} did not finish {name}: {_detail(response)}", host=host)
     if status in _GATEWAY_STATUSES:
         return TransportError(f"{host} answered {name} with HTTP {status}: the hub behind it is away", host=host)
     if response.is_redirect:
@@ -105,6 +107,13 @@ def _not_ok(response: httpx2.Response, host: str, name: str) -> HubError:
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return ProtocolError(f"the arguments of {name} are larger than {host} accepts (HTTP 413)", host=host)
     return ProtocolError(f"{host} answered {name} with HTTP {status}: is that the address of a hub?", host=host)
+
+
+def _detail(response: httpx2.Response) -> str:
+    try:
+        return str(json.loads(response.content)["detail"])
+    except (ValueError, RecursionError, TypeError, LookupError):
+        return "the hub was stopped"
 
 
 def _is_state(value: Mapping[str, Any]) -> bool:

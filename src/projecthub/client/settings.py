@@ -66,7 +66,7 @@ def resolve(api_key: str | None, host: str | None, environ: Mapping[str, str]) -
     if not key:
         raise NotSignedIn(
             f"no API key for {address}: give api_key, or set {KEY_VARIABLES[0]}; a hub on this machine that was "
-            "started with `projecthub serve` by you is found by itself"
+            "started with `projecthub serve` by you is found by itself, another one by --config and its settings file"
         )
     return Target(address, check_key(key))
 
@@ -109,17 +109,50 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_local(host: str) -> bool:
+    """Whether an address is of use on this machine alone: a loopback one, or the one that stands for all."""
+    return is_loopback(host) or urlsplit(host).hostname in ("0.0.0.0", "::")  # noqa: S104
+
+
 def data_dir(environ: Mapping[str, str]) -> Path:
     """Where a hub that this user starts on this machine keeps everything.
 
     Raises:
+        InvalidArgument: The settings file cannot be read.
         RuntimeError: The user has no home directory.
     """
-    if own := environ.get("PROJECTHUB_DATA_DIR"):
-        return Path(own).expanduser()
+    if (named := named_data_dir(environ)) is not None:
+        return named
     if shared := environ.get("XDG_DATA_HOME"):
         return Path(shared) / "projecthub"
     return Path(environ.get("HOME") or "~").expanduser() / ".local" / "share" / "projecthub"
+
+
+def named_data_dir(environ: Mapping[str, str]) -> Path | None:
+    """The data directory that the environment names, or the settings file that it names; None: none is named.
+
+    Raises:
+        InvalidArgument: The file cannot be read.
+    """
+    own = environ.get("PROJECTHUB_DATA_DIR") or _of_settings_file(environ.get("PROJECTHUB_CONFIG"))
+    return Path(own).expanduser().absolute() if own else None
+
+
+def _of_settings_file(file: str | None) -> str | None:
+    """What the settings file of a hub on this machine says of its data directory; its other keys are not ours."""
+    if not file:
+        return None
+    import tomllib  # for operators only, and only here
+
+    try:
+        told = tomllib.loads(Path(file).read_text(encoding="utf-8")).get("data_dir")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"it is no TOML: {error}"
+        raise InvalidArgument(
+            f"the settings file {file} cannot be read: {why}; correct --config or PROJECTHUB_CONFIG, or give the "
+            "address and the key of the hub"
+        ) from error
+    return told if isinstance(told, str) else None
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:

@@ -122,9 +122,9 @@ class _Exchange:
         self._max_bytes = max_bytes
         self._may_be_large = False
         self._waits = False
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._size = 0
-        self.reply: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self.reply: asyncio.Future[tuple[int, bytearray]] = asyncio.get_running_loop().create_future()
 
     def begin(self, status: int) -> None:
         self._status = status
@@ -140,12 +140,11 @@ class _Exchange:
             self._body.clear()
             self.fail(f"the project server's reply is larger than {self._max_bytes} bytes")
         elif not self.reply.done():
-            self._body.append(data)
+            self._body += data
 
     def complete(self) -> None:
         if not self.reply.done():
-            self.reply.set_result((self._status, b"".join(self._body)))
-            self._body.clear()
+            self.reply.set_result((self._status, self._body))
 
     def resume(self) -> None:
         """Its turn to be large has come."""
@@ -184,12 +183,12 @@ async def _exchange(path: Path, connection: Connection, request: bytes, *, max_b
         exchange.leave()
 
 
-async def _parsed(reply: bytes) -> Any:
+async def _parsed(reply: bytes | bytearray) -> Any:
     """The value of a reply: of a large one read beside the event loop, which goes on between the steps of it."""
     return parse_reply(reply) if len(reply) <= _LARGE_BYTES else await asyncio.to_thread(parse_reply, reply)
 
 
-def parse_reply(reply: bytes) -> Any:
+def parse_reply(reply: bytes | bytearray) -> Any:
     """The JSON value of a reply's body, such that it can be sent on as JSON.
 
     Raises:
@@ -208,7 +207,7 @@ def parse_reply(reply: bytes) -> Any:
     return value
 
 
-def _holds_many_values(reply: bytes) -> bool:
+def _holds_many_values(reply: bytes | bytearray) -> bool:
     """Whether there is much in some JSON beside a few strings, whatever these hold; at the speed of copying it."""
     if b"\\" in reply:
         reply = reply.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -300,13 +299,13 @@ def _body(session_id: str, name: str, arguments: Sequence[object]) -> bytes:
 
 
 class _Lines:
-    """A reply of many lines: those that have come, and no more than a few that nobody has taken yet."""
+    """A reply of many lines: what has come of them, and no more than nobody has taken yet of one large piece."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._rest = bytearray()
-        self._lines: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        self._waiting = bytearray()
+        self._searched = 0
+        self._end = -1
         self._news = asyncio.Event()
         self._trouble: ServerLost | None = None
 
@@ -315,27 +314,25 @@ class _Lines:
             self.fail(_REFUSALS.get(status, f"the project server answered with status {status}"))
 
     def take(self, data: bytes) -> None:
-        *lines, rest = data.split(b"\n")
-        for line in lines:
-            self._lines.append(bytes(self._rest) + line)
-            self._rest.clear()
-        self._rest += rest
-        self._waiting_bytes += len(data)
+        # Lines are looked for one by one: a project may send a million of them at a time that nobody ever takes.
+        self._waiting += data
         self._news.set()
-        if len(self._rest) > MAX_LINE_BYTES:
-            self._rest.clear()
+        if self._has_line():
+            if len(self._waiting) > _LARGE_BYTES:
+                self._connection.transport.pause_reading()
+        elif len(self._waiting) > MAX_LINE_BYTES:
+            self._waiting.clear()
             self.fail(f"the project server's reply has a line of more than {MAX_LINE_BYTES} bytes")
-        elif self._has_enough:
-            self._connection.transport.pause_reading()
 
-    @property
-    def _has_enough(self) -> bool:
-        return bool(self._lines) and self._waiting_bytes > _LARGE_BYTES
+    def _has_line(self) -> bool:
+        if self._end < 0:
+            self._end = self._waiting.find(b"\n", self._searched)
+            self._searched = len(self._waiting)
+        return self._end >= 0
 
     def complete(self) -> None:
-        if self._rest:  # a reply of one line that does not end with one
-            self._lines.append(bytes(self._rest))
-            self._rest.clear()
+        if self._waiting and not self._waiting.endswith(b"\n"):  # a reply of one line that does not end with one
+            self._waiting += b"\n"
         self.fail(_STOPPED)
 
     def fail(self, why: str) -> None:
@@ -350,14 +347,15 @@ class _Lines:
         Raises:
             ServerLost: There is none.
         """
-        while not self._lines:
+        while not self._has_line():
             if self._trouble is not None:
                 raise self._trouble
             self._news.clear()
             await self._news.wait()
-        line = self._lines.popleft()
-        self._waiting_bytes -= len(line) + 1
-        if self._trouble is None and not self._has_enough:
+        line = bytes(self._waiting[: self._end])
+        del self._waiting[: self._end + 1]
+        self._searched, self._end = 0, -1
+        if self._trouble is None and (len(self._waiting) <= _LARGE_BYTES or not self._has_line()):
             self._connection.transport.resume_reading()
         return line
 

@@ -28,6 +28,13 @@ MAX_KEPT: Final = 256
 
 MAX_KEPT_OF_PROJECT: Final = 8
 
+MAX_AROUND_BYTES: Final = 16 * 1024
+"""What a reply may have around its body: status, headers, and what divides a body into chunks."""
+
+_AROUND_EACH: Final = 2
+"""And that many bytes for each of the body: small chunks cost the hub more than their bytes."""
+
+_FED_BYTES: Final = 16 * 1024
 _BUSY_WAIT_S = 0.01
 _CREDENTIALS = struct.Struct("3i")
 
@@ -61,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._reply: Reply | None = None
         self._is_good = True
+        self._around = 0
         self.kept_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,12 +79,19 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes, reply: Reply) -> None:
         """Send a request; what comes is told to ``reply``."""
         self._reply = reply
+        self._around = -MAX_AROUND_BYTES
         self.transport.write(request)
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the last reply was proper and whole, and nothing has come since."""
-        return self._is_good and self._reply is None
+        """Whether the last reply was proper and whole, nothing has come since, and it is of use for another one.
+
+        Large replies that wait for their turn are not read on, and who answers before it has the whole question leaves
+        us with the rest of it.
+        """
+        if not self._is_good or self._reply is not None:
+            return False
+        return self.transport.is_reading() and not self.transport.get_write_buffer_size()
 
     def is_alive(self) -> bool:
         """Whether the other end is still there, which the event loop may not know yet."""
@@ -101,14 +116,22 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         try:
-            self._parser.feed_data(data)
+            for begin in range(0, len(data), _FED_BYTES):
+                piece = data[begin : begin + _FED_BYTES]
+                self._around += len(piece)
+                self._parser.feed_data(piece)
+                if self._around > 0:
+                    self._fail("the project server's reply has too much around its body")
+                    self.abort()
+                    return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("the project server's reply is not HTTP")
+            self.abort()
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
-        if self._reply is None:  # a second reply
-            self._is_good = False
+        if self._reply is None:
+            raise ValueError("a second reply")  # which ends the parser
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
@@ -117,6 +140,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Called by the parser."""
+        self._around -= len(data) * (1 + _AROUND_EACH)
         if self._reply is not None:
             self._reply.take(data)
 
@@ -145,6 +169,7 @@ class Connections:
         self._idle: dict[tuple[Path, str], list[Connection]] = {}
         self._kept = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     async def take(self, path: Path, session_id: str) -> Connection:
         """A connection for one exchange with a run of a project, an idle one if there is any; `give_back` it.
@@ -164,7 +189,8 @@ class Connections:
     def give_back(self, path: Path, session_id: str, connection: Connection) -> None:
         """Keep a connection for another call if its exchange went well, else end it."""
         idle = self._idle.get((path, session_id), [])
-        if not connection.is_reusable or self._kept >= MAX_KEPT or len(idle) >= MAX_KEPT_OF_PROJECT:
+        is_full = self._is_closed or self._kept >= MAX_KEPT or len(idle) >= MAX_KEPT_OF_PROJECT
+        if is_full or not connection.is_reusable:
             connection.abort()
             return
         self._idle[path, session_id] = idle
@@ -189,7 +215,8 @@ class Connections:
         self._timer = asyncio.get_running_loop().call_later(KEPT_S / 2, self._sweep) if self._idle else None
 
     def close(self) -> None:
-        """End those that are idle. Idempotent."""
+        """End those that are idle, and keep no more: calls may still be under way. Idempotent."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

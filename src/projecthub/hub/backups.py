@@ -114,6 +114,8 @@ async def back_up(
     require_tools(compressed=compressed)
     if target.exists() or target.is_symlink():
         raise Conflict(f"'{target.name}' exists already; give the backup a new name")
+    if not target.parent.is_dir():
+        raise NotFound(f"the directory that '{target.name}' is to be made in does not exist; make it first")
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(mode=0o700)

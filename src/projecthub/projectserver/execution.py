@@ -20,9 +20,9 @@ from projecthub.projectserver.arguments import Options, what_to_run
 from projecthub.projectserver.async_calls import AsyncCalls
 from projecthub.projectserver.job_options import JobOptions
 from projecthub.projectserver.jobs import Jobs, starter_of
+from projecthub.wire.jobs import EXEC_TIMEOUT_S
 
 _METHOD = "system.exec"
-_TIMEOUT_S = 60.0
 _MAX_TIMEOUT_S = 1e9
 _MAX_OUTPUT = 10 * 1024 * 1024
 _ASYNC_MAX_OUTPUT = 1024 * 1024
@@ -66,7 +66,7 @@ def parse(arguments: Sequence[object], *, home: str) -> ExecOptions:
     """
     options = Options.of(_METHOD, arguments)
     usual_output = _ASYNC_MAX_OUTPUT if options.flag("async_call", False) else _MAX_OUTPUT
-    timeout_s = options.number("timeout", _TIMEOUT_S, at_most=_MAX_TIMEOUT_S)
+    timeout_s = options.number("timeout", EXEC_TIMEOUT_S, at_most=_MAX_TIMEOUT_S)
     limited = options.flag("ulimit_timeout", True)
     return ExecOptions(
         **what_to_run(options, home=home),

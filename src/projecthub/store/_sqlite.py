@@ -154,9 +154,14 @@ async def _patiently(work: Callable[[], _T]) -> _T:
         try:
             return work()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode not in _BUSY or time.monotonic() > deadline:
+            if not _is_busy(error) or time.monotonic() > deadline:
                 raise
         await asyncio.sleep(_BUSY_RETRY_S)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Whether others hold the store: the first eight bits of the code say so, if SQLite has given one."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
 
 
 def _keep_write_ahead_log(raw: sqlite3.Connection) -> None:
@@ -172,7 +177,7 @@ def _keep_write_ahead_log(raw: sqlite3.Connection) -> None:
             return
         except sqlite3.OperationalError as error:
             # When several do it at a time SQLite refuses all but one at once, without waiting.
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not _is_busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(_BUSY_RETRY_S)
 

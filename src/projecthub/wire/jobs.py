@@ -29,6 +29,9 @@ RECORD: Final = struct.Struct("<QqII")
 MARKER: Final = "PROJECTHUB_JOB_ID"
 """Variable in the environment of everything that a job starts."""
 
+EXEC_TIMEOUT_S: Final = 60.0
+"""After which a command of a blocking ``system.exec`` is killed, unless its call says otherwise."""
+
 
 class Stream(IntEnum):
     """Where a piece of output comes from."""

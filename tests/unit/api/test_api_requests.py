@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
+from projecthub.api.endpoints import told_inside
 from projecthub.api.requests import MAX_BODY_BYTES, BadBody, Parameters, RpcRequest, read_key, read_parameters
-from projecthub.errors import InvalidArgument, NotSignedIn
+from projecthub.errors import InvalidArgument, NotSignedIn, ServerLost
 
 
 def request(
@@ -181,3 +182,18 @@ async def test_a_client_that_goes_away_has_sent_nothing() -> None:
 def test_of_headers_that_come_twice_the_first_counts() -> None:
     headers = [(b"authorization", b"Bearer one"), (b"authorization", b"Bearer two")]
     assert read_key(RpcRequest({"headers": headers}, None)) == "one"  # type: ignore[arg-type]
+
+
+# -- what a project tells --------------------------------------------------------------------------
+
+
+def test_what_a_project_tells_is_sent_on() -> None:
+    assert told_inside({"a": [1, None, "é"]}).body == '{"a":[1,null,"é"]}'.encode()
+
+
+def test_what_a_project_nests_too_deeply_is_no_mistake_of_the_hub() -> None:
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(ServerLost, match="nested too deeply"):
+        told_inside(deep)

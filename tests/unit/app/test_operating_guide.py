@@ -44,7 +44,9 @@ def test_commands_of_guide_and_unit_file_exist() -> None:
     groups = {group.name: _names(group.typer_instance) for group in app.registered_groups if group.typer_instance}
     commands = {(name, "") for name in _names(app)} | {(group, each) for group in groups for each in groups[group]}
     for text in (GUIDE, UNIT.read_text()):
-        used = re.findall(r"(?:bin/|^)projecthub (\w+) ?([a-z-]*)", text, re.MULTILINE)
+        used = re.findall(
+            r"(?:bin/|^|: |`)projecthub (?:--config \S+ (?!COMMAND))?([a-z]\w*) ?([a-z-]*)", text, re.MULTILINE
+        )
         assert used
         for name, word in used:
             assert (name, word if name in groups else "") in commands

@@ -143,7 +143,7 @@ def test_sign_out(run: Run, hub: NamedReplies) -> None:
 )
 def test_ways_in_for_others(run: Run, hub: NamedReplies, command: str, name: str, reply: str, shown: str) -> None:
     person: dict[str, Any] = {"account_id": ADA, "email_address": "ada@example.org"}
-    hub.by_name |= {"system.userSearch": [person], name: reply}
+    hub.by_name |= {"system.userSearch": [person], name: reply, "system.getCustomize": {}}
     assert run("accounts", command, "ADA@example.org").out.endswith(f"{shown}\n")
     assert hub.named(name) == [{"user_account_id": ADA}]
     (value,) = run("accounts", command, ADA, "--json").json.values()
@@ -153,6 +153,27 @@ def test_ways_in_for_others(run: Run, hub: NamedReplies, command: str, name: str
     assert run("accounts", command, "somebody").code == 1
     hub.by_name["system.userSearch"] = InvalidArgument("no")
     assert run("accounts", command, "a@x").code == 1
+
+
+@pytest.mark.parametrize(
+    ("site_url", "begins"),
+    [
+        ("https://hub.example.org/base", "https://hub.example.org/base/auth"),
+        ("http://127.0.0.1:8000", "https://called.test/auth"),
+        ("http://0.0.0.0:8000", "https://called.test/auth"),
+    ],
+)
+def test_a_password_link_begins_where_people_reach_the_hub(
+    run: Run, hub: NamedReplies, site_url: str, begins: str
+) -> None:
+    person: dict[str, Any] = {"account_id": ADA, "email_address": "ada@example.org"}
+    hub.by_name |= {
+        "system.userSearch": [person],
+        "system.adminResetPasswordLink": "/auth/password-reset/t",
+        "system.getCustomize": {"siteURL": site_url},
+    }
+    printed = run("--url", "https://called.test", "accounts", "password-link", "ada@example.org").out
+    assert printed == f"{begins}/password-reset/t\n"
 
 
 def refusal(status: int, code: str, text: str) -> httpx2.Response:

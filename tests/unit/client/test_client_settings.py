@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from projecthub.client.settings import DEFAULT_HOST, check_host, is_loopback, resolve
+from projecthub.client.settings import DEFAULT_HOST, check_host, data_dir, is_loopback, resolve
 from projecthub.errors import InvalidArgument, NotSignedIn
 
 
@@ -36,6 +36,36 @@ def test_the_key_of_a_hub_on_this_machine_is_found(tmp_path: Path, variable: str
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     (tmp_path / folder / "admin-key").write_text("sk-admin\n")
     assert resolve(None, None, {variable: str(tmp_path)}).api_key == "sk-admin"
+
+
+def test_the_settings_file_of_a_hub_on_this_machine_leads_to_it(tmp_path: Path) -> None:
+    for name in ("of-file", "of-variable"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "admin-key").write_text(f"sk-{name}")
+        (tmp_path / name / "url").write_text("http://127.0.0.1:7777\n")
+    file = tmp_path / "hub.toml"
+    file.write_text(f"data_dir = '{tmp_path}/of-file'\nno_such_key = 7\n")
+    environ = {"PROJECTHUB_CONFIG": str(file), "HOME": str(tmp_path)}
+    target = resolve(None, None, environ)
+    assert (target.host, target.api_key) == ("http://127.0.0.1:7777", "sk-of-file")
+    environ["PROJECTHUB_DATA_DIR"] = str(tmp_path / "of-variable")
+    assert resolve(None, None, environ).api_key == "sk-of-variable"
+    file.write_text("bind = '127.0.0.1:8000'\n")
+    del environ["PROJECTHUB_DATA_DIR"]
+    assert data_dir(environ) == tmp_path / ".local/share/projecthub"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file"), (b"data_dir = ", "no TOML"), (b"\xff", "no TOML")]
+)
+def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, why: str) -> None:
+    file = tmp_path / "hub.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InvalidArgument, match=rf"{file} cannot be read: .*{why}"):
+        resolve(None, None, {"PROJECTHUB_CONFIG": str(file)})
+    environ = {"PROJECTHUB_CONFIG": str(file), "PROJECTHUB_URL": "http://hub.test", "PROJECTHUB_API_KEY": "sk-1"}
+    assert resolve(None, None, environ).api_key == "sk-1"
 
 
 def test_the_admin_key_is_never_sent_to_another_machine(tmp_path: Path) -> None:

@@ -134,6 +134,21 @@ async def test_glances_cannot_write(tmp_path: Path) -> None:
         await engine.dispose()
 
 
+async def test_a_glance_whose_transaction_sqlite_gave_up_says_so(tmp_path: Path) -> None:
+    _, glancers, writers = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    async with writers.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    async with glancers.connect() as connection:
+        await connection.execute(text("SELECT x FROM t"))
+        await connection.exec_driver_sql("ROLLBACK")
+        with pytest.raises(OperationalError, match="rolled back"):
+            await connection.execute(text("SELECT x FROM t"))
+    async with glancers.connect() as connection:
+        assert (await connection.execute(text("SELECT x FROM t"))).all() == []
+    for engine in (glancers, writers):
+        await engine.dispose()
+
+
 async def test_the_event_loop_goes_on_while_another_program_holds_the_store(tmp_path: Path) -> None:
     readers, glancers, writers = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
     async with writers.begin() as connection:

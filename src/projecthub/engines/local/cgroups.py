@@ -107,6 +107,15 @@ class Trees:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What the processes of a group hold, in bytes, each page once: anonymous memory, mapped files, and swap."""
+
+    anonymous: int
+    mapped: int
+    swap: int
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """The group of one run: its directory for each purpose of `Trees`."""
 
@@ -188,14 +197,27 @@ class Group:
             return int(Path(self.directories["account"], "cpuacct.usage").read_text()) / 1e9
         return None
 
-    def _number(self, purpose: str, name: str, key: str) -> int | None:
-        """The number of a key in one of the files that have a key in every line."""
-        with contextlib.suppress(KeyError, OSError, ValueError):
-            for line in Path(self.directories[purpose], name).read_text().splitlines():
-                found, _, value = line.partition(" ")
-                if found == key:
-                    return int(value)
+    def memory_held(self) -> Held | None:
+        """What its processes hold; None if nobody counts."""
+        counts = self._numbers("memory", "memory.stat")
+        if "anon" in counts:
+            swap = 0
+            with contextlib.suppress(OSError, ValueError):  # a kernel without swap has no such file
+                swap = int(Path(self.directories["memory"], "memory.swap.current").read_text())
+            return Held(counts["anon"], counts.get("file_mapped", 0), swap)
+        if "rss" in counts:  # version 1
+            return Held(counts["rss"], counts.get("mapped_file", 0), counts.get("swap", 0))
         return None
+
+    def _number(self, purpose: str, name: str, key: str) -> int | None:
+        return self._numbers(purpose, name).get(key)
+
+    def _numbers(self, purpose: str, name: str) -> dict[str, int]:
+        """The numbers in one of the files that have a key in every line; empty if it cannot be read."""
+        with contextlib.suppress(KeyError, OSError, ValueError):
+            lines = Path(self.directories[purpose], name).read_text().splitlines()
+            return {key: int(value) for key, _, value in (line.partition(" ") for line in lines)}
+        return {}
 
     async def kill(self) -> bool:
         """Kill everything in it, and wait for the end; whether nothing is left."""

@@ -8,7 +8,6 @@ import shutil
 import signal
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -21,6 +20,7 @@ from projecthub.engines.local import cgroups, probe, processes, uplink
 from projecthub.engines.local.cgroups import Group, Trees
 from projecthub.engines.local.ends import Ends
 from projecthub.engines.local.launching import LauncherLost, Launching, to_the_end
+from projecthub.engines.local.looks import Looks
 from projecthub.engines.local.records import (
     INIT_NAME,
     SKELETON,
@@ -29,6 +29,8 @@ from projecthub.engines.local.records import (
     is_locked_alive,
     project_dir,
 )
+from projecthub.engines.local.uplinks import Uplinks
+from projecthub.engines.local.usage import activity_of_run, usage_of_run
 from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
 from projecthub.errors import ServerLost, StartFailed
 from projecthub.wire.ids import ProjectId, is_uuid
@@ -82,6 +84,8 @@ class LocalEngine:
         self._records: dict[ProjectId, Record] = {}  # of runs that were started or found here: files can be spoiled
         self._ends = Ends(self._runtime_dir)
         self._connections = Connections()
+        self._looks = Looks()
+        self._uplinks = Uplinks(self._runtime_dir)
 
     @property
     def name(self) -> str:
@@ -221,6 +225,8 @@ class LocalEngine:
     async def close(self) -> None:
         """Let go of everything but the projects, which run on."""
         self._connections.close()
+        self._looks.close()
+        await self._uplinks.close()
         watches: list[asyncio.Task[Any]] = [*self._ends.watches.values()]
         if self._launcher_watch is not None:
             watches.append(self._launcher_watch)
@@ -294,8 +300,7 @@ class LocalEngine:
             if isinstance(error, ServerLost):
                 raise StartFailed(f"the project could not be started: {error}") from error
             raise
-        self._records[spec.project_id] = record
-        return record.instance()
+        return self._remember(record)
 
     def _check(self, spec: StartSpec) -> None:
         """Refuse what cannot work, in words, before anything is done.
@@ -354,7 +359,11 @@ class LocalEngine:
         except TimeoutError:  # it is busy, or was stopped by its own people: not to be ended for that
             if not record.is_alive():
                 return None
-        self._records[project_id] = record
+        return self._remember(record)
+
+    def _remember(self, record: Record) -> Instance:
+        self._records[record.project_id] = record
+        self._uplinks.watch(record)
         return record.instance()
 
     async def running(self) -> Sequence[Instance]:
@@ -380,6 +389,7 @@ class LocalEngine:
                 await self._end_unknown(project_dir(self._runtime_dir, project_id))
 
     async def _end(self, record: Record, *, grace_s: float) -> None:
+        await self._uplinks.leave(record)
         if record.is_alive():
             await self._end_processes(record, grace_s)
         if record.isolation is Isolation.NONE and processes.is_alive(record.server):
@@ -424,20 +434,16 @@ class LocalEngine:
         record = self._alive(instance)
         if record is None:
             return _NOTHING
-        group, pids = await _processes_of(record)
-        usage = await asyncio.to_thread(processes.usage_of, pids)
-        return replace(usage, oom_kills=group.oom_kills(), cpu_s=group.cpu_s() or usage.cpu_s)
+        return await self._looks.share((record.session_id, "usage"), lambda: usage_of_run(record))
 
     async def activity(self, instance: Instance) -> Activity | None:
         """What shows that the instance is in use; None if it has ended."""
         record = self._alive(instance)
         if record is None:
             return None
-        group, pids = await _processes_of(record)
-        activity = processes.activity_of(pids, own=(record.init.pid, record.server.pid))
-        kills = group.oom_kills()
-        self._ends.seen_oom_kills(record.session_id, kills)
-        return replace(activity, cpu_s=group.cpu_s() or activity.cpu_s, oom_kills=kills)
+        activity = await self._looks.share((record.session_id, "activity"), lambda: activity_of_run(record))
+        self._ends.seen_oom_kills(record.session_id, activity.oom_kills)
+        return activity
 
     async def call(
         self,
@@ -494,9 +500,3 @@ async def _with_another(attempt: Callable[[], Awaitable[_T]], told: str) -> _T:
             if not left:
                 raise StartFailed(told.format(error=error)) from error
     raise AssertionError("the last attempt returns or raises")
-
-
-async def _processes_of(record: Record) -> tuple[Group, list[int]]:
-    """The control group of a run, and its processes: those of the group, or where there is none, of the tree."""
-    group = Group(record.groups)
-    return group, group.pids(everywhere=False) or await asyncio.to_thread(processes.tree_of, record.init.pid)

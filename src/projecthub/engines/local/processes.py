@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from projecthub.engines.port import Activity, Usage
+from projecthub.engines.port import Activity
 
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_GONE = (FileNotFoundError, ProcessLookupError)
+GONE = (FileNotFoundError, ProcessLookupError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stat:
+class Stat:
     """The fields of /proc/PID/stat that are used here."""
 
     state: str
@@ -47,22 +46,23 @@ class _Stat:
     leads_terminal: bool
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """The content of a file of /proc."""
     with open(path, "rb", buffering=0) as file:  # much is read here, and a Path and a buffer take twice the time
         return file.read()
 
 
-def _read_stat(pid: int) -> _Stat | None:
+def read_stat(pid: int) -> Stat | None:
     """The state of a process; None if there is none of that id."""
     try:
-        data = _read(f"/proc/{pid}/stat")
-    except _GONE:
+        data = read(f"/proc/{pid}/stat")
+    except GONE:
         return None
     # The command's name stands in parentheses and may hold anything, parentheses too.
     fields = data[data.rindex(b")") + 2 :].split()
     cpu_ticks = sum(int(field) for field in fields[11:15])
     leads_terminal = int(fields[3]) == pid and int(fields[4]) != 0
-    return _Stat(fields[0].decode(), int(fields[1]), int(fields[19]), cpu_ticks / _TICKS_PER_S, leads_terminal)
+    return Stat(fields[0].decode(), int(fields[1]), int(fields[19]), cpu_ticks / _TICKS_PER_S, leads_terminal)
 
 
 @cache
@@ -73,7 +73,7 @@ def boot_id() -> str:
 
 def identify(pid: int) -> Process | None:
     """The process of an id; None if there is none, or only the remains of one that has ended."""
-    stat = _read_stat(pid)
+    stat = read_stat(pid)
     return Process(pid, stat.started) if stat is not None and stat.state not in "ZX" else None
 
 
@@ -97,9 +97,9 @@ def open_pidfd(process: Process) -> int | None:
 
 def find_above(pid: int, name: str) -> Process | None:
     """The process of a name that is this one or the parent of it; None if there is none."""
-    stat = _read_stat(pid)
+    stat = read_stat(pid)
     for each in (pid, stat.parent if stat is not None else 0):
-        with contextlib.suppress(*_GONE):
+        with contextlib.suppress(*GONE):
             if Path(f"/proc/{each}/comm").read_text().rstrip("\n") == name:
                 return identify(each)
     return None
@@ -121,7 +121,7 @@ def _children_listed(pid: int) -> list[int] | None:
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
             found += map(int, (task / "children").read_bytes().split())
-    except _GONE:
+    except GONE:
         return None if Path(f"/proc/{pid}").exists() else found
     return found
 
@@ -130,7 +130,7 @@ def _descendants_searched(pid: int) -> list[int]:
     """The same by one look at all processes of the machine."""
     children: dict[int, list[int]] = defaultdict(list)
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (stat := _read_stat(int(entry.name))) is not None:
+        if entry.name.isdigit() and (stat := read_stat(int(entry.name))) is not None:
             children[stat.parent].append(int(entry.name))
     found = list(children[pid])
     for each in found:
@@ -174,7 +174,7 @@ async def end_of(process: Process, *, reap: bool = False) -> None:
 
 
 def _reap(process: Process) -> None:
-    stat = _read_stat(process.pid)
+    stat = read_stat(process.pid)
     if stat is not None and stat.started == process.started:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)
@@ -185,47 +185,14 @@ def tree_of(pid: int) -> list[int]:
     return [pid, *descendants(pid)]
 
 
-def usage_of(pids: Iterable[int]) -> Usage:
-    """What processes use together. Those that end meanwhile count nothing."""
-    count, cpu_s = 0, 0.0
-    sizes = dict.fromkeys(("rss", "pss", "uss", "swap"), 0)
-    for each in pids:
-        stat = _read_stat(each)
-        if stat is None or stat.state in "ZX":
-            continue
-        with contextlib.suppress(*_GONE):
-            for name, size in _read_sizes(each).items():
-                sizes[name] += size
-            count += 1
-            cpu_s += stat.cpu_s
-    return Usage(processes=count, cpu_s=cpu_s, **sizes)
-
-
 def activity_of(pids: Iterable[int], *, own: tuple[int, int]) -> Activity:
     """What shows that a project is in use, from its processes; its init and server, ``own``, do not count as such."""
     count, terminals, cpu_s = 0, 0, 0.0
     for each in pids:
-        stat = _read_stat(each)
+        stat = read_stat(each)
         if stat is None or stat.state in "ZX":
             continue
         cpu_s += stat.cpu_s
         count += each not in own
         terminals += stat.leads_terminal
     return Activity(cpu_s=cpu_s, terminals=terminals, processes=count)
-
-
-def _read_sizes(pid: int) -> dict[str, int]:
-    try:
-        lines = _read(f"/proc/{pid}/smaps_rollup").decode().splitlines()[1:]
-    except PermissionError:
-        # A process that may not be looked into still tells how much it holds, and how much of that is shared.
-        _, resident, shared = (int(field) for field in Path(f"/proc/{pid}/statm").read_text().split()[:3])
-        own = (resident - shared) * _PAGE_BYTES
-        return {"rss": resident * _PAGE_BYTES, "pss": own, "uss": own, "swap": 0}
-    kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-    return {
-        "rss": kilobytes["Rss"] * 1024,
-        "pss": kilobytes["Pss"] * 1024,
-        "uss": (kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]) * 1024,
-        "swap": kilobytes["Swap"] * 1024,
-    }

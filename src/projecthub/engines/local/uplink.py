@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from projecthub.engines.local import processes
 from projecthub.engines.local.cgroups import Group
 from projecthub.engines.local.launching import to_the_end
 from projecthub.engines.local.processes import Process
-from projecthub.engines.local.records import LIFELINE_FILE, UPLINK_FILE
+from projecthub.engines.local.records import LIFELINE_FILE, NETWORK_FILE, UPLINK_FILE
 from projecthub.engines.port import Network
 from projecthub.errors import StartFailed
 
 PROGRAM = "slirp4netns"
+_FAILED = "the project's network could not be connected"
 _READY_TIMEOUT_S = 10.0
 _MTU = 65520
 _DEVICE = "tap0"
@@ -45,33 +47,88 @@ async def attach(directory: Path, init: Process, server: Process, group: Group) 
         StartFailed: It did not work; the text is for people.
     """
     with contextlib.ExitStack() as opened:
-        try:
-            lifeline = _open(opened, directory / LIFELINE_FILE, os.O_RDONLY | os.O_NONBLOCK)
-            namespaces = _open_namespaces(opened, server)
-        except OSError as error:
-            raise StartFailed(f"the project's network could not be connected: {error.strerror}") from error
-        # Looked at after opening: so it is their namespaces, and init held the lifeline when we took our end of it.
-        if not (processes.is_alive(init) and processes.is_alive(server)):
-            raise StartFailed("the project's network could not be connected: the project has ended")
+        lifeline, namespaces = _connected(opened, directory, init, server)
+        (directory / NETWORK_FILE).write_text(_identity(namespaces[0]))
         process, _ = await _spawn(opened, lifeline, namespaces)
     if process is None:
-        raise StartFailed(f"the project's network could not be connected: {PROGRAM} failed; run 'projecthub doctor'")
+        raise StartFailed(f"{_FAILED}: {PROGRAM} failed; run 'projecthub doctor'")
+    _save(directory, process, group)
+
+
+async def attach_again(directory: Path, init: Process, server: Process, group: Group) -> None:
+    """The same for a project whose uplink has ended while its people's programs run.
+
+    Raises:
+        StartFailed: As `attach`; or the server is not in the network that it was started with: nothing else is
+            ever given a way out.
+    """
+    with contextlib.ExitStack() as opened:
+        lifeline, namespaces = _connected(opened, directory, init, server)
+        try:
+            known = (directory / NETWORK_FILE).read_text()
+        except OSError as error:
+            raise StartFailed(f"{_FAILED}: an older hub has started it; restart the project") from error
+        if known != _identity(namespaces[0]):
+            raise StartFailed(f"{_FAILED}: it is not in its own network any more; restart the project")
+        # Saved as soon as it is there: if this hub is killed meanwhile, the next one knows of it.
+        process, why = await _spawn(opened, lifeline, namespaces, lambda process: _save(directory, process, group))
+    if process is None:
+        raise StartFailed(f"{_FAILED}: {why}")
+
+
+def _connected(
+    opened: contextlib.ExitStack, directory: Path, init: Process, server: Process
+) -> tuple[int, tuple[int, int | None]]:
+    """The end of a project's lifeline, and its namespaces.
+
+    Raises:
+        StartFailed: There are none.
+    """
+    try:
+        lifeline = _open(opened, directory / LIFELINE_FILE, os.O_RDONLY | os.O_NONBLOCK)
+        namespaces = _open_namespaces(opened, server)
+    except OSError as error:
+        raise StartFailed(f"{_FAILED}: {error.strerror}") from error
+    # Looked at after opening: so it is their namespaces, and init held the lifeline when we took our end of it.
+    if not (processes.is_alive(init) and processes.is_alive(server)):
+        raise StartFailed(f"{_FAILED}: the project has ended")
+    return lifeline, namespaces
+
+
+def _identity(namespace: int) -> str:
+    """What no other namespace is called while this one lives."""
+    status = os.fstat(namespace)
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _save(directory: Path, process: Process, group: Group) -> None:
     group.add(process.pid)
     (directory / UPLINK_FILE).write_text(json.dumps(asdict(process)))
 
 
+def is_wanted(directory: Path) -> bool:
+    """Whether a project is to have a way out."""
+    return (directory / LIFELINE_FILE).exists()
+
+
+def saved(directory: Path) -> Process | None:
+    """The uplink of a project; None if it has none, or nobody knows which."""
+    try:
+        return Process(**json.loads((directory / UPLINK_FILE).read_bytes()))
+    except (OSError, TypeError, ValueError):
+        return None
+
+
 def is_missing(directory: Path) -> bool:
     """Whether a project is to have a way out that `attach` has not completed."""
-    return (directory / LIFELINE_FILE).exists() and not (directory / UPLINK_FILE).exists()
+    return is_wanted(directory) and not (directory / UPLINK_FILE).exists()
 
 
 async def end(directory: Path) -> None:
     """Wait until the uplink of a project that has ended is gone; nothing if it had none."""
-    try:
-        process = Process(**json.loads((directory / UPLINK_FILE).read_bytes()))
-    except (OSError, TypeError, ValueError):
-        return
-    await _end(process)
+    process = saved(directory)
+    if process is not None:
+        await _end(process)
 
 
 async def networks(trial_pid: int | None) -> tuple[frozenset[Network], str]:
@@ -124,9 +181,15 @@ def _open_namespaces(opened: contextlib.ExitStack, process: Process) -> tuple[in
 
 
 async def _spawn(
-    opened: contextlib.ExitStack, lifeline: int, namespaces: tuple[int, int | None]
+    opened: contextlib.ExitStack,
+    lifeline: int,
+    namespaces: tuple[int, int | None],
+    begun: Callable[[Process], None] | None = None,
 ) -> tuple[Process | None, str]:
-    """Start the program and wait until it has set up the network; the process, or None and why there is none."""
+    """Start the program and wait until it has set up the network; the process, or None and why there is none.
+
+    ``begun`` is told the process before that.
+    """
     program = shutil.which(PROGRAM, path=_SEARCHED)
     if program is None:
         return None, f"{PROGRAM} is not installed"
@@ -142,6 +205,8 @@ async def _spawn(
     process = processes.identify(pid)
     is_up = False
     try:
+        if begun is not None and process is not None:
+            begun(process)
         is_up = await _read_byte(ready)
     finally:
         if not is_up:
