@@ -23,6 +23,7 @@ from projecthub.client.classes.register import (
     without,
     write_register,
 )
+from projecthub.client.classes.touched import Work, touched_of
 from projecthub.errors import InvalidArgument
 
 CLASS = """
@@ -317,3 +318,35 @@ def test_a_register_that_is_no_text_is_refused() -> None:
 def test_a_spoiled_register_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="cannot be read"):
         read_register(text)
+
+
+def planned(path: str, status: str, action: str = "keep", size: int = 1, mtime: int = 2) -> dict[str, Any]:
+    return {"path": f"hw1/{path}", "status": status, "action": action, "size": size, "mtime": mtime}
+
+
+def test_what_is_a_students_own() -> None:
+    target = {"target_path": "hw1", "counts": {"conflict": 1}}
+    files = [
+        planned("a.py", "changed_by_them", mtime=5_000),
+        planned("b", "conflict", "beside", mtime=6_000),
+        planned("mine/x", "would_be_deleted"),
+        planned("left_out", "would_be_deleted", "delete"),
+        planned("a.new.py", "would_be_deleted", mtime=5_000),  # as it was put there
+        planned("b.new", "would_be_deleted", mtime=5_000),  # an older one, or they have worked on it
+        planned("c.new.py", "would_be_deleted", mtime=5_000),  # beside nothing
+    ]
+    touched = touched_of(target, files)
+    assert touched == {"a.py", "b", "mine/x", "b.new", "c.new.py"}
+    # A conflict that no file is told of, or a path elsewhere: who knows.
+    assert touched_of({**target, "counts": {"conflict": 2}}, files) is None
+    assert touched_of({**target, "target_path": "hw"}, files) is None
+
+    collected = {"target_path": "c/s"}
+    listed = [{"path": f"c/s/{name}", "status": "new", "mtime": ms} for name, ms in
+              (("a.py", 1_000), ("b/in", 3_000), ("same.py", 9_000))]  # fmt: skip
+    listed.append({"path": "c/s/gone", "status": "would_be_deleted", "mtime": 99_000})
+    work = Work(files=3).with_files(collected, listed, touched)
+    assert (work.changed_at, work.newest_at) == (file_time(3_000), file_time(9_000))
+    assert Work().with_files(collected, listed, None).changed_at == file_time(9_000)
+    assert Work().with_files(collected, listed, frozenset()).changed_at is None
+    assert Work().with_files({"target_path": "d"}, listed, frozenset()).changed_at == file_time(9_000)
