@@ -253,7 +253,9 @@ def test_one_call_takes_back_what_was_returned_or_collected(make_course: Callabl
     assert ([row.student for row in returned.rows], list(returned.missing)) == (["s0", "s2"], ["s1"])
     projects, newest = course.projects(), course.hub.copies.list(course.id)
     assert course.hub.classes.return_graded(course.id)[0].rows == []
-    assert course.hub.copies.list(course.id) == newest  # nothing was copied
+    assert course.hub.copies.list(course.id) == newest  # what was planned and not applied is no copy
+    everything = course.hub.copies.list(course.id, plans=True)
+    assert (everything[0]["state"], everything[0]["applied"]) == ("cancelled", False)
     assert newest[0]["state"] == "done"
     undone = course.hub.copies.undo(newest[0]["id"])
     assert [target["state"] for target in undone["targets"]] == ["undone", "missing", "undone"]
