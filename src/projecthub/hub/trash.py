@@ -140,6 +140,8 @@ class Trash:
             for project_id in ids:
                 try:
                     home = homes.found(project_id)
+                    if not home.path.is_dir():  # it is being made, or deleted, at this moment
+                        continue
                     if trash.too_old(trash.items_of(home), before):
                         trash.remove(home, lambda items: trash.too_old(items, before))
                 except (HubError, OSError) as error:
