@@ -1,49 +1,25 @@
-"""Callers that go away before they have their answer."""
+"""Callers of the hub that go away before they have their answer."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect
+
+from projecthub import departures
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from starlette.types import Receive
 
-UNWATCHED_S: Final = 0.1
-"""Calls that take no longer are not watched over, which would cost them."""
-
 _T = TypeVar("_T")
 
 
-async def unless_left(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
+def unless_left(work: Coroutine[Any, Any, _T], receive: Receive) -> Coroutine[Any, Any, _T]:
     """Do some work, and cancel it when the caller, whose body has been read, goes away.
 
     Raises:
         ClientDisconnect: The caller went away, and the work has ended.
     """
-    loop = asyncio.get_running_loop()
-    watch: asyncio.Task[None] | None = None
-
-    async def look_out() -> None:
-        await receive()  # after the body nothing comes but the end
-        patience.reschedule(loop.time())
-
-    def begin() -> None:
-        nonlocal watch
-        watch = asyncio.create_task(look_out(), name="look-out")
-
-    timer = loop.call_later(UNWATCHED_S, begin)
-    try:
-        async with asyncio.timeout(None) as patience:
-            return await work
-    except TimeoutError:
-        if patience.expired():
-            raise ClientDisconnect from None
-        raise
-    finally:
-        timer.cancel()
-        if watch is not None:
-            watch.cancel()
+    return departures.unless_left(work, receive, ClientDisconnect)

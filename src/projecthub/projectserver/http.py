@@ -15,14 +15,15 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing, suppress
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import uvicorn
 
+from projecthub.departures import unless_left
 from projecthub.errors import HubError, InternalError, InvalidArgument, ServerLost
 from projecthub.projectserver.arguments import show
 from projecthub.projectserver.identity import Identity
@@ -32,12 +33,10 @@ from projecthub.wire.ids import ProjectId
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-_T = TypeVar("_T")
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEEP_ALIVE_S = 75
 _STREAM = "stream"
-_UNWATCHED_S = 0.1
 _TAKEN_LOOKS = 200
 """So often it is looked at the end whether the caller has taken an answer that is larger than the socket holds."""
 _TAKEN_LOOK_S = 0.005
@@ -63,7 +62,7 @@ def make_app(identity: Identity, methods: Methods | None = None) -> App:
             if (called := take(body)) is None:
                 return HTTPStatus.CONFLICT, _ANOTHER_RUN
             work = methods.call(*called)
-            return HTTPStatus.OK, {"ok": await (work if receive is None else _unless_left(work, receive))}
+            return HTTPStatus.OK, {"ok": await (work if receive is None else unless_left(work, receive, _left))}
         except Exception as error:
             return HTTPStatus.OK, _told(error)
 
@@ -101,7 +100,7 @@ def make_app(identity: Identity, methods: Methods | None = None) -> App:
                 if (task := asyncio.current_task()) is not None:
                     task.set_name(_STREAM)
                 with suppress(ServerLost):  # then nobody is there to be answered
-                    await _unless_left(stream(await _read(receive), send), receive)
+                    await unless_left(stream(await _read(receive), send), receive, _left)
                 return
             case "GET", "/identity":
                 status, value = HTTPStatus.OK, me
@@ -122,35 +121,8 @@ def _told(error: Exception) -> dict[str, str]:
     return {"error": "the project server made a mistake", "code": InternalError.code}
 
 
-async def _unless_left(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
-    """Do some work, and give it up when whoever asked for it goes away; short work is not watched over.
-
-    Raises:
-        ServerLost: It was given up.
-    """
-    loop = asyncio.get_running_loop()
-    watch: asyncio.Task[None] | None = None
-
-    async def look_out() -> None:
-        await receive()  # after the body nothing comes but the end
-        patience.reschedule(loop.time())
-
-    def begin() -> None:
-        nonlocal watch
-        watch = asyncio.create_task(look_out())
-
-    timer = loop.call_later(_UNWATCHED_S, begin)
-    try:
-        async with asyncio.timeout(None) as patience:
-            return await work
-    except TimeoutError:
-        if patience.expired():
-            raise ServerLost("the caller went away") from None
-        raise
-    finally:
-        timer.cancel()
-        if watch is not None:
-            watch.cancel()
+def _left() -> ServerLost:
+    return ServerLost("the caller went away")
 
 
 async def _begin(send: Send, status: int, kind: bytes, *headers: tuple[bytes, bytes]) -> None:
