@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client.classes.definition import ClassDefinition, Item
@@ -13,7 +13,7 @@ from projecthub.client.classes.register import (
     without,
     write_register,
 )
-from projecthub.client.classes.touched import Work
+from projecthub.client.classes.touched import DOOMED, Work
 from projecthub.errors import Conflict, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 STAMP: Final = "timestamp.txt"
 """Where nbgrader looks for the time of a submission."""
 _FILES_A_PAGE: Final = 10_000
-_DOOMED: Final = "would_be_deleted"
 _NOTE_TRIES: Final = 50
 _NOTE_PAUSE_S: Final = 0.05
 Change = Callable[[dict[str, Collected]], Mapping[str, Collected]]
@@ -154,11 +153,21 @@ class AsyncRegisters:
 
     async def _work(self, operation: Any, target: Any, touched: frozenset[str] | None = None) -> Work:
         """The files that are to be written, and their times; ``touched``: which of them are the student's own."""
-        files = sum(count for status, count in target.get("counts", {}).items() if status != _DOOMED)
+        files = sum(count for status, count in target.get("counts", {}).items() if status != DOOMED)
         work = Work(files=files)
-        after: int | None = 0
-        while after is not None and files:
-            page = await self._hub.copies.files(operation["id"], target["number"], after=after, limit=_FILES_A_PAGE)
-            work = work.with_files(target, page["files"], touched)
-            after = page["next"]
+        if files:
+            async for page in self._pages_of(operation, target):
+                work = work.with_files(target, page, touched)
         return work
+
+    async def _pages_of(
+        self, operation: Any, target: Any, statuses: list[str] | None = None
+    ) -> AsyncIterator[list[Any]]:
+        """What a plan tells of the files of a target, a page at a time."""
+        after: int | None = 0
+        while after is not None:
+            page = await self._hub.copies.files(
+                operation["id"], target["number"], statuses=statuses, after=after, limit=_FILES_A_PAGE
+            )
+            yield page["files"]
+            after = page["next"]

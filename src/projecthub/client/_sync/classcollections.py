@@ -2,15 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from projecthub.client._sync.registers import STAMP, Registers
 from projecthub.client.classes.definition import ClassDefinition, Item, Student
 from projecthub.client.classes.touched import TOUCHED, Work, touched_of
 from projecthub.errors import CallerError, LimitError
 from projecthub.wire.courses import CourseProject
-
-_FILES_A_PAGE: Final = 10_000
 
 
 class Collections(Registers):
@@ -102,12 +100,6 @@ class Collections(Registers):
         return touched
 
     def _touched_files(self, plan: Any, target: Any) -> list[Any]:
-        files: list[Any] = []
-        after: int | None = 0 if any(target["counts"].get(status) for status in TOUCHED) else None
-        while after is not None:
-            page = self._hub.copies.files(
-                plan["id"], target["number"], statuses=[*TOUCHED], after=after, limit=_FILES_A_PAGE
-            )
-            files += page["files"]
-            after = page["next"]
-        return files
+        if not any(target["counts"].get(status) for status in TOUCHED):
+            return []
+        return [file for page in self._pages_of(plan, target, [*TOUCHED]) for file in page]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from projecthub.client.classes.definition import ClassDefinition, Item
@@ -14,7 +14,7 @@ from projecthub.client.classes.register import (
     without,
     write_register,
 )
-from projecthub.client.classes.touched import Work
+from projecthub.client.classes.touched import DOOMED, Work
 from projecthub.errors import Conflict, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 STAMP: Final = "timestamp.txt"
 """Where nbgrader looks for the time of a submission."""
 _FILES_A_PAGE: Final = 10_000
-_DOOMED: Final = "would_be_deleted"
 _NOTE_TRIES: Final = 50
 _NOTE_PAUSE_S: Final = 0.05
 Change = Callable[[dict[str, Collected]], Mapping[str, Collected]]
@@ -153,11 +152,19 @@ class Registers:
 
     def _work(self, operation: Any, target: Any, touched: frozenset[str] | None = None) -> Work:
         """The files that are to be written, and their times; ``touched``: which of them are the student's own."""
-        files = sum(count for status, count in target.get("counts", {}).items() if status != _DOOMED)
+        files = sum(count for status, count in target.get("counts", {}).items() if status != DOOMED)
         work = Work(files=files)
-        after: int | None = 0
-        while after is not None and files:
-            page = self._hub.copies.files(operation["id"], target["number"], after=after, limit=_FILES_A_PAGE)
-            work = work.with_files(target, page["files"], touched)
-            after = page["next"]
+        if files:
+            for page in self._pages_of(operation, target):
+                work = work.with_files(target, page, touched)
         return work
+
+    def _pages_of(self, operation: Any, target: Any, statuses: list[str] | None = None) -> Iterator[list[Any]]:
+        """What a plan tells of the files of a target, a page at a time."""
+        after: int | None = 0
+        while after is not None:
+            page = self._hub.copies.files(
+                operation["id"], target["number"], statuses=statuses, after=after, limit=_FILES_A_PAGE
+            )
+            yield page["files"]
+            after = page["next"]

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from projecthub.client.classes.register import file_time
 
-TOUCHED: Final = ("changed_by_them", "conflict", "would_be_deleted")
+DOOMED: Final = "would_be_deleted"
+"""What a plan says of files that it would delete."""
+TOUCHED: Final = ("changed_by_them", "conflict", DOOMED)
 """What a plan of the handout that deletes what is missing says of files that may be a student's own."""
 _BESIDE: Final = re.compile(r"(?P<stem>.+)\.new(-[0-9]+)?(?P<suffix>(\.[^./]*)?)")
 
@@ -31,7 +33,7 @@ def touched_of(target: Mapping[str, Any], files: Iterable[Mapping[str, Any]]) ->
         conflicts -= file["status"] == "conflict"
         if file["action"] != "delete":  # what was handed out and is as it was would be
             own[path] = about
-    if conflicts:  # such as a file in the place of a directory: nothing is told of it
+    if conflicts:  # of some of them nothing is told
         return None
     return frozenset(path for path, about in own.items() if not _is_put_beside(path, about, own))
 
@@ -68,7 +70,7 @@ class Work:
         """This, and the times of files that a plan tells of; ``touched``: as `touched_of` has it."""
         newest_at, changed_at = self.newest_at, self.changed_at
         for file in files:
-            if file["status"] == "would_be_deleted":  # of what was collected before
+            if file["status"] == DOOMED:  # of what was collected before
                 continue
             at = file_time(file["mtime"])
             newest_at = at if newest_at is None else max(at, newest_at)
