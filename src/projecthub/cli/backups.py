@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from projecthub.cli import output
-from projecthub.cli.serve import read_settings, require_server
+from projecthub.cli.serve import StoreUrl, read_settings, require_server
 from projecthub.cli.session import AsJson, Session
 from projecthub.errors import InternalError
 
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
 _SHOWN_NOTES: Final = 20
 
-StoreUrl = Annotated[
-    str | None,
-    typer.Option(
-        envvar="PROJECTHUB_STORE_URL",
-        help="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
-        show_default="a SQLite file in the data directory",
-    ),
-]
 Config = Annotated[Path | None, typer.Option(envvar="PROJECTHUB_CONFIG", help="The hub's settings file.")]
 
 

@@ -115,11 +115,12 @@ def copy(
             ctx=context,
         )
     with session.hub() as hub:
-        ends = _ends(hub, context, [source, *(targets or ())], targets_from, into)
+        finder = ProjectFinder(hub)
+        ends = _ends(finder, context, [source, *(targets or ())], targets_from, into)
         with output.copying("Copying") as follow:
             started = hub.projects.copy_paths(**ends, **options, dry_run=dry_run, wait=False)
             operation = hub.copies.wait(started["id"], on_progress=follow) if wait or dry_run else started
-        _finish(session, hub, operation)
+        _finish(session, finder, operation)
 
 
 def _copy_one(
@@ -172,11 +173,12 @@ def plan(
     session = Session.of(context, as_json)
     options = _options(policy, overwrite_newer, delete_missing, backup, exclude, skip_missing)
     with session.hub() as hub:
-        ends = _ends(hub, context, [source, *(targets or ())], targets_from, into)
+        finder = ProjectFinder(hub)
+        ends = _ends(finder, context, [source, *(targets or ())], targets_from, into)
         with output.copying("Planning") as follow:
             started = hub.copies.plan(**ends, **options, wait=False)
             operation = hub.copies.wait(started["id"], on_progress=follow)
-        _finish(session, hub, operation)
+        _finish(session, finder, operation)
 
 
 @copies.command()
@@ -261,7 +263,7 @@ def cancel(context: typer.Context, operation: OperationArgument, as_json: AsJson
     session = Session.of(context, as_json)
     with session.hub() as hub, output.working("Stopping"):
         found = hub.copies.cancel(find_operation(hub, operation))
-        _finish(session, hub, found, judged=False)
+        _finish(session, ProjectFinder(hub), found, judged=False)
 
 
 @copies.command("list")
@@ -346,10 +348,9 @@ def _options(
 
 
 def _ends(
-    hub: Hub, context: typer.Context, given: list[str], targets_from: Path | None, into: str | None
+    finder: ProjectFinder, context: typer.Context, given: list[str], targets_from: Path | None, into: str | None
 ) -> dict[str, Any]:
     """From where to where: the arguments of `plan` of the client."""
-    finder = ProjectFinder(hub)
     more = [] if targets_from is None else _lines(targets_from)
     if into is not None:
         project, path = _parts(into, context)
@@ -399,15 +400,15 @@ def _follow(session: Session, hub: Hub, id: str, text: str, *, wait: bool, judge
             operation = hub.copies.wait(id, on_progress=follow)
     else:
         operation = hub.copies.get(id)
-    _finish(session, hub, operation, judged=judged)
+    _finish(session, ProjectFinder(hub), operation, judged=judged)
 
 
-def _finish(session: Session, hub: Hub, operation: Any, *, judged: bool = True) -> None:
+def _finish(session: Session, finder: ProjectFinder, operation: Any, *, judged: bool = True) -> None:
     """Print an operation, and end with 1 if one of its targets was not copied to."""
     if session.as_json:
         output.print_json(operation)
     else:
-        print_operation(operation, ProjectFinder(hub).titles())
+        print_operation(operation, finder.titles())
     states = operation["totals"]["states"]
     if judged and (states.get("failed") or states.get("refused")):
         raise typer.Exit(FAILED)

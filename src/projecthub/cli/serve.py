@@ -48,7 +48,7 @@ _DataDir = Annotated[
         show_default="~/.local/share/projecthub",
     ),
 ]
-_StoreUrl = Annotated[
+StoreUrl = Annotated[
     str | None,
     typer.Option(
         envvar="PROJECTHUB_STORE_URL",
@@ -153,7 +153,7 @@ _Config = Annotated[
 def serve(
     bind: _Bind = None,
     data_dir: _DataDir = None,
-    store_url: _StoreUrl = None,
+    store_url: StoreUrl = None,
     isolation: _Isolation = None,
     admin_key: _AdminKey = None,
     uid_base: _UidBase = None,

@@ -21,6 +21,14 @@ _NO_KEY: Final = "none"
 """What is sent as a key by who has none yet; it is not looked at."""
 
 
+def _ask_password(question: str, *, is_new: bool = False) -> str:
+    """A password: asked for at a terminal, a new one twice; else the first line of the input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password: str = typer.prompt(question, hide_input=True, confirmation_prompt=is_new, err=True)
+    return password
+
+
 def sign_in(
     context: typer.Context,
     email_address: Annotated[str, typer.Argument(metavar="E-MAIL", help="Of the account.")],
@@ -28,10 +36,7 @@ def sign_in(
 ) -> None:
     """Begin a session; its secret is used as a key until it ends. The password is asked for, or read from the input."""
     session = Session.of(context, as_json)
-    if sys.stdin.isatty():
-        password = typer.prompt("Password", hide_input=True, err=True)
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    password = _ask_password("Password")
     with replace(session, api_key=_NO_KEY).hub() as hub:
         try:
             reply = hub.accounts.sign_in(email_address, password)
@@ -86,10 +91,7 @@ def reset_password(
 ) -> None:
     """Set a password by a link for that; it takes no key. The password is asked for, or read from the input."""
     session = Session.of(context, as_json)
-    if sys.stdin.isatty():
-        password = typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    password = _ask_password("New password", is_new=True)
     url, has_path, _ = link.rpartition("/auth/")
     with replace(session, api_key=_NO_KEY, url=url if has_path and url else session.url).hub() as hub:
         try:

@@ -344,7 +344,7 @@ class Homes:
         return (await self._home(project_id).gauge.read_recent()).used_bytes > quota_bytes
 
     def ids_after(self, last: str, limit: int) -> list[ProjectId]:
-        """Projects that have a home, in the order of their ids, after the given one. Blocks: run it in a thread."""
+        """Projects with a directory here, in the order of their ids, after a given one. Blocks: run it in a thread."""
         try:
             names = os.listdir(self._root)  # noqa: PTH208
         except FileNotFoundError:

@@ -213,12 +213,11 @@ class ProjectCalls:
         if self._under_way[project_id] >= MAX_UNDER_WAY:
             raise LimitError(f"{MAX_UNDER_WAY} calls into project '{project_id}' are under way; wait for some of them")
         self._under_way[project_id] += 1
-        is_left = False
+        counted = [self._under_way]
 
         def leave() -> None:
-            nonlocal is_left
-            is_left = True
             self._left[project_id] += 1
+            counted.append(self._left)
 
         waited_s = WAITED_S.get()
         timer = None if waited_s is None else asyncio.get_running_loop().call_later(waited_s, leave)
@@ -227,7 +226,7 @@ class ProjectCalls:
         finally:
             if timer is not None:
                 timer.cancel()
-            for counter in (self._under_way, self._left)[: 1 + is_left]:
+            for counter in counted:
                 counter[project_id] -= 1
                 if not counter[project_id]:
                     del counter[project_id]

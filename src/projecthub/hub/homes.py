@@ -143,7 +143,7 @@ class ProjectHomes:
         self._homes.disk.require_spare(0, "a plan of copies")
 
     def ids_after(self, last: str, limit: int) -> list[ProjectId]:
-        """Projects that have a home. See `Homes.ids_after`."""
+        """Projects that have a directory here. See `Homes.ids_after`."""
         return self._homes.ids_after(last, limit)
 
     async def begin(self, project_id: ProjectId) -> None:
