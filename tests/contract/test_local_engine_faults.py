@@ -59,6 +59,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 async def test_starts_go_on_with_another_launcher_when_theirs_is_killed(bench: Bench) -> None:
     for _ in range(5):
         specs = [bench.spec(GREETING="hello") for _ in range(8)]
+        await bench.engine.ready()  # all starts may have been over when the last one was killed
         [launcher] = bench.launchers()
         starts = [asyncio.create_task(bench.engine.start(spec)) for spec in specs]
         await asyncio.wait(starts, timeout=0.02, return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -38,6 +39,7 @@ async def house(directory: Path, migrated_store: Path) -> AsyncIterator[House]:
     yield house
     house.engine.gate.set()
     house.engine.stop_gate.set()
+    await asyncio.gather(*house.killed, return_exceptions=True)
     await house.copies.close()
     await house.lifecycle.close(stop_projects=True)
     house.passwords.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import uuid
@@ -94,10 +95,13 @@ class House:
         self.messages = Messages(store, clock)
         self.sign_in = SignIn(store, clock, self.keys, self.sessions, self.passwords)
         self.site = Site(name="hub", url="https://hub.example.org", help_email=None, version="1")
+        self.killed: list[asyncio.Future[Any]] = []
         self.join()
 
     def join(self) -> None:
         """Make the services that know projects; again, for a hub that was killed and is there once more."""
+        if hasattr(self, "lifecycle"):
+            self._kill(self.lifecycle)
         self.lifecycle = Lifecycle(self.store, self.engine, self.homes, self.quotas, self.clock)
         self.calls = ProjectCalls(self.store, self.clock, self.lifecycle, self.engine)
         self.idle = Idle(self.store, self.engine, self.lifecycle, self.calls, self.quotas, self.clock)
@@ -149,6 +153,14 @@ class House:
         self.queries = Queries(
             Tools(store=self.store, clock=self.clock, projects=self.projects, licenses=self.licenses)
         )
+
+    def _kill(self, lifecycle: Lifecycle) -> None:
+        """Have it do nothing more: it would see the ends of projects that another stops, and write of them."""
+        turns = [actor.turn for actor in lifecycle._actors.values() if actor.turn]
+        ticking = [lifecycle._ticking] if lifecycle._ticking else []
+        self.killed += [*lifecycle._promised, *lifecycle._watches, *turns, *ticking]
+        for task in self.killed:
+            task.cancel()
 
     async def person(self, first_name: str, *, admin: bool = False, **fields: Any) -> Principal:
         account = self.accounts.new(email_address=f"{first_name.lower()}@example.org", first_name=first_name)
