@@ -136,7 +136,7 @@ class Audit:
         before = self._clock.now() - timedelta(days=self._kept_days)
         is_more = self._kept_days > 0
         while is_more:
-            async with self._store.write() as tx:
+            async with self._store.jot() as tx:
                 is_more = await tx.audit.prune(before, limit=_PRUNED_AT_ONCE) == _PRUNED_AT_ONCE
         await self._note_left()
 

@@ -140,7 +140,7 @@ class ProjectCalls:
             # A project key stands for no person: only the project counts as used.
             person = caller.account_id if caller.project_id is None else None
             try:
-                async with self._store.write() as tx:
+                async with self._store.jot() as tx:
                     role = await tx.collaborators.role(project.project_id, caller.account_id)
                     looks = not is_able(role, Ability.RUN)
                     await tx.projects.touch(project.project_id, person, now, only_viewed=looks)

@@ -54,7 +54,7 @@ class Chronicle:
             NotFound, Conflict: There is no such project; it is deleted, started elsewhere, or not to run any more.
         """
         now = self._clock.now()
-        async with self._store.write() as tx:
+        async with self._store.jot() as tx:
             # Locked: a license that is attached at this moment must not be lost.
             project = await _get(tx, project_id, lock=True)
             not_deleted(project)
@@ -117,7 +117,7 @@ class Chronicle:
         """
         now = self._clock.now()
         stopping = {"desired": "stopped", "state": State.STOPPING, "state_error": None, "retry_at": None, "crashes": 0}
-        async with self._store.write() as tx:
+        async with self._store.jot() as tx:
             project = await _get(tx, project_id)
             if runs or project.state is not State.STOPPED:
                 changes = {"state_at": now, **stopping, **changes}
@@ -135,7 +135,7 @@ class Chronicle:
     async def died(self, instance: Instance, ended: Exit, why: str) -> datetime | None:
         """Write how an instance ended; tells when the project is started again."""
         now = self._clock.now()
-        async with self._store.write() as tx:
+        async with self._store.jot() as tx:
             project = await _get(tx, instance.project_id)
             columns = after_death(
                 project,
@@ -168,7 +168,7 @@ class Chronicle:
             Conflict: The project was started anew meanwhile.
         """
         now = self._clock.now()
-        async with self._store.write() as tx:
+        async with self._store.jot() as tx:
             written = await _updated(tx, project, {"state_at": now, **changes})
             if event is not None:
                 await tx.log.append(project.project_id, by, event, at=now)

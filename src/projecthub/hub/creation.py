@@ -176,8 +176,9 @@ class Creation:
     async def _make(self, order: _Order, slot: int | None = None, beginning: Beginning | None = None) -> ProjectId:
         """Write the project and the answer to its idempotency key in one transaction; tells the project of the key."""
         caller, key = order.caller, order.key
+        begin = self._store.jot if beginning is None else self._store.write
         try:
-            async with self._store.write() as tx:
+            async with begin() as tx:
                 if key is not None and (earlier := await _earlier(tx, order)) is not None:
                     return earlier
                 await self._insert(tx, order, slot, beginning)

@@ -114,7 +114,7 @@ class Projects:
     async def touch(self, caller: Principal, project_id: object) -> shapes.ProjectState:
         """Mark a project as used now, and have it running."""
         checked = project_id_of(project_id)
-        async with self._store.write() as tx:
+        async with self._store.jot() as tx:
             access = await member_access(
                 tx, caller, checked, "must be collaborator on project to touch it", Ability.RUN
             )
@@ -235,7 +235,7 @@ class Projects:
     async def _note_deleted(
         self, project_id: ProjectId, event: Mapping[str, str], account_id: AccountId | None = None
     ) -> None:
-        async with self._store.write() as tx:
+        async with self._store.jot() as tx:
             await tx.log.append(project_id, account_id, event, at=self._clock.now())
 
     async def delete_expired(self) -> int:

@@ -6,15 +6,16 @@ import os
 from typing import Any, Final
 
 from sqlalchemy import Dialect, event, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from projecthub.store._engines import Engines
 from projecthub.store.tables import dump_json
 
 _CONNECTIONS: Final = 10
 _CONNECT_TIMEOUT_S: Final = 10
 
 
-def postgresql_engines(url: str) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
+def postgresql_engines(url: str) -> Engines:
     """Engines for reading, for glances, and for writing; they share one pool.
 
     A read sees the state of one moment (REPEATABLE READ, READ ONLY); a glance is one statement, without the round trips
@@ -38,7 +39,8 @@ def postgresql_engines(url: str) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]
     )
     event.listen(writers.sync_engine, "do_connect", _connect)
     readers = writers.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return readers, writers.execution_options(isolation_level="AUTOCOMMIT"), writers
+    glancers = writers.execution_options(isolation_level="AUTOCOMMIT")
+    return Engines(readers=readers, glancers=glancers, writers=writers)
 
 
 def _connect(dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> Any:

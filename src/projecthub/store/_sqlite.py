@@ -4,8 +4,8 @@ aiosqlite gives every connection a thread of its own. Opening a cursor, executin
 four changes of thread, and beginning the transaction a fifth; what a statement costs here is mostly that. So a
 statement makes one visit to the thread, which begins the transaction if need be, executes, and fetches all rows.
 
-To find a row by its key takes SQLite less than a change of thread takes. Glances are therefore done in the thread of
-the event loop, which waits for no lock there.
+To find or change a row by its key takes SQLite less than a change of thread takes. Glances and jottings are therefore
+done in the thread of the event loop, which waits for no lock there, nor for the disk at a commit.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import aiosqlite
 from sqlalchemy import AsyncAdaptedQueuePool, make_url
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection, AsyncAdapt_aiosqlite_dbapi
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
 from projecthub.errors import InternalError, InvalidArgument
+from projecthub.store._engines import Engines
 from projecthub.store._reserve import reserve_journal
 from projecthub.store.tables import dump_json
 
@@ -39,7 +40,7 @@ _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _CACHED_STATEMENTS: Final = 512
 
 
-def sqlite_engines(url: str) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
+def sqlite_engines(url: str) -> Engines:
     """Engines for reading and for glances (a few connections, which cannot write), and for writing (one connection).
 
     Raises:
@@ -64,7 +65,19 @@ def sqlite_engines(url: str) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
             json_serializer=dump_json,
         )
 
-    return engine(_Driver(writes=False)), engine(_GlancingDriver()), engine(_Driver(writes=True))
+    return Engines(
+        readers=engine(_Driver(writes=False)),
+        glancers=engine(_GlancingDriver()),
+        writers=engine(_Driver(writes=True)),
+        prepare=_prepare,
+    )
+
+
+def _prepare(connection: AsyncConnection, is_jotting: bool) -> None:
+    plain = connection.sync_connection
+    assert plain is not None
+    raw: Any = plain.connection.dbapi_connection
+    raw.is_here = is_jotting
 
 
 def _unicode_lower(text: str | None) -> str | None:
@@ -99,16 +112,25 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
                 pass
             except OSError as error:
                 raise sqlite3.OperationalError(f"the store's file cannot be opened: {error.strerror}") from error
-        raw = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, cached_statements=_CACHED_STATEMENTS)
+        raw = sqlite3.connect(
+            path,
+            timeout=busy_timeout_s,
+            isolation_level=None,
+            cached_statements=_CACHED_STATEMENTS,
+            check_same_thread=False,  # `_Connection.visit` sees to it that no two use it at a time
+        )
         try:
             raw.execute("PRAGMA foreign_keys=ON")
             raw.execute("PRAGMA case_sensitive_like=ON")  # as in PostgreSQL; ILIKE compares what is lower-cased
             raw.create_function("unicode_lower", 1, _unicode_lower, deterministic=True)
             if self.writes:
-                _keep_write_ahead_log(raw)
+                # Only the first one who opens a new store has anything to do. When several do it at a time SQLite
+                # refuses all but one at once, without waiting.
+                _waiting(lambda: raw.execute("PRAGMA journal_mode=WAL").fetchone())
                 raw.execute("PRAGMA synchronous=FULL")  # what was answered survives a loss of power
                 raw.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the journal, if it is not there
                 reserve_journal(path)
+                raw.execute("PRAGMA busy_timeout=0")  # whoever begins to write waits by itself
             else:
                 raw.execute("PRAGMA query_only=ON")
         except BaseException:
@@ -134,8 +156,8 @@ class _Here:
         self._conn = self._connection = raw
         self.isolation_level = raw.isolation_level
 
-    async def _execute(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        return await _patiently(lambda: work(*arguments))
+    async def _execute(self, work: Callable[[], Any]) -> Any:
+        return work()
 
     async def create_function(self, name: str, n: int, function: Callable[..., Any], **options: Any) -> None:
         self._conn.create_function(name, n, function, **options)
@@ -159,56 +181,73 @@ async def _patiently(work: Callable[[], _T]) -> _T:
         await asyncio.sleep(_BUSY_RETRY_S)
 
 
+def _waiting(work: Callable[[], _T]) -> _T:
+    """As `_patiently`, in a thread of its own."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_BUSY_RETRY_S)
+
+
 def _is_busy(error: sqlite3.Error) -> bool:
     """Whether others hold the store: the first eight bits of the code say so, if SQLite has given one."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
 
 
-def _keep_write_ahead_log(raw: sqlite3.Connection) -> None:
-    """Have changes written to a log first. Only the first one who opens a new store has anything to do.
-
-    Raises:
-        sqlite3.OperationalError: The store is held by another for too long.
-    """
-    deadline = time.monotonic() + _BUSY_TIMEOUT_S
-    while True:
-        try:
-            raw.execute("PRAGMA journal_mode=WAL").fetchone()
-            return
-        except sqlite3.OperationalError as error:
-            # When several do it at a time SQLite refuses all but one at once, without waiting.
-            if not _is_busy(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(_BUSY_RETRY_S)
-
-
 class _Connection(AsyncAdapt_aiosqlite_connection):
-    """A connection whose first statement begins a transaction."""
+    """A connection whose first statement begins a transaction.
 
-    __slots__ = ("_begun", "_is_clean")
+    Attributes:
+        is_here: Whether the event loop executes the statements itself. It does while nothing is left for the thread to
+            do: what was sent there by a caller who left meanwhile comes first.
+    """
+
+    __slots__ = ("_begun", "_done", "_is_clean", "_sent", "is_here")
 
     dbapi: _Driver
 
     def __init__(self, dbapi: _Driver, connection: Any) -> None:
         super().__init__(dbapi, connection)
-        self._begun = False  # belongs to the thread
-        self._is_clean = False  # nothing was sent to the thread since a commit that was waited for
+        self.is_here = False
+        self._begun = False  # belongs to whoever executes
+        self._is_clean = False  # nothing was executed since a commit that was waited for
+        self._sent = 0  # to the thread
+        self._done = 0  # by the thread
 
     def cursor(self, server_side: bool = False) -> _Cursor:  # type: ignore[override]
         return _Cursor(self)
 
     def visit(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Do ``work`` in the thread and wait for what it returns."""
+        """Do ``work``, in the thread or here, and wait for what it returns."""
         self._is_clean = False
+        if self.is_here and self._sent == self._done:
+            return self._await(_patiently(lambda: work(self._connection._conn)))
+        return self._await(self._in_thread(work))
+
+    async def _in_thread(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        def counted() -> Any:
+            try:
+                return _waiting(lambda: work(self._connection._conn))
+            finally:
+                self._done += 1
+
+        self._sent += 1
+        return await self._connection._execute(counted)
+
+    def _await(self, work: Coroutine[Any, Any, Any]) -> Any:
         try:
-            return await_only(self._connection._execute(work, self._connection._conn))
+            return await_only(work)
         except (UnicodeEncodeError, OverflowError) as error:
             raise sqlite3.DataError(str(error)) from error
         except Exception as error:
             self._handle_exception(error)
 
     def begin(self, raw: sqlite3.Connection) -> None:
-        """Begin the transaction, unless that was done; runs in the thread."""
+        """Begin the transaction, unless that was done."""
         if not self._begun:
             raw.execute("BEGIN IMMEDIATE" if self.dbapi.writes else "BEGIN")
             self._begun = True
@@ -222,7 +261,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
                 raw.execute("COMMIT")
                 self._begun = False
 
-        self.visit(end)
+        self._await(self._in_thread(end))  # which waits for the disk
         self._is_clean = True
 
     def rollback(self) -> None:
@@ -234,7 +273,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
 
         if self.dbapi.writes:
             if not self._is_clean:
-                self.visit(lambda raw: end())
+                self._await(self._in_thread(lambda raw: end()))
         else:
             # The end of a read has nothing to tell, and whatever comes next on this connection comes after it.
             self._connection._tx.put_nowait((None, end))
@@ -244,6 +283,10 @@ class _GlancingConnection(_Connection):
     """A connection that is of the thread of the event loop."""
 
     __slots__ = ()
+
+    def __init__(self, dbapi: _Driver, connection: Any) -> None:
+        super().__init__(dbapi, connection)
+        self.is_here = True
 
     def rollback(self) -> None:
         self._begun = False

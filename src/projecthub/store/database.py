@@ -7,17 +7,18 @@ import contextlib
 import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import InvalidArgument, StoreUnavailable
 from projecthub.store._claim import DatabaseClaim, claimed_file
+from projecthub.store._engines import Engines
 from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
 from projecthub.store.accounts import Accounts
@@ -136,20 +137,16 @@ class Store:
         shared: Whether other hubs may write to this store too.
     """
 
-    def __init__(
-        self, readers: AsyncEngine, glancers: AsyncEngine, writers: AsyncEngine, *, shared: bool, clock: Clock
-    ) -> None:
+    def __init__(self, engines: Engines, *, shared: bool, clock: Clock) -> None:
         self.shared = shared
-        self._readers = readers
-        self._glancers = glancers
-        self._writers = writers
+        self._engines = engines
         self._clock = clock
         self._claims = contextlib.AsyncExitStack()
-        self._claim = DatabaseClaim(writers)
+        self._claim = DatabaseClaim(engines.writers)
         # In SQLite there is one writer at a time; waiting here is fair, and costs no thread.
         self._turn = None if shared else asyncio.Lock()
         self._companion: Companion | None = None
-        self._directory = Path(writers.url.database or "").parent
+        self._directory = Path(engines.writers.url.database or "").parent
 
     def accompany(self, companion: Companion) -> bool:
         """Have rows of somebody go with whatever is written next; whether that can be.
@@ -172,7 +169,7 @@ class Store:
             InternalError: The database failed; the same for every call within.
         """
         with translated(writes=False):
-            async with self._readers.connect() as connection:
+            async with self._engines.readers.connect() as connection:
                 yield Transaction(connection, self._clock.now())
 
     @asynccontextmanager
@@ -186,11 +183,10 @@ class Store:
             LimitError, InternalError: As `read` says.
         """
         with translated(writes=False):
-            async with self._glancers.connect() as connection:
+            async with self._engines.glancers.connect() as connection:
                 yield Transaction(connection, self._clock.now())
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[Transaction]:
+    def write(self) -> AbstractAsyncContextManager[Transaction]:
         """Read and change, all or nothing: kept when the block ends, undone when an exception leaves it.
 
         When the block has ended, all of it is on disk. Keep it short, and never begin another one within it: SQLite
@@ -203,8 +199,24 @@ class Store:
             StoreUnavailable: It cannot be written now: held by another program, or lost.
             InternalError: The database failed.
         """
+        return self._change(is_jotting=False)
+
+    def jot(self) -> AbstractAsyncContextManager[Transaction]:
+        """As `write`, for a few rows that are found by their keys.
+
+        In SQLite it is the event loop that executes; a thread but waits for the disk when all is kept. Each statement
+        then costs a third. Whatever takes longer, for the number of rows, is for `write`.
+
+        Raises:
+            HubError: As `write` says.
+        """
+        return self._change(is_jotting=True)
+
+    @asynccontextmanager
+    async def _change(self, *, is_jotting: bool) -> AsyncIterator[Transaction]:
         with translated():
-            async with self._my_turn(), self._in_company() as company, self._writers.begin() as connection:
+            async with self._my_turn(), self._in_company() as company, self._engines.writers.begin() as connection:
+                self._engines.prepare(connection, is_jotting)
                 tx = Transaction(connection, self._clock.now())
                 await company(tx)
                 yield tx
@@ -241,7 +253,7 @@ class Store:
             InternalError: It does not answer.
         """
         with translated():
-            async with self._readers.connect() as connection:
+            async with self._engines.readers.connect() as connection:
                 await connection.execute(text("SELECT version_num FROM alembic_version"))
 
     async def claim(self) -> None:
@@ -256,7 +268,7 @@ class Store:
                 self._claims.push_async_callback(self._claim.drop)
                 await self._claim.hold()
             else:
-                path = self._writers.url.database
+                path = self._engines.writers.url.database
                 assert path is not None
                 await self._claims.enter_async_context(claimed_file(Path(path)))
 
@@ -299,9 +311,7 @@ class Store:
     async def close(self) -> None:
         """Close all connections. Idempotent."""
         await self._claims.aclose()
-        await self._readers.dispose()
-        await self._glancers.dispose()
-        await self._writers.dispose()
+        await self._engines.close()
 
 
 async def _alone(tx: Transaction) -> None:
@@ -323,20 +333,20 @@ async def open_store(url: str, *, clock: Clock) -> Store:
     # One of the drivers is enough: the other is not imported.
     scheme = url.partition("://")[0]
     if scheme == "sqlite":
-        from projecthub.store._sqlite import sqlite_engines as engines
+        from projecthub.store._sqlite import sqlite_engines as engines_of
     elif scheme in ("postgresql", "postgres"):
-        from projecthub.store._postgresql import postgresql_engines as engines
+        from projecthub.store._postgresql import postgresql_engines as engines_of
     else:
         raise InvalidArgument(f"A store's URL begins with sqlite:// or postgresql://, not with '{scheme[:20]}'")
     try:
-        readers, glancers, writers = engines(url)
+        engines = engines_of(url)
     except (ArgumentError, ValueError):
         # Not "from" it: its text may hold the password.
         raise InvalidArgument("The store's URL cannot be read; write kind://user:password@host:5432/name") from None
-    store = Store(readers, glancers, writers, shared=scheme != "sqlite", clock=clock)
+    store = Store(engines, shared=scheme != "sqlite", clock=clock)
     try:
         with translated():
-            await bring_up_to_date(writers)
+            await bring_up_to_date(engines.writers)
     except BaseException:
         await store.close()
         raise

@@ -19,10 +19,11 @@ from typing import Final, Literal
 from sqlalchemy import delete, inspect, make_url, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.errors import Conflict, InternalError, InvalidArgument, NotFound
 from projecthub.store._copying import copy_sqlite, sync
+from projecthub.store._engines import Engines
 from projecthub.store._failures import translated
 from projecthub.store._schema import HEAD
 from projecthub.store.tables import copy_operations, copy_targets, handouts, projects, snapshot_homes, snapshots
@@ -226,17 +227,16 @@ def _kind(url: str) -> tuple[Kind, URL]:
 @contextlib.asynccontextmanager
 async def _connected(url: str, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
     """A connection that sees one moment; it only reads, unless it ``writes``: what is written is kept at the end."""
-    readers, _, writers = _engines(url)
+    engines = _engines(url)
     try:
         with translated():
-            async with writers.begin() if writes else readers.connect() as connection:
+            async with engines.writers.begin() if writes else engines.readers.connect() as connection:
                 yield connection
     finally:
-        await readers.dispose()
-        await writers.dispose()
+        await engines.close()
 
 
-def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
+def _engines(url: str) -> Engines:
     if url.startswith("sqlite"):
         from projecthub.store._sqlite import sqlite_engines
 

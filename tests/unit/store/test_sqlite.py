@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -13,19 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from projecthub.store._sqlite import sqlite_engines
 
 
-@pytest.fixture
-async def engines(tmp_path: Path) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
-    readers, _, writers = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
-    async with writers.begin() as connection:
+@pytest.fixture(params=["write", "jot"])
+async def engines(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
+    """One that reads, and one that writes: in its thread, or in the event loop's."""
+    made = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    async with made.writers.begin() as connection:
         await connection.execute(text("CREATE TABLE t (x INTEGER UNIQUE, y TEXT)"))
-    yield readers, writers
-    await readers.dispose()
-    await writers.dispose()
+        made.prepare(connection, request.param == "jot")  # there is but one
+    yield made.readers, made.writers
+    await made.close()
 
 
-async def rows(engine: AsyncEngine) -> list[int]:
+async def rows(engine: AsyncEngine, by: str = "x") -> list[int]:
     async with engine.connect() as connection:
-        return list((await connection.execute(text("SELECT x FROM t ORDER BY x"))).scalars())
+        return list((await connection.execute(text(f"SELECT x FROM t ORDER BY {by}"))).scalars())
 
 
 async def test_results_of_every_kind(engines: tuple[AsyncEngine, AsyncEngine]) -> None:
@@ -124,56 +127,112 @@ async def test_a_reader_lets_go_of_its_moment(engines: tuple[AsyncEngine, AsyncE
 
 async def test_glances_cannot_write(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/x.sqlite3"
-    readers, glancers, writers = sqlite_engines(url)
-    async with writers.begin() as connection:
+    made = sqlite_engines(url)
+    async with made.writers.begin() as connection:
         await connection.execute(text("CREATE TABLE t (x INTEGER)"))
     with pytest.raises(OperationalError, match="readonly"):
-        async with glancers.connect() as connection:
+        async with made.glancers.connect() as connection:
             await connection.execute(text("INSERT INTO t VALUES (1)"))
-    for engine in (readers, glancers, writers):
-        await engine.dispose()
+    await made.close()
 
 
 async def test_a_glance_whose_transaction_sqlite_gave_up_says_so(tmp_path: Path) -> None:
-    _, glancers, writers = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
-    async with writers.begin() as connection:
+    made = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    async with made.writers.begin() as connection:
         await connection.execute(text("CREATE TABLE t (x INTEGER)"))
-    async with glancers.connect() as connection:
+    async with made.glancers.connect() as connection:
         await connection.execute(text("SELECT x FROM t"))
         await connection.exec_driver_sql("ROLLBACK")
         with pytest.raises(OperationalError, match="rolled back"):
             await connection.execute(text("SELECT x FROM t"))
-    async with glancers.connect() as connection:
+    async with made.glancers.connect() as connection:
         assert (await connection.execute(text("SELECT x FROM t"))).all() == []
-    for engine in (glancers, writers):
-        await engine.dispose()
+    await made.close()
 
 
-async def test_the_event_loop_goes_on_while_another_program_holds_the_store(tmp_path: Path) -> None:
-    readers, glancers, writers = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
-    async with writers.begin() as connection:
+@pytest.mark.parametrize("how", ["glance", "write", "jot"])
+async def test_the_event_loop_goes_on_while_another_program_holds_the_store(tmp_path: Path, how: str) -> None:
+    made = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    async with made.writers.begin() as connection:
         await connection.execute(text("CREATE TABLE t (x INTEGER)"))
-    for engine in (readers, writers):
-        await engine.dispose()
+    await made.readers.dispose()
+    if how == "glance":
+        await made.writers.dispose()
     held = sqlite3.connect(tmp_path / "x.sqlite3", isolation_level=None)
-    held.execute("PRAGMA locking_mode=EXCLUSIVE")
+    if how == "glance":
+        held.execute("PRAGMA locking_mode=EXCLUSIVE")
     held.execute("BEGIN IMMEDIATE")
     held.execute("INSERT INTO t VALUES (1)")
-    held.execute("COMMIT")  # and keeps the lock
+    if how == "glance":
+        held.execute("COMMIT")  # and keeps the lock
 
-    async def glance() -> list[int]:
-        async with glancers.connect() as connection:
-            return list((await connection.execute(text("SELECT x FROM t"))).scalars())
+    async def look() -> list[int]:
+        async with (made.glancers if how == "glance" else made.writers).connect() as connection:
+            if how != "glance":
+                made.prepare(connection, how == "jot")
+                await connection.execute(text("INSERT INTO t VALUES (2)"))
+            found = list((await connection.execute(text("SELECT x FROM t"))).scalars())
+            await connection.rollback()
+            return found
 
-    glances = [asyncio.create_task(glance()) for _ in range(3)]
+    looks = [asyncio.create_task(look()) for _ in range(3)]
     loop = asyncio.get_running_loop()
     longest = 0.0
     for _ in range(30):
         began = loop.time()
         await asyncio.sleep(0.01)
         longest = max(longest, loop.time() - began)
-    assert not any(task.done() for task in glances)
+    assert not [task for task in looks if task.done()]
     assert longest < 1
+    if how != "glance":
+        held.execute("COMMIT")
     held.close()
-    assert await asyncio.gather(*glances) == [[1]] * 3
-    await glancers.dispose()
+    assert await asyncio.gather(*looks) == [[1] if how == "glance" else [1, 2]] * 3
+    await made.close()
+
+
+async def test_a_jotting_comes_after_what_is_left_to_the_thread(tmp_path: Path) -> None:
+    made = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    async with made.writers.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    goes_on = threading.Event()
+
+    def wait_and_insert(raw: sqlite3.Connection) -> None:
+        goes_on.wait(10)
+        raw.execute("INSERT INTO t VALUES (1)")
+
+    async with made.writers.begin() as connection:
+        made.prepare(connection, True)
+        await connection.execute(text("SELECT 1"))
+        raw: Any = (await connection.get_raw_connection()).dbapi_connection
+        left = asyncio.create_task(raw._in_thread(wait_and_insert))
+        await asyncio.sleep(0)
+        left.cancel()
+        jotting = asyncio.ensure_future(connection.execute(text("INSERT INTO t VALUES (2)")))
+        await asyncio.sleep(0.05)
+        assert not jotting.done()
+        goes_on.set()
+        await jotting
+    assert await rows(made.readers, by="rowid") == [1, 2]
+    await made.close()
+
+
+async def test_what_is_jotted_down_needs_a_thread_for_the_commit_only(tmp_path: Path) -> None:
+    made = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    async with made.writers.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    threads: list[int] = []
+
+    def note() -> int:
+        threads.append(threading.get_ident())
+        return 1
+
+    for is_jotting in (False, True, False):
+        async with made.writers.begin() as connection:
+            made.prepare(connection, is_jotting)
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None
+            await raw.create_function("note", 0, note)
+            await connection.execute(text("INSERT INTO t VALUES (note())"))
+    assert [thread == threading.get_ident() for thread in threads] == [False, True, False]
+    await made.close()
