@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from projecthub import __version__
@@ -30,6 +31,7 @@ from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.courses import Courses
 from projecthub.hub.creation import Creation
+from projecthub.hub.disk_limits import hold_again
 from projecthub.hub.exports import Exports
 from projecthub.hub.figures import Figures
 from projecthub.hub.files import Files
@@ -193,7 +195,9 @@ async def _open_ground(stack: AsyncExitStack, settings: Settings, isolation: Iso
     uids = project_uids(settings) if isolation is Isolation.FULL else None
     quotas = Quotas(quota_defaults(settings), clock)
     bare = isolation is Isolation.NONE
-    homes = ProjectHomes(Homes(settings.data_dir / "projects"), uids, quotas.disk_quota_bytes, bare=bare)
+    directories = Homes(settings.data_dir / "projects")
+    directories.open()
+    homes = ProjectHomes(directories, uids, quotas.disk_quota_bytes, bare=bare)
     stack.callback(homes.close)
     engine = LocalEngine(
         runtime_dir=settings.data_dir / "run",
@@ -342,6 +346,7 @@ def _open_chores(stack: AsyncExitStack, ground: _Ground, core: _Core, services: 
         ground.audit.sweep,
         histories.sweep,
         core.copies.sweep,
+        partial(hold_again, ground.store, ground.homes),
         core.schedule.sweep,
     )
     housekeeping = Housekeeping(

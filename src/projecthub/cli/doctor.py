@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from projecthub.cli import output
 from projecthub.cli.serve import read_settings
 from projecthub.cli.session import AsJson, Session
+
+if TYPE_CHECKING:
+    from projecthub.engines.local.probe import Check
 
 _REQUIRED: Final = {"pidfd"}
 """Checks without which a hub does not run at all; the others are about how well it keeps projects apart."""
@@ -28,7 +31,9 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
 
     settings = read_settings({}, None)
     with output.working("Trying what this machine offers"):
-        checks, isolation = probe.checks(_nearest_existing(settings.data_dir)), probe.best_isolation()
+        directory = _nearest_existing(settings.data_dir)
+        checks, isolation = probe.checks(directory), probe.best_isolation()
+        checks += [_disk_quotas(directory)]
         checks += shared.checks(settings.processes, probe.control_groups()["memory"])
     runs = all(check.ok for check in checks if check.name in _REQUIRED)
     if session.as_json:
@@ -42,6 +47,21 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
         output.print_facts([("best isolation", isolation), ("a hub can run", "yes" if runs else "no")])
     if not runs:
         raise typer.Exit(1)
+
+
+def _disk_quotas(directory: Path) -> Check:
+    """Whether what projects write themselves is held to their quotas; homes are measured in any case."""
+    from projecthub.engines.local.probe import Check  # not installed with the client alone
+    from projecthub.files.kernel_quotas import is_offered
+
+    remedy = (
+        "no harm, but what projects write themselves is only told by 'projects status': watch the disk's free space, "
+        "or keep homes on xfs or ext4 with project quotas, as root"
+    )
+    if is_offered(directory):
+        return Check("exact disk quotas", True, "the file system holds each project to its disk quota", remedy)
+    found = "the file system holds no project to its quota: homes are measured, and the hub keeps to it when it writes"
+    return Check("exact disk quotas", False, found, remedy)
 
 
 def _missing_packages() -> list[str]:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from projecthub.files.scans import HomeScan, Steps
@@ -170,14 +171,21 @@ class MeasuredHome:
 class MeasuredHomes:
     """Homes as they are asked for, with the one thread that their scans share."""
 
-    def __init__(self, disk: Disk, max_directories: int = _MAX_DIRECTORIES) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        max_directories: int = _MAX_DIRECTORIES,
+        promised: Callable[[ProjectId, int], object] = lambda project_id, size: None,
+    ) -> None:
         """Make ready.
 
         Args:
             disk: What they lie on.
             max_directories: How many directories the scans together remember from one look to the next.
+            promised: As `HomeSpace` tells it.
         """
         self._disk = disk
+        self._promised = promised
         self._max_directories = max_directories
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self._homes: OrderedDict[ProjectId, MeasuredHome] = OrderedDict()
@@ -186,7 +194,7 @@ class MeasuredHomes:
         """The home of a project, which lies at ``home``."""
         known = self._homes.get(project_id)
         if known is None:
-            scan, space = HomeScan(home), HomeSpace(project_id, self._disk)
+            scan, space = HomeScan(home), HomeSpace(project_id, self._disk, partial(self._promised, project_id))
 
             def ended(used_bytes: int, began: float) -> None:
                 space.measured(used_bytes, began)

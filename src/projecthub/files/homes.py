@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from projecthub.errors import InvalidArgument, LimitError
-from projecthub.files import keeping
+from projecthub.files import keeping, kernel_quotas
 from projecthub.files.contents import are_cloned
 from projecthub.files.copying.pairs import Pair, is_settled, settle
 from projecthub.files.copying.plan_files import PlanSummary
@@ -22,6 +22,7 @@ from projecthub.files.copying.walking import End
 from projecthub.files.copying.workers import Workers
 from projecthub.files.disk import DiskUse, MeasuredHome, MeasuredHomes
 from projecthub.files.failures import unwritable
+from projecthub.files.holds import Holds
 from projecthub.files.keeping import Keeper
 from projecthub.files.paths import DIRECTORY, reduced
 from projecthub.files.plans import CopyOptions, CopySummary, Course
@@ -76,10 +77,11 @@ class Homes:
     Attributes:
         disk: The file system that they lie on.
         workers: Processes for large copies.
+        holds: To what the file system holds projects.
     """
 
     def __init__(self, root: Path) -> None:
-        """Name the directory; it is made with the first home.
+        """Name the directory; it is made with the first home. `open` before homes are made in it.
 
         Args:
             root: The directory.
@@ -91,8 +93,13 @@ class Homes:
         self._turns = asyncio.Semaphore(turns)
         self._walks = ThreadPoolExecutor(_WALK_THREADS, thread_name_prefix="home")
         self.disk = Disk(root)
-        self._measured = MeasuredHomes(self.disk)
+        self._measured = MeasuredHomes(self.disk, promised=self._promise)
         self._unfinished = root / ".unfinished"
+        self.holds = Holds()
+
+    def open(self) -> None:
+        """See what the file system offers. Blocks for some milliseconds."""
+        self.holds.are_offered = kernel_quotas.is_offered(self._root if self._root.is_dir() else self._root.parent)
 
     def close(self) -> None:
         """End what was started for copies."""
@@ -120,7 +127,7 @@ class Homes:
         staging = home.with_name("staging")
         # Two looks at a directory take a tenth of what it takes to wake a thread for them.
         if not home.is_dir():
-            await in_thread(self._walks, lambda: _make_home(home, staging, uid))
+            await in_thread(self._walks, lambda: _make_home(home, staging, uid, numbered=self.holds.are_offered))
         elif not is_empty(staging) or not is_settled(home):
             await in_thread(self._walks, _told(lambda: _settle(home, staging)))
         return home
@@ -128,7 +135,7 @@ class Homes:
     async def prepare(self, project_id: ProjectId) -> Path:
         """Make the place for a home that is to come whole, and was begun; tells where. Removes nothing."""
         home = self.path(project_id)
-        make = _told(lambda: home.parent.mkdir(mode=_PROJECT_MODE, parents=True, exist_ok=True))
+        make = _told(lambda: make_place(home.parent, numbered=self.holds.are_offered))
         await in_thread(self._walks, make)
         return home
 
@@ -339,6 +346,19 @@ class Homes:
             target, PlanSummary(added=added, freed=freed), quota_bytes, self.path(project_id).parent
         )
 
+    async def hold(self, project_id: ProjectId, size: int) -> None:
+        """Have the file system hold a project to a size, if it does so. See `Holds.hold`."""
+        if self.holds.are_offered:
+            promised = self._home(project_id).space.promised_bytes
+            await in_thread(self._walks, lambda: self.holds.hold(self._project(project_id), size, promised))
+
+    def is_held(self, project_id: ProjectId) -> bool:
+        """Whether the file system holds a project to a size."""
+        return self.holds.limit_of(self._project(project_id)) is not None
+
+    def _promise(self, project_id: ProjectId, size: int) -> None:
+        self.holds.promise(self._project(project_id), size)
+
     async def is_over(self, project_id: ProjectId, quota_bytes: int) -> bool:
         """Whether a home takes more than its quota, as of a look that is less than a minute old."""
         return (await self._home(project_id).gauge.read_recent()).used_bytes > quota_bytes
@@ -376,10 +396,18 @@ def _settle(home: Path, staging: Path) -> None:
     settle(home)
 
 
-def _make_home(home: Path, staging: Path, uid: int | None) -> None:
+def make_place(directory: Path, *, numbered: bool) -> None:
+    """Make the directory of a project, which the file system can hold to a size if it is ``numbered``. Idempotent."""
+    directory.mkdir(mode=_PROJECT_MODE, parents=True, exist_ok=True)
+    if numbered and is_empty(directory):
+        with contextlib.suppress(OSError):  # then it is not held
+            kernel_quotas.number(directory)
+
+
+def _make_home(home: Path, staging: Path, uid: int | None, *, numbered: bool) -> None:
     """Make a home in the staging directory, and give it its name when it is ready."""
     try:
-        home.parent.mkdir(mode=_PROJECT_MODE, parents=True, exist_ok=True)
+        make_place(home.parent, numbered=numbered)
         with contextlib.closing(StagingRun(staging)) as run:
             name = run.make_directory()
             with contextlib.ExitStack() as opened:

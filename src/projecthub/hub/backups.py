@@ -29,6 +29,8 @@ from projecthub.errors import Conflict, HubError, InvalidArgument, NotFound
 from projecthub.files import Homes
 from projecthub.files.archives import COMPRESSED_SUFFIX, SUFFIX, archive, has_zstd, require_tools, unpack
 from projecthub.files.failures import unwritable
+from projecthub.files.homes import make_place
+from projecthub.files.kernel_quotas import is_offered
 from projecthub.hub.backup_lists import LISTS, archive_lists, lists_part, unpack_lists
 from projecthub.store.snapshots import FILES, Kind, bring_to_rest, is_known, put_back, require_empty, take_snapshot
 from projecthub.wire.ids import ProjectId, is_uuid
@@ -259,12 +261,13 @@ async def _unpack_homes(
 ) -> None:
     root = unfinished / "projects"
     root.mkdir(mode=_PROJECT_MODE)
+    numbered = is_offered(root)
     with watch("Restoring homes", len(uids)) as done:
 
         async def one(project_id: ProjectId) -> None:
             part = _home_part(project_id, manifest["compressed"])
             if part in manifest["parts"]:
-                (root / project_id).mkdir(mode=_PROJECT_MODE)
+                make_place(root / project_id, numbered=numbered)
                 home = root / project_id / "home"
                 home.mkdir(mode=0o700)
                 compressed = manifest["compressed"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from projecthub.errors import HubError, LimitError
 from projecthub.files import SEEN_HOME, Home
 from projecthub.hub import figures
+from projecthub.wire.ids import ProjectId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from projecthub.files.copying.workers import Workers
     from projecthub.files.keeping import Keeper
     from projecthub.store.records import Project
-    from projecthub.wire.ids import ProjectId
 
 T = TypeVar("T")
 
@@ -97,6 +97,27 @@ class ProjectHomes:
             with contextlib.suppress(FileNotFoundError):
                 uid = path.stat(follow_symlinks=False).st_uid
         return Home(path, uid, (SEEN_HOME,))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the file system holds projects to their quotas. See `Homes.open`."""
+        return self._homes.holds.are_offered
+
+    def is_held(self, project_id: ProjectId) -> bool:
+        """Whether the file system holds this project to its quota. See `Homes.is_held`."""
+        return self._homes.is_held(project_id)
+
+    async def hold(self, project: Project, kept_bytes: int) -> None:
+        """Have the file system hold a project to its quota, beside which lies what is kept to undo copies."""
+        await self._homes.hold(project.project_id, self.disk_quota_bytes(project.run_quota) + kept_bytes)
+
+    def promised(self) -> set[ProjectId]:
+        """Projects whose limit is to be looked at again. See `Holds.promised`."""
+        return {ProjectId(name) for name in self._homes.holds.promised()}
+
+    def lending(self, home: Home, work: Callable[[], T]) -> Callable[[], T]:
+        """Work in a home that has a little room there even if it is full. See `Holds.lending`."""
+        return self._homes.holds.lending(home.path.parent, work)
 
     async def reserve(self, project: Project, added: int, freed: int = 0, *, beside: bool = False) -> Allowance:
         """Room in a home, within its quota. See `Homes.reserve`."""

@@ -26,6 +26,7 @@ from projecthub.errors import Conflict, HubError, InternalError, LimitError, Not
 from projecthub.hub import figures
 from projecthub.hub.chronicle import Chronicle, last_seen
 from projecthub.hub.deaths import LONGEST_DELAY, describe
+from projecthub.hub.disk_limits import hold
 from projecthub.hub.permissions import not_deleted
 from projecthub.hub.wishes import Actor, Want, Wish
 from projecthub.store.records import Project, State
@@ -338,6 +339,7 @@ class Lifecycle:
     async def _launch(self, project: Project) -> Instance:
         async with self._places:
             home = await self._homes.ensure(project.project_id, project.unix_slot)
+            await hold(self._store, self._homes, [project.project_id])
             spec = StartSpec(
                 project_id=project.project_id,
                 epoch=project.epoch,

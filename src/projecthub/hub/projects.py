@@ -178,7 +178,7 @@ class Projects:
             "oom_kills": usage.oom_kills,
             "isolation": self._engine.isolation.value,
             "network": self._quotas.network(project.run_quota, project.settings, self._engine.networks).value,
-            "limits": _limits(limits, self._engine.means),
+            "limits": _limits(limits, self._engine.means, disk_is_held=self._homes.is_held(checked)),
         }
         idle = status["idle"] = self._idle.report(project)
         if idle["idle_timeout_s"] is not None:
@@ -265,12 +265,17 @@ def state_of(project: Project) -> shapes.ProjectState:
     return state
 
 
-def _limits(limits: Limits, means: Means) -> shapes.ProjectLimits:
+def _limits(limits: Limits, means: Means, *, disk_is_held: bool) -> shapes.ProjectLimits:
     return {
         "memory_MB": None if limits.memory_bytes is None else to_mb(limits.memory_bytes),
         "cpu": limits.cpu_cores,
         "processes": limits.processes,
-        "enforced_by": {"memory": means.memory, "cpu": means.cpu, "processes": means.processes},
+        "enforced_by": {
+            "memory": means.memory,
+            "cpu": means.cpu,
+            "processes": means.processes,
+            "disk": "project quotas" if disk_is_held else None,
+        },
     }
 
 

@@ -87,7 +87,7 @@ class Workplaces:
         """
         try:
             async with contextlib.nullcontext() if home is None else self._turn(home):
-                return await in_thread(self._threads, work)
+                return await in_thread(self._threads, work if home is None else self.homes.lending(home, work))
         except OSError as error:
             raise unwritable(error, "the files of the project") from error
 

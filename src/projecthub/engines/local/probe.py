@@ -63,7 +63,6 @@ def checks(directory: Path) -> list[Check]:
         _check_landlock(),
         _check_seccomp(),
         _check_reflink(directory),
-        _check_disk_quotas(),
         _check_pidfd(),
         _check_children(),
     ]
@@ -200,15 +199,6 @@ def _check_reflink(directory: Path) -> Check:
     except OSError as error:
         return Check("reflinks", False, str(error.strerror), remedy)
     return Check("reflinks", True, "files are copied without copying", remedy)
-
-
-def _check_disk_quotas() -> Check:
-    return Check(
-        "exact disk quotas",
-        False,
-        "quotas of the kernel are not used: homes are measured, and copies and new projects held to their quota",
-        "no harm, but what projects write themselves is only told by 'projects status': watch the disk's free space",
-    )
 
 
 def _check_pidfd() -> Check:

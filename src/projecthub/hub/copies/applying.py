@@ -33,6 +33,7 @@ from projecthub.hub.copies.ground import COPIED, is_refusal, share_id_of
 from projecthub.hub.copies.planning import place_of, plan_json, plan_of, refused
 from projecthub.hub.copies.requests import options_of
 from projecthub.hub.copies.staging import stage
+from projecthub.hub.disk_limits import hold
 from projecthub.store.copy_records import TargetState
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ class Applier:
         """Say what came of a batch, in the rows and in the logs of the projects."""
         async with self._ground.store.write() as tx:
             await self.note(tx, work.operation, batch, shared)
-        self.noted(batch)
+        await self.noted(batch)
         for one in batch:
             tell_figures(one, seconds)
             summary = one.summary
@@ -325,8 +326,10 @@ class Applier:
         given = [(place_of(one.target), one.given or one.target.manifest) for one in done]
         await tx.copies.hand_out([(*place, name) for place, name in given if name is not None], at=now)
 
-    def noted(self, batch: Sequence[Applied]) -> None:
+    async def noted(self, batch: Sequence[Applied]) -> None:
         """What came of a batch is in the store: more is kept to undo it."""
+        ground = self._ground
+        await hold(ground.store, ground.homes, [one.target.target_project_id for one in batch])
         for one in batch:
             if one.kept_bytes is not None:
                 self._trimming.grew(one.target.target_project_id, one.kept_bytes)

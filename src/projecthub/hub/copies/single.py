@@ -289,7 +289,7 @@ class SingleCopies:
         async with self._ground.store.write() as tx:
             await self._applier.note(tx, pair.operation, [one], ())
             await tx.copies.update(pair.operation.id, ended([done], self._ground.clock.now(), applied=True))
-        self._applier.noted([one])
+        await self._applier.noted([one])
 
     async def _note(self, pair: _Pair, event: dict[str, object]) -> None:
         """Write into the logs of its projects what came of a copy that has no row."""

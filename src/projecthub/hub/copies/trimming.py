@@ -12,6 +12,7 @@ import structlog
 from projecthub.errors import HubError
 from projecthub.files.copying import discard, sync_file_system
 from projecthub.hub.copies.operations import UNSYNCED
+from projecthub.hub.disk_limits import hold
 from projecthub.store.copy_records import TargetState
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Trimming:
                     await tx.log.append_all(_forgotten(operation_id, able), by, at=self._ground.clock.now())
             gone += able
         await self._ground.each([lambda target=target: discard(self._ground.record(target)) for target in gone])  # type: ignore[misc]
+        await hold(self._ground.store, self._ground.homes, [target.target_project_id for target in gone])
         return gone
 
     async def _have_on_disk(self, operation_ids: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from projecthub.files.plans import Course
 from projecthub.hub.copies.applying import BATCH
 from projecthub.hub.copies.ground import UNDONE
 from projecthub.hub.copies.planning import place_of
+from projecthub.hub.disk_limits import hold
 from projecthub.store.copy_records import TargetState
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class Undoer:
             await tx.log.append_all(entries, operation.account_id, at=ground.clock.now())
         records = [ground.record(target) for target in batch if rows[target.number]["kept_bytes"] is None]
         await ground.each([lambda record=record: discard(record) for record in records])  # type: ignore[misc]
+        await hold(ground.store, ground.homes, [target.target_project_id for target in batch])
 
 
 async def _last_of_same(tx: Transaction, targets: Sequence[CopyTarget]) -> dict[int, str]:

@@ -43,11 +43,15 @@ class Idle(TypedDict):
 
 
 class EnforcedBy(TypedDict):
-    """By what a project is held to each of its limits; null: by nothing on this machine."""
+    """By what a project is held to each of its limits; null: by nothing on this machine.
+
+    What the hub itself writes into a project, copies and uploads, keeps the disk quota in any case.
+    """
 
     memory: str | None
     cpu: str | None
     processes: str | None
+    disk: str | None
 
 
 class ProjectLimits(TypedDict):
