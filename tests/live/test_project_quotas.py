@@ -37,6 +37,7 @@ def test_the_file_system_holds_projects_to_their_quotas(kind: str, tmp_path: Pat
         "KIND": kind,
         "TREE": str(TREE),
         "PYTHON": sys.executable,
+        "PYTHONPATH": str(TREE / "src"),
         "TESTS": "tests/uml/project_quotas.py",
     }
     run = subprocess.run(

@@ -124,6 +124,18 @@ async def test_the_hub_can_work_in_a_full_home(root: Path, homes: Homes) -> None
     assert limit_mb(root, ONE) == held
 
 
+async def test_what_a_killed_hub_has_left_in_a_full_home_goes(root: Path, homes: Homes) -> None:
+    home = await homes.ensure(ONE, uid=UID)
+    await homes.hold(ONE, 2 * MB)
+    left = root / ONE / "staging/left"
+    left.mkdir()
+    with contextlib.suppress(OSError):  # to the last block
+        for n in range(9):
+            write(home / f"{n}", 4 * MB)
+    await homes.ensure(ONE, uid=UID)
+    assert not left.exists()
+
+
 async def test_another_hub_knows_the_limit(root: Path, homes: Homes) -> None:
     await homes.ensure(ONE, uid=UID)
     await homes.hold(ONE, 5 * MB)
@@ -148,6 +160,33 @@ async def test_a_home_from_before_is_not_held(root: Path) -> None:
     (allowance,) = await asyncio.gather(after.reserve(ONE, MB, 0, 5 * MB, "this file"))
     allowance.close()
     after.close()
+
+
+_TAKE_OUT = """
+import fcntl, os
+for number, size in ((0x401C5820, 28), (0x40086602, 8)):
+    try:
+        fcntl.ioctl(os.open(".", os.O_RDONLY), number, bytes(size))
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+@pytest.mark.skipif(os.environ.get("KIND") != "xfs", reason="one hub is enough")
+def test_a_project_without_a_user_namespace_cannot_leave_its_quota() -> None:
+    most = Path("/proc/sys/user/max_user_namespaces")
+    before = most.read_text()
+    most.write_text("0")
+    directory = TOP / "without"
+    directory.mkdir()
+    try:
+        with contextlib.closing(HubProcess(directory)) as process, process.hub() as hub:
+            project = hub.project(hub.projects.create_project(title="one"))
+            hub.projects.start(project.project_id)
+            done = project.system.exec("python3", ["-c", _TAKE_OUT])
+            assert str(done["stdout"]).split() == [str(errno.EPERM)] * 2
+    finally:
+        most.write_text(before)
 
 
 @pytest.mark.skipif(

@@ -129,7 +129,8 @@ class Homes:
         if not home.is_dir():
             await in_thread(self._walks, lambda: _make_home(home, staging, uid, numbered=self.holds.are_offered))
         elif not is_empty(staging) or not is_settled(home):
-            await in_thread(self._walks, _told(lambda: _settle(home, staging)))
+            settled = self.holds.lending(home.parent, lambda: _settle(home, staging))
+            await in_thread(self._walks, _told(settled))
         return home
 
     async def prepare(self, project_id: ProjectId) -> Path:

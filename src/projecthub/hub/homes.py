@@ -104,8 +104,8 @@ class ProjectHomes:
         return self._homes.holds.are_offered
 
     def is_held(self, project_id: ProjectId) -> bool:
-        """Whether the file system holds this project to its quota. See `Homes.is_held`."""
-        return self._homes.is_held(project_id)
+        """Whether the file system holds this project to its quota, and it cannot let go. See `Homes.is_held`."""
+        return not self._bare and self._homes.is_held(project_id)
 
     async def hold(self, project: Project, kept_bytes: int) -> None:
         """Have the file system hold a project to its quota, beside which lies what is kept to undo copies."""

@@ -115,6 +115,15 @@ def test_nobody_types_for_others(machine: str) -> None:
 
 
 @machines
+def test_nobody_takes_a_file_out_of_its_quota(machine: str) -> None:
+    for command in (0x40086602, 0x401C5820):  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR
+        assert judge(machine, number_of("ioctl", machine), 3, command) == errno.EPERM
+    for command in (0x80086601, 0x801C581F):  # to look is allowed
+        assert judge(machine, number_of("ioctl", machine), 3, command) == "allowed"
+    assert judge(machine, 469) == errno.EPERM  # file_setattr
+
+
+@machines
 def test_families_of_sockets(machine: str) -> None:
     for name in ("socket", "socketpair"):
         number = number_of(name, machine)

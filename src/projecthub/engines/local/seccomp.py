@@ -68,6 +68,8 @@ _REFUSED = {
     "name_to_handle_at": _Call(303, 264),
     "open_by_handle_at": _Call(304, 265),
     "fanotify_init": _Call(300, 262),
+    # Takes a file out of what the file system holds a project's directory to. See `_SET_FLAGS`.
+    "file_setattr": _Call(469, 469),
     # The machine as a whole.
     "acct": _Call(163, 89),
     "swapon": _Call(167, 224),
@@ -99,6 +101,9 @@ _NEW_NAMESPACES = 0x7E020000
 _NEW_TIME_NAMESPACE = 0x80
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 """Typing into another's terminal, and the console's own."""
+_SET_FLAGS, _SET_ATTRIBUTES = 0x40086602, 0x401C5820
+"""`FS_IOC_SETFLAGS` and `FS_IOC_FSSETXATTR`: by these the owner of a file may take it out of the quota of its
+directory, unless he is in a user namespace, which root can do without."""
 _PERSONALITIES = (0, 0x0040000, 0xFFFFFFFF)
 """Plain; without random addresses, for debuggers; and the question which one is in force."""
 _NETLINK, _NETLINK_ROUTE = 16, 0
@@ -168,7 +173,7 @@ _REFUSED_BY_ARGUMENT = (
     # Its arguments are out of a filter's sight. A libc that is told that there is none uses clone.
     (_CLONE3, [_returns(_refuse(errno.ENOSYS))]),
     (_UNSHARE, _if_any_bit(0, _NEW_NAMESPACES | _NEW_TIME_NAMESPACE)),
-    (_IOCTL, _if_one_of(1, (_TIOCSTI, _TIOCLINUX))),
+    (_IOCTL, _if_one_of(1, (_TIOCSTI, _TIOCLINUX, _SET_FLAGS, _SET_ATTRIBUTES))),
     (_PERSONALITY, _unless_one_of(0, _PERSONALITIES, errno.EPERM)),
     # Asynchronous input and output of old: its contexts are counted for the whole machine, and are soon used up.
     (_IO_SETUP, [_returns(_refuse(errno.ENOSYS))]),
