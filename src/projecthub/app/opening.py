@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from projecthub import __version__
@@ -31,7 +30,7 @@ from projecthub.hub.command_log import CommandLog
 from projecthub.hub.copies import Copies
 from projecthub.hub.courses import Courses
 from projecthub.hub.creation import Creation
-from projecthub.hub.disk_limits import hold_again
+from projecthub.hub.disk_limits import DiskLimits
 from projecthub.hub.exports import Exports
 from projecthub.hub.figures import Figures
 from projecthub.hub.files import Files
@@ -346,7 +345,7 @@ def _open_chores(stack: AsyncExitStack, ground: _Ground, core: _Core, services: 
         ground.audit.sweep,
         histories.sweep,
         core.copies.sweep,
-        partial(hold_again, ground.store, ground.homes),
+        DiskLimits(ground.store, ground.homes).sweep,
         core.schedule.sweep,
     )
     housekeeping = Housekeeping(

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from projecthub.files.scans import HomeScan, Steps
@@ -175,7 +174,7 @@ class MeasuredHomes:
         self,
         disk: Disk,
         max_directories: int = _MAX_DIRECTORIES,
-        promised: Callable[[ProjectId, int], object] = lambda project_id, size: None,
+        promised: Callable[[ProjectId, HomeSpace], object] = lambda project_id, space: None,
     ) -> None:
         """Make ready.
 
@@ -194,7 +193,8 @@ class MeasuredHomes:
         """The home of a project, which lies at ``home``."""
         known = self._homes.get(project_id)
         if known is None:
-            scan, space = HomeScan(home), HomeSpace(project_id, self._disk, partial(self._promised, project_id))
+            scan = HomeScan(home)
+            space = HomeSpace(project_id, self._disk, lambda: self._promised(project_id, space))
 
             def ended(used_bytes: int, began: float) -> None:
                 space.measured(used_bytes, began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,13 +21,25 @@ _LENT_BYTES = 2_000_000
 
 @dataclass(slots=True)
 class _Hold:
+    """What a project may take.
+
+    Attributes:
+        size: Its home, with all that is kept beside that.
+        promised: What copies under way may write besides.
+        lent: For how many works of the hub there is more room now.
+        floor: To this at least, while there are some: room beyond what was taken when the first of them began.
+    """
+
     size: int
     promised: int = 0
     lent: int = 0
+    floor: int = 0
 
     @property
     def limit(self) -> int:
-        return self.size + self.promised + self.lent
+        """Never more than twice the size: a project's own processes may be quicker than who was to have the room."""
+        limit = self.size + min(self.promised, self.size)
+        return max(limit, min(self.floor, 2 * self.size) + _LENT_BYTES) if self.lent else limit
 
 
 class Holds:
@@ -46,44 +58,43 @@ class Holds:
         self._holds: dict[Path, _Hold] = {}
         self._promised: set[Path] = set()
 
-    def hold(self, directory: Path, size: int, promised: int) -> None:
+    def hold(self, directory: Path, size: int, promised: Callable[[], int]) -> None:
         """Hold a project to a size from now on.
 
         Args:
             directory: The project's.
             size: What its home and all that is kept beside it may take, in bytes.
-            promised: And what copies under way may write; what was promised to others is taken back.
+            promised: Tells what copies under way may write; what was promised to others is taken back.
         """
-        with self._lock:
-            hold = self._holds.setdefault(directory, _Hold(0))
-            hold.size, hold.promised = size + _BESIDE_BYTES, promised
-            (self._promised.add if promised else self._promised.discard)(directory)
-            self._set(directory, hold)
+        if self.are_offered:
+            with self._lock:
+                hold = self._holds.setdefault(directory, _Hold(0))
+                hold.size = size + _BESIDE_BYTES
+                self._promise(directory, hold, promised())
+                self._set(directory, hold)
 
-    def promise(self, directory: Path, size: int) -> None:
-        """Copies under way may write so many bytes beside what is there, until `hold` is called."""
+    def promise(self, directory: Path, promised: Callable[[], int]) -> None:
+        """Copies under way may write more than before, or less; ``promised`` tells how much beside what is there."""
         with self._change(directory) as hold:
-            if hold is not None and size > hold.promised:
-                hold.promised = size
-                self._promised.add(directory)
+            if hold is not None:
+                self._promise(directory, hold, promised())
 
     def promised(self) -> set[str]:
         """The projects that may take more since copies into them have begun."""
         with self._lock:
             return {directory.name for directory in self._promised}
 
-    def lending(self, directory: Path, work: Callable[[], T]) -> Callable[[], T]:
-        """Work of the hub that has a little room even in a full project, as long as it lasts."""
+    def lending(self, directories: Collection[Path], work: Callable[[], T]) -> Callable[[], T]:
+        """Work of the hub that has a little room even in full projects, as long as it lasts."""
         if not self.are_offered:
             return work
 
         def lent() -> T:
-            is_held = self._lend(directory, _LENT_BYTES)
-            try:
+            with contextlib.ExitStack() as stack:
+                for directory in directories:
+                    if self._lend(directory, 1):
+                        stack.callback(self._lend, directory, -1)
                 return work()
-            finally:
-                if is_held:
-                    self._lend(directory, -_LENT_BYTES)
 
         return lent
 
@@ -94,10 +105,17 @@ class Holds:
                 return kernel_quotas.limit_of(directory)
         return None
 
-    def _lend(self, directory: Path, size: int) -> bool:
+    def _promise(self, directory: Path, hold: _Hold, promised: int) -> None:
+        hold.promised = promised
+        (self._promised.add if promised else self._promised.discard)(directory)
+
+    def _lend(self, directory: Path, works: int) -> bool:
         with self._change(directory) as hold:
             if hold is not None:
-                hold.lent += size
+                if not hold.lent:
+                    with contextlib.suppress(OSError):
+                        hold.floor = kernel_quotas.used_bytes(directory) or 0
+                hold.lent += works
             return hold is not None
 
     @contextlib.contextmanager

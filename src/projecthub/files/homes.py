@@ -26,7 +26,7 @@ from projecthub.files.holds import Holds
 from projecthub.files.keeping import Keeper
 from projecthub.files.paths import DIRECTORY, reduced
 from projecthub.files.plans import CopyOptions, CopySummary, Course
-from projecthub.files.space import Allowance, Disk
+from projecthub.files.space import Allowance, Disk, HomeSpace
 from projecthub.files.staging import StagingRun, is_empty
 from projecthub.files.threads import in_thread
 from projecthub.files.uploads import pending_bytes
@@ -129,7 +129,7 @@ class Homes:
         if not home.is_dir():
             await in_thread(self._walks, lambda: _make_home(home, staging, uid, numbered=self.holds.are_offered))
         elif not is_empty(staging) or not is_settled(home):
-            settled = self.holds.lending(home.parent, lambda: _settle(home, staging))
+            settled = self.holds.lending([home.parent], lambda: _settle(home, staging))
             await in_thread(self._walks, _told(settled))
         return home
 
@@ -350,15 +350,18 @@ class Homes:
     async def hold(self, project_id: ProjectId, size: int) -> None:
         """Have the file system hold a project to a size, if it does so. See `Holds.hold`."""
         if self.holds.are_offered:
-            promised = self._home(project_id).space.promised_bytes
-            await in_thread(self._walks, lambda: self.holds.hold(self._project(project_id), size, promised))
+            directory, space = self._project(project_id), self._home(project_id).space
+            await in_thread(self._walks, lambda: self.holds.hold(directory, size, lambda: space.promised_bytes))
 
-    def is_held(self, project_id: ProjectId) -> bool:
+    async def is_held(self, project_id: ProjectId) -> bool:
         """Whether the file system holds a project to a size."""
-        return self.holds.limit_of(self._project(project_id)) is not None
+        if not self.holds.are_offered:
+            return False
+        directory = self._project(project_id)
+        return await in_thread(self._walks, lambda: self.holds.limit_of(directory)) is not None
 
-    def _promise(self, project_id: ProjectId, size: int) -> None:
-        self.holds.promise(self._project(project_id), size)
+    def _promise(self, project_id: ProjectId, space: HomeSpace) -> None:
+        self.holds.promise(self._project(project_id), lambda: space.promised_bytes)
 
     async def is_over(self, project_id: ProjectId, quota_bytes: int) -> bool:
         """Whether a home takes more than its quota, as of a look that is less than a minute old."""

@@ -138,6 +138,17 @@ def limit_of(directory: Path) -> int | None:
         return (_quota(fd, known)[0] * _BLOCK_BYTES or None) if known else None
 
 
+def used_bytes(directory: Path) -> int | None:
+    """What all below a directory takes, as the file system counts; None if it has no number.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    with closing(os.open(directory, DIRECTORY | os.O_NOFOLLOW)) as fd:
+        known = _number(fd)
+        return _quota(fd, known)[2] if known else None
+
+
 def _number(fd: int) -> int:
     flags, _, _, known, _ = _attributes(fd)
     return int(known) if flags & _INHERITED else 0

@@ -83,15 +83,14 @@ class HomeSpace:
         pending_bytes: What unfinished uploads have beside it, as of the last look.
     """
 
-    def __init__(
-        self, project_id: ProjectId, disk: Disk, promised: Callable[[int], object] = lambda size: None
-    ) -> None:
+    def __init__(self, project_id: ProjectId, disk: Disk, promised: Callable[[], object] = lambda: None) -> None:
         """Make ready; `measured` before the first `allow`.
 
         Args:
             project_id: Whose home it is.
             disk: What it lies on.
-            promised: Told how many bytes all copies under way may write, as soon as that are more.
+            promised: Told when `promised_bytes` is another; not of the end of copies that have written, for what they
+                wrote may lie beside the home for a moment.
         """
         self._project_id = project_id
         self._promised = promised
@@ -140,7 +139,7 @@ class HomeSpace:
             if added > freed:
                 self._require(added - freed, quota_bytes)
             self._open.add(allowance)
-            self._promised(self._promised_bytes())
+        self._promised()
         return allowance
 
     def extend(self, allowance: Allowance, size: int) -> None:
@@ -152,13 +151,13 @@ class HomeSpace:
         with self._lock:
             self._require(size, allowance.quota_bytes)
             allowance.added += size
-            self._promised(self._promised_bytes())
+        self._promised()
 
     @property
     def promised_bytes(self) -> int:
         """How many bytes all copies under way may write."""
         with self._lock:
-            return self._promised_bytes()
+            return sum(each.added for each in self._open)
 
     def close(self, allowance: Allowance) -> None:
         """The copy has ended, in whatever way. What it wrote counts until it is measured."""
@@ -166,9 +165,8 @@ class HomeSpace:
             self._open.discard(allowance)
             if not allowance.beside and allowance.taken > allowance.freed:
                 self._ended.append((time.monotonic(), allowance.taken - allowance.freed))
-
-    def _promised_bytes(self) -> int:
-        return sum(each.added for each in self._open)
+        if not allowance.taken:
+            self._promised()
 
     def _under_way(self) -> int:
         return sum(max(0, each.added - each.freed - each.taken * each.beside) for each in self._open)

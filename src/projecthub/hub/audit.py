@@ -58,6 +58,8 @@ _CROWD: Final = 8
 _CROWD_WITHIN_S: Final = 0.25
 _AGAIN_AFTER_S: Final = 1.0
 _BATCH: Final = 200
+_FEW: Final = 32
+"""More calls than this are put down by a thread, so that the event loop goes on meanwhile."""
 _PRUNED_AT_ONCE: Final = 2000
 
 _REFUSALS: Final = frozenset({*DENIALS, "invalid_argument", "not_found"})
@@ -136,7 +138,7 @@ class Audit:
         before = self._clock.now() - timedelta(days=self._kept_days)
         is_more = self._kept_days > 0
         while is_more:
-            async with self._store.jot() as tx:
+            async with self._store.write() as tx:
                 is_more = await tx.audit.prune(before, limit=_PRUNED_AT_ONCE) == _PRUNED_AT_ONCE
         await self._note_left()
 
@@ -217,7 +219,7 @@ class Audit:
             try:
                 self._check_room()
                 calls = [call for call, _ in batch]
-                async with self._store.write() as tx:
+                async with self._store.jot() as tx:
                     await self.put(tx, calls)
                 self.arrived(calls)
             except Exception as error:
@@ -235,6 +237,8 @@ class Audit:
 
     async def put(self, tx: Transaction, what: Sequence[AuditedCall]) -> None:
         """Put calls down."""
+        if len(what) > _FEW:
+            tx.is_long()
         await tx.audit.begin([(call.open_id, call.began_at, call.stored()) for call in what])
 
     def arrived(self, what: Sequence[AuditedCall]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from projecthub.store.records import State
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -27,6 +29,23 @@ async def hold(store: Store, homes: ProjectHomes, project_ids: Iterable[ProjectI
             await homes.hold(project, kept_bytes)
 
 
-async def hold_again(store: Store, homes: ProjectHomes) -> None:
-    """Hold those that were promised more to what they may have: a copy that failed has told nobody."""
-    await hold(store, homes, homes.promised())
+class DiskLimits:
+    """Looks after limits that nobody else takes back."""
+
+    def __init__(self, store: Store, homes: ProjectHomes) -> None:
+        """Make the service."""
+        self._store = store
+        self._homes = homes
+        self._has_looked = False
+
+    async def sweep(self) -> None:
+        """Hold those that were promised more to what they may have: a copy that failed has told nobody.
+
+        The first time all that run: a hub that was killed may have left them with more room.
+        """
+        wanted = self._homes.promised()
+        if not self._has_looked and self._homes.holds:
+            async with self._store.read() as tx:
+                wanted |= {project.project_id for project in await tx.projects.in_states([State.RUNNING])}
+        await hold(self._store, self._homes, wanted)
+        self._has_looked = True

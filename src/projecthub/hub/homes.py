@@ -12,7 +12,7 @@ from projecthub.hub import figures
 from projecthub.wire.ids import ProjectId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -103,9 +103,9 @@ class ProjectHomes:
         """Whether the file system holds projects to their quotas. See `Homes.open`."""
         return self._homes.holds.are_offered
 
-    def is_held(self, project_id: ProjectId) -> bool:
+    async def is_held(self, project_id: ProjectId) -> bool:
         """Whether the file system holds this project to its quota, and it cannot let go. See `Homes.is_held`."""
-        return not self._bare and self._homes.is_held(project_id)
+        return not self._bare and await self._homes.is_held(project_id)
 
     async def hold(self, project: Project, kept_bytes: int) -> None:
         """Have the file system hold a project to its quota, beside which lies what is kept to undo copies."""
@@ -115,9 +115,9 @@ class ProjectHomes:
         """Projects whose limit is to be looked at again. See `Holds.promised`."""
         return {ProjectId(name) for name in self._homes.holds.promised()}
 
-    def lending(self, home: Home, work: Callable[[], T]) -> Callable[[], T]:
-        """Work in a home that has a little room there even if it is full. See `Holds.lending`."""
-        return self._homes.holds.lending(home.path.parent, work)
+    def lending(self, project_ids: Iterable[ProjectId], work: Callable[[], T]) -> Callable[[], T]:
+        """Work in homes that has a little room there even if they are full. See `Holds.lending`."""
+        return self._homes.holds.lending({self.path(each).parent for each in project_ids}, work)
 
     async def reserve(self, project: Project, added: int, freed: int = 0, *, beside: bool = False) -> Allowance:
         """Room in a home, within its quota. See `Homes.reserve`."""

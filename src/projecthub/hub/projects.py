@@ -178,7 +178,7 @@ class Projects:
             "oom_kills": usage.oom_kills,
             "isolation": self._engine.isolation.value,
             "network": self._quotas.network(project.run_quota, project.settings, self._engine.networks).value,
-            "limits": _limits(limits, self._engine.means, disk_is_held=self._homes.is_held(checked)),
+            "limits": _limits(limits, self._engine.means, disk_is_held=await self._homes.is_held(checked)),
         }
         idle = status["idle"] = self._idle.report(project)
         if idle["idle_timeout_s"] is not None:

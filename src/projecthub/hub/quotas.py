@@ -186,6 +186,7 @@ class Quotas:
         attached = list(project.site_license or {})
         judgements: list[Judgement] = []
         if attached:
+            tx.is_long()  # there may be many that have started with them
             licenses = await tx.licenses.locked(attached)
             # Counted under the lock: who started before with one of these licenses has noted it.
             used = await tx.licenses.used(list(licenses), besides=project.project_id)

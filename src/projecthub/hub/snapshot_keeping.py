@@ -329,7 +329,8 @@ class SnapshotKeeping:
             return []
         at = self._clock.now()
         before = self.shelf(project.project_id).manifest(plan.before)
-        in_trash = await self.run(lambda: restoring.finish(home, plan, at, before))
+        finish = self._homes.lending([project.project_id], lambda: restoring.finish(home, plan, at, before))
+        in_trash = await self.run(finish)
         async with self._store.write() as tx:
             event: dict[str, Any] = {
                 "event": "snapshot_restored",

@@ -13,6 +13,7 @@ from projecthub.files.failures import unwritable
 from projecthub.files.places import within_home
 from projecthub.files.threads import in_thread, pieces
 from projecthub.hub.histories import Histories
+from projecthub.wire.ids import ProjectId
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -87,7 +88,8 @@ class Workplaces:
         """
         try:
             async with contextlib.nullcontext() if home is None else self._turn(home):
-                return await in_thread(self._threads, work if home is None else self.homes.lending(home, work))
+                ids = () if home is None else (ProjectId(home.path.parent.name),)
+                return await in_thread(self._threads, self.homes.lending(ids, work))
         except OSError as error:
             raise unwritable(error, "the files of the project") from error
 

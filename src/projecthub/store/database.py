@@ -100,8 +100,16 @@ class Transaction:
     snapshots = _Noun(SnapshotRows)
     templates = _Noun(Templates)
 
-    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+    def __init__(self, connection: AsyncConnection, now: datetime, is_long: Callable[[], None] = lambda: None) -> None:
+        """Made by the store.
+
+        Args:
+            connection: Has the transaction.
+            now: The time at its begin.
+            is_long: To be called in a jotting if what follows may take long after all: a thread executes it then.
+        """
         self.connection = connection
+        self.is_long = is_long
         self._now = now
 
     @functools.cached_property
@@ -216,8 +224,9 @@ class Store:
     async def _change(self, *, is_jotting: bool) -> AsyncIterator[Transaction]:
         with translated():
             async with self._my_turn(), self._in_company() as company, self._engines.writers.begin() as connection:
-                self._engines.prepare(connection, is_jotting)
-                tx = Transaction(connection, self._clock.now())
+                prepare = self._engines.prepare
+                prepare(connection, is_jotting)
+                tx = Transaction(connection, self._clock.now(), lambda: prepare(connection, False))
                 await company(tx)
                 yield tx
 

@@ -234,5 +234,7 @@ async def test_what_is_jotted_down_needs_a_thread_for_the_commit_only(tmp_path: 
             assert raw is not None
             await raw.create_function("note", 0, note)
             await connection.execute(text("INSERT INTO t VALUES (note())"))
-    assert [thread == threading.get_ident() for thread in threads] == [False, True, False]
+            made.prepare(connection, False)  # what follows is long after all
+            await connection.execute(text("INSERT INTO t VALUES (note())"))
+    assert [thread == threading.get_ident() for thread in threads] == [False, False, True, False, False, False]
     await made.close()

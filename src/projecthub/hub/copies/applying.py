@@ -288,7 +288,8 @@ class Applier:
         for one in batch:
             if one.error is None and one.application is None:
                 one.summary = one.plan.idle_summary()
-        failures = await (homes.at_once(commit) if at_once else homes.in_turn(commit))
+        roomy = homes.lending({one.target.target_project_id for one in batch}, commit)
+        failures = await (homes.at_once(roomy) if at_once else homes.in_turn(roomy))
         if failures:
             raise failures[0]
 

@@ -93,7 +93,7 @@ class Undoer:
                 "kept_bytes": None,
             }
 
-        return work
+        return self._ground.homes.lending([target.target_project_id], work)
 
     async def _note(self, work: Work, batch: Sequence[CopyTarget], outcomes: Sequence[dict[str, Any]]) -> None:
         operation, ground = work.operation, self._ground
