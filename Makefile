@@ -9,10 +9,10 @@ serve: $(VENV)/.server
 	@$(BIN)/projecthub serve
 
 # What measures no time and kills no process runs on all processors; the rest by itself. Both, whatever the first says.
-STORE_TESTS := $(wildcard tests/contract/test_store_*.py)
+BESIDE := $(wildcard tests/contract/test_store_*.py) tests/live/test_project_quotas.py
 test: $(VENV)/.dev
-	@$(BIN)/pytest -n auto --dist loadfile tests/unit tests/wire $(STORE_TESTS); first=$$?; \
-	$(BIN)/pytest tests/contract tests/live $(STORE_TESTS:%=--ignore=%) && exit $$first
+	@$(BIN)/pytest -n auto --dist loadfile tests/unit tests/wire $(BESIDE); first=$$?; \
+	$(BIN)/pytest tests/contract tests/live $(BESIDE:%=--ignore=%) && exit $$first
 
 check: gates test
 

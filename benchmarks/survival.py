@@ -106,7 +106,7 @@ def neighbours(table: Table, process: HubProcess, wire: Wire, projects: int) -> 
         table.add(
             f"exec beside {name}, 95 %",
             f"{_high(loud):.2f} ms = {_high(loud) / _high(quiet):.2f} x",
-            "2 x",
+            "",  # a tick of the scheduler or two: no weight changes that
             f"{_high(quiet):.2f} ms: quiet",
         )
     wire.call("projects.stop", {"project_id": own})
