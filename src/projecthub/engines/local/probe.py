@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from projecthub.engines.local import cgroups, kernel, landlock, sandbox, seccomp, uplink
+from projecthub.engines.local import cgroups, kernel, landlock, pid_limits, sandbox, seccomp, uplink
 from projecthub.engines.local.cgroups import Trees
 from projecthub.engines.local.launching import Launching
 from projecthub.engines.local.records import SKELETON
@@ -136,13 +136,16 @@ def _check_limits() -> list[Check]:
     instead = {
         "memory": "each process is limited on its own, by an rlimit",
         "cpu": "nothing keeps a project from using all processors",
-        "processes": "projects with a uid of their own are limited by an rlimit, others are not",
+        "processes": "projects with a uid of their own are limited by an rlimit, others by kernels from 6.14 on",
     }
     checks = []
     for purpose, what in instead.items():
         version = versions[purpose]
         detail = "no control group" if version is None else f"control group, version {version}"
-        checks.append(Check(f"limit of {purpose}", version is not None, detail, remedy + what))
+        is_held = version is not None
+        if purpose == "processes" and not is_held and pid_limits.are_offered():
+            is_held, detail = True, "pid namespaces, which hold only so many"
+        checks.append(Check(f"limit of {purpose}", is_held, detail, remedy + what))
     return checks
 
 
