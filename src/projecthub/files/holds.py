@@ -56,7 +56,6 @@ class Holds:
         self.are_offered = False
         self._lock = threading.Lock()
         self._holds: dict[Path, _Hold] = {}
-        self._promised: set[Path] = set()
 
     def hold(self, directory: Path, size: int, promised: Callable[[], int]) -> None:
         """Hold a project to a size from now on.
@@ -69,20 +68,19 @@ class Holds:
         if self.are_offered:
             with self._lock:
                 hold = self._holds.setdefault(directory, _Hold(0))
-                hold.size = size + _BESIDE_BYTES
-                self._promise(directory, hold, promised())
+                hold.size, hold.promised = size + _BESIDE_BYTES, promised()
                 self._set(directory, hold)
 
     def promise(self, directory: Path, promised: Callable[[], int]) -> None:
         """Copies under way may write more than before, or less; ``promised`` tells how much beside what is there."""
         with self._change(directory) as hold:
             if hold is not None:
-                self._promise(directory, hold, promised())
+                hold.promised = promised()
 
     def promised(self) -> set[str]:
         """The projects that may take more since copies into them have begun."""
         with self._lock:
-            return {directory.name for directory in self._promised}
+            return {directory.name for directory, hold in self._holds.items() if hold.promised}
 
     def lending(self, directories: Collection[Path], work: Callable[[], T]) -> Callable[[], T]:
         """Work of the hub that has a little room even in full projects, as long as it lasts."""
@@ -104,10 +102,6 @@ class Holds:
             with contextlib.suppress(OSError):
                 return kernel_quotas.limit_of(directory)
         return None
-
-    def _promise(self, directory: Path, hold: _Hold, promised: int) -> None:
-        hold.promised = promised
-        (self._promised.add if promised else self._promised.discard)(directory)
 
     def _lend(self, directory: Path, works: int) -> bool:
         with self._change(directory) as hold:

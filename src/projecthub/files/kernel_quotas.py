@@ -133,9 +133,8 @@ def limit_of(directory: Path) -> int | None:
     Raises:
         OSError: The file system knows of no limits, or refuses.
     """
-    with closing(os.open(directory, DIRECTORY | os.O_NOFOLLOW)) as fd:
-        known = _number(fd)
-        return (_quota(fd, known)[0] * _BLOCK_BYTES or None) if known else None
+    found = _quota_of(directory)
+    return None if found is None else found[0] * _BLOCK_BYTES or None
 
 
 def used_bytes(directory: Path) -> int | None:
@@ -144,9 +143,14 @@ def used_bytes(directory: Path) -> int | None:
     Raises:
         OSError: The file system refuses.
     """
+    found = _quota_of(directory)
+    return None if found is None else found[2]
+
+
+def _quota_of(directory: Path) -> tuple[int, ...] | None:
     with closing(os.open(directory, DIRECTORY | os.O_NOFOLLOW)) as fd:
         known = _number(fd)
-        return _quota(fd, known)[2] if known else None
+        return _quota(fd, known) if known else None
 
 
 def _number(fd: int) -> int:
@@ -170,6 +174,6 @@ def _quota(fd: int, known: int) -> tuple[int, ...]:
 def _quotactl(fd: int, command: int, known: int, content: bytes) -> bytes:
     buffer = ctypes.create_string_buffer(content, len(content))
     if _syscall(_QUOTACTL_FD, fd, command, known, buffer) != 0:
-        number_ = ctypes.get_errno()
-        raise OSError(number_, os.strerror(number_))
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
     return buffer.raw

@@ -22,7 +22,7 @@ async def hold(store: Store, homes: ProjectHomes, project_ids: Iterable[ProjectI
     if not homes.holds:
         return
     for project_id in set(project_ids):
-        async with store.read() as tx:
+        async with store.glance() as tx:
             project = await tx.projects.get(project_id)
             kept_bytes = await tx.copies.kept_bytes(project_id)
         if project is not None:

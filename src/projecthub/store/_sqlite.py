@@ -173,24 +173,27 @@ async def _patiently(work: Callable[[], _T]) -> _T:
     """Do some work that refuses to wait for others to let go of the store, again and again for a while."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_S
     while True:
-        try:
-            return work()
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
-                raise
+        if (done := _unless_busy(work, deadline)) is not None:
+            return done[0]
         await asyncio.sleep(_BUSY_RETRY_S)
 
 
 def _waiting(work: Callable[[], _T]) -> _T:
     """As `_patiently`, in a thread of its own."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_S
-    while True:
-        try:
-            return work()
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
-                raise
+    while (done := _unless_busy(work, deadline)) is None:
         time.sleep(_BUSY_RETRY_S)
+    return done[0]
+
+
+def _unless_busy(work: Callable[[], _T], deadline: float) -> tuple[_T] | None:
+    """What some work returns; None: others hold the store, and there is time to try again."""
+    try:
+        return (work(),)
+    except sqlite3.OperationalError as error:
+        if not _is_busy(error) or time.monotonic() > deadline:
+            raise
+        return None
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

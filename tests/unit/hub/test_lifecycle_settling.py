@@ -356,8 +356,10 @@ async def test_what_ran_before_a_boot_runs_again(house: House, ann: Principal) -
     await house.lifecycle.close(stop_projects=False)
     house.engine.end(house.engine.live[project_id], Exit(rebooted=True))
     house.join()
+    house.engine.gate.clear()
     await house.lifecycle.open()
     assert (await house.row(project_id)).state is State.STARTING
+    house.engine.gate.set()
     await asyncio.gather(*house.lifecycle._promised)
     assert (await house.row(project_id)).state is State.RUNNING
     assert house.engine.live[project_id].epoch == 2
