@@ -16,7 +16,7 @@ import structlog
 
 from projecthub.engines import calls
 from projecthub.engines.connections import Connections, listener
-from projecthub.engines.local import cgroups, pid_limits, probe, processes, uplink
+from projecthub.engines.local import cgroups, probe, processes, uplink
 from projecthub.engines.local.cgroups import Group, Trees
 from projecthub.engines.local.ends import Ends
 from projecthub.engines.local.launching import LauncherLost, Launching, to_the_end
@@ -77,7 +77,7 @@ class LocalEngine:
         self._network = network
         self._networks = frozenset({Network.HOST})
         self._trees = Trees()
-        self._processes_by: str | None = None  # where no control group limits them
+        self._counts_processes = False
         self._launcher: Launching | None = None
         self._launcher_lock = asyncio.Lock()
         self._launcher_watch: asyncio.Task[None] | None = None
@@ -111,7 +111,7 @@ class LocalEngine:
         return Means(
             memory=self._by("memory") or "rlimit, for each process",
             cpu=self._by("cpu"),
-            processes=self._by("processes") or self._processes_by,
+            processes=self._by("processes") or ("rlimit" if self._counts_processes else None),
         )
 
     def _by(self, purpose: str) -> str | None:
@@ -133,10 +133,6 @@ class LocalEngine:
             other = "run it as root" if self._isolation is Isolation.FULL else "ask for 'full'"
             raise StartFailed(f"isolation '{self._isolation}' is not for a hub of this user: {other}")
         self._trees = await asyncio.to_thread(cgroups.find, self._runtime_dir)
-        if self._isolation is Isolation.FULL:
-            self._processes_by = "rlimit"
-        elif self._isolation is Isolation.USER and await asyncio.to_thread(pid_limits.are_offered):
-            self._processes_by = "pid namespace"
         await self._clean()
         await self._ready_launcher()
 
@@ -193,6 +189,7 @@ class LocalEngine:
             if self._launcher is None:
                 self._launcher = await _with_another(self._begin_launcher, "the launcher could not be started: {error}")
                 self._networks, _ = await uplink.networks(self._launcher.trial_pid)
+                self._counts_processes = self._launcher.counts_processes
                 self._launcher_watch = asyncio.create_task(self._watch_launcher(self._launcher))
             return self._launcher
 

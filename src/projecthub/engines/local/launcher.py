@@ -3,7 +3,8 @@
 It is started by `LocalEngine` over a socket that it inherits, has one thread, and holds no key, no database, nothing
 of the hub's environment and no code of any project. Requests and replies are lines of JSON:
 
-* first ``{"isolation", "network", "runtime_dir", "hidden"}``, answered by ``{"trial_pid"}`` or ``{"error"}``;
+* first ``{"isolation", "network", "runtime_dir", "hidden"}``, answered by ``{"trial_pid", "counts_processes"}``
+  or ``{"error"}``;
 * then ``{"id", "start": {...}}``, answered by ``{"id", "record": {...}}`` or ``{"id", "error"}``;
 * and ``{"id"}`` alone, which undoes the start of that id if it has not been answered yet, and answers it.
 
@@ -30,7 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from projecthub.engines.local import cgroups, kernel, network, processes, sandbox, seccomp
+from projecthub.engines.local import cgroups, kernel, network, processes, sandbox, seccomp, user_namespaces
 from projecthub.engines.local.records import SKELETON, Record, project_dir
 from projecthub.engines.local.seedlings import FAILED, GO, SERVER_IS_UP, Soil, Task
 from projecthub.engines.local.sockets import receive_with_sender
@@ -107,6 +108,7 @@ class Launcher:
         self._runtime_dir = Path("/")
         self._zygote: Zygote
         self._trees = cgroups.Trees()
+        self._counts_processes = False
         self._starts: dict[int, _Start] = {}
         self._spare: _Seedling | None = None
         self._withered: list[_Seedling] = []
@@ -131,7 +133,7 @@ class Launcher:
         self._selector.register(wakeups, selectors.EVENT_READ)
         self._selector.register(self._hub, selectors.EVENT_READ)
         trial = None if self._isolation is Isolation.NONE else network.try_own()
-        self._tell({"trial_pid": trial and trial[0]})
+        self._tell({"trial_pid": trial and trial[0], "counts_processes": self._counts_processes})
         self._serve(wakeups)
 
     def _serve(self, wakeups: socket.socket) -> None:
@@ -184,6 +186,7 @@ class Launcher:
             hidden = (self._runtime_dir, *(Path(each) for each in request["hidden"]))
             sandbox.prepare(self._isolation, skeleton, hidden)
             soil = Soil(self._isolation, str(skeleton), tuple(sandbox.covered_trees()), hidden)
+            self._counts_processes = self._isolation is Isolation.FULL or user_namespaces.count_processes()
         # A launcher that is stopped or slow must not carry out starts of a hub that is gone, beside those of the next.
         kernel.die_with_parent()
         kernel.set_process_name("project-launch")
@@ -237,7 +240,7 @@ class Launcher:
             network=reach,
             memory_bytes=limits.memory_bytes,
             max_address_space_bytes=limits.memory_bytes if self._trees.memory is None else None,
-            max_processes=limits.processes if self._trees.processes is None else None,
+            max_processes=limits.processes if self._trees.processes is None and self._counts_processes else None,
         )
         task.hand_over(seedling.control, directory)
 

@@ -76,12 +76,15 @@ class Launching:
         writer: asyncio.StreamWriter,
         runtime_dir: Path,
         trial_pid: int | None,
+        counts_processes: bool,
     ) -> None:
         """Take over a launcher that has been opened; `begin` makes one."""
         self._process = process
         self._runtime_dir = runtime_dir
         self.trial_pid = trial_pid
         """A process of the launcher in a network of its own, to be tried and killed; None: there is no such network."""
+        self.counts_processes = counts_processes
+        """Whether the kernel counts the processes of a project by themselves, so that an rlimit holds them."""
         self._reader = reader
         self._writer = writer
         self._numbers = itertools.count(1)
@@ -132,7 +135,7 @@ class Launching:
             if isinstance(error, TimeoutError):
                 raise StartFailed("the launcher could not be started: it does not answer") from error
             raise
-        return cls(process, reader, writer, runtime_dir, answer["trial_pid"])
+        return cls(process, reader, writer, runtime_dir, **answer)
 
     @property
     def pid(self) -> int:

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from projecthub.engines.local import cgroups, kernel, landlock, pid_limits, sandbox, seccomp, uplink
+from projecthub.engines.local import cgroups, kernel, landlock, sandbox, seccomp, uplink
 from projecthub.engines.local.cgroups import Trees
 from projecthub.engines.local.launching import Launching
 from projecthub.engines.local.records import SKELETON
@@ -45,6 +45,21 @@ class Check:
     remedy: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """What a launcher finds when it starts; the defaults: without isolation.
+
+    Attributes:
+        networks: What projects can be given.
+        why_not_more: Nothing if it is all.
+        counts_processes: Whether an rlimit holds a project's processes.
+    """
+
+    networks: frozenset[Network] = frozenset({Network.HOST})
+    why_not_more: str = "no isolation, so projects share the machine's network"
+    counts_processes: bool = False
+
+
 def best_isolation() -> Isolation:
     """The strongest isolation that works for this user on this machine. Takes about 0.2 s."""
     return Isolation.NONE if _try_sandbox() is not None else _isolation_of_user()
@@ -56,10 +71,12 @@ def checks(directory: Path) -> list[Check]:
     Args:
         directory: Where project homes are kept; it is tried with two small files.
     """
+    failure = _try_sandbox()
+    offered = _Offered() if failure is not None else asyncio.run(_offered(_isolation_of_user()))
     return [
-        _check_sandbox(),
-        _check_network(),
-        *_check_limits(),
+        _check_sandbox(failure),
+        _check_network(offered),
+        *_check_limits(offered),
         _check_landlock(),
         _check_seccomp(),
         _check_reflink(directory),
@@ -104,8 +121,7 @@ def _try_sandbox() -> str | None:
     return None if answer is None else str(answer)
 
 
-def _check_sandbox() -> Check:
-    failure = _try_sandbox()
+def _check_sandbox(failure: str | None) -> Check:
     isolation = _isolation_of_user()
     return Check(
         "sandbox",
@@ -127,7 +143,7 @@ def control_groups() -> dict[str, int | None]:
     return versions
 
 
-def _check_limits() -> list[Check]:
+def _check_limits(offered: _Offered) -> list[Check]:
     """What holds projects to their limits, each as an engine would choose it."""
     versions = control_groups()
     remedy = (
@@ -136,45 +152,41 @@ def _check_limits() -> list[Check]:
     instead = {
         "memory": "each process is limited on its own, by an rlimit",
         "cpu": "nothing keeps a project from using all processors",
-        "processes": "projects with a uid of their own are limited by an rlimit, others by kernels from 6.14 on",
+        "processes": "only kernels from 5.14 on, and isolation, keep a project from using up all processes",
     }
     checks = []
     for purpose, what in instead.items():
         version = versions[purpose]
         detail = "no control group" if version is None else f"control group, version {version}"
         is_held = version is not None
-        if purpose == "processes" and not is_held and pid_limits.are_offered():
-            is_held, detail = True, "pid namespaces, which hold only so many"
+        if purpose == "processes" and not is_held and offered.counts_processes:
+            is_held, detail = True, "an rlimit"
         checks.append(Check(f"limit of {purpose}", is_held, detail, remedy + what))
     return checks
 
 
-def _check_network() -> Check:
-    """Whether projects can have networks of their own, with a way out; by what a launcher finds when it starts."""
-    isolation = best_isolation()
-    if isolation is Isolation.NONE:
-        networks, why = frozenset({Network.HOST}), "no isolation, so projects share the machine's network"
-    else:
-        networks, why = asyncio.run(_networks(isolation))
-    offered = ", ".join(f"'{each}'" for each in Network if each in networks)
+def _check_network(offered: _Offered) -> Check:
+    """Whether projects can have networks of their own, with a way out."""
+    names = ", ".join(f"'{each}'" for each in Network if each in offered.networks)
     remedy = "install slirp4netns"
-    if Network.NONE not in networks:
+    if Network.NONE not in offered.networks:
         remedy = (
             "allow network namespaces: with the machine's network a project reaches the machine's loopback services"
         )
-    elif "/dev/net/tun" in why:
+    elif "/dev/net/tun" in offered.why_not_more:
         remedy = "let the hub's user open /dev/net/tun: chmod 0666, as nearly all distributions have it"
-    return Check("network", len(networks) == len(Network), f"{offered}; {why}" if why else offered, remedy)
+    detail = f"{names}; {offered.why_not_more}" if offered.why_not_more else names
+    return Check("network", len(offered.networks) == len(Network), detail, remedy)
 
 
-async def _networks(isolation: Isolation) -> tuple[frozenset[Network], str]:
+async def _offered(isolation: Isolation) -> _Offered:
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, SKELETON).mkdir()
         launcher = await Launching.begin(
             isolation=isolation, network=Network.HOST, trees=Trees(), runtime_dir=Path(scratch), hidden=[]
         )
         try:
-            return await uplink.networks(launcher.trial_pid)
+            return _Offered(*await uplink.networks(launcher.trial_pid), launcher.counts_processes)
         finally:
             await launcher.close()
 
@@ -225,8 +237,9 @@ def _trial(scratch: Path) -> None:
     Raises:
         StartFailed: It does not work.
     """
-    uid = _STRANGER if os.geteuid() == 0 else None
-    sandbox.prepare(_isolation_of_user(), scratch / "skeleton", [])
+    isolation = _isolation_of_user()
+    uid = _STRANGER if isolation is Isolation.FULL else None
+    sandbox.prepare(isolation, scratch / "skeleton", [])
     try:
         kernel.unshare(sandbox.PROJECT_NAMESPACES)
     except OSError as error:
@@ -238,6 +251,8 @@ def _trial(scratch: Path) -> None:
             sandbox.prepare_project(str(scratch / "skeleton"), sandbox.covered_trees(), [], own_network=False)
             root, home = str(scratch / "skeleton"), str(scratch / "home")
             sandbox.enter(root=root, home=home, uid=uid, user="trial", resolver="")
+            if isolation is Isolation.USER:
+                sandbox.enter_own_user_namespace()
             sandbox.drop_privileges(uid)
             sandbox.add_second_layers()
         except StartFailed as error:

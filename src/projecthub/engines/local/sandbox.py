@@ -8,17 +8,16 @@ namespace and adds what is its own: home, ``/tmp``, ``/run``, ``/proc``, termina
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import resource
 import stat
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import projecthub
-from projecthub.engines.local import kernel, landlock, network, seccomp
+from projecthub.engines.local import kernel, landlock, network, seccomp, user_namespaces
 from projecthub.engines.port import Isolation
 from projecthub.errors import StartFailed
 
@@ -89,11 +88,8 @@ def prepare(isolation: Isolation, root: Path, hidden: Sequence[Path]) -> None:
 
 
 def _enter_own_namespaces(isolation: Isolation) -> None:
-    """Enter a mount namespace, in a user namespace in which ids mean what they mean outside.
-
-    No further user namespace is allowed in there, so that nothing a project does makes it privileged in one of its own.
-    """
-    with _mapped_by_helper(os.getpid()) as go:
+    """Enter a mount namespace, in a user namespace in which ids mean what they mean outside."""
+    with user_namespaces.mapped_by_helper(os.getpid()) as go:
         try:
             kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
         except OSError as error:
@@ -104,49 +100,8 @@ def _enter_own_namespaces(isolation: Isolation) -> None:
                 kernel.unshare(kernel.CLONE_NEWNS)
             return
         go()
-    with contextlib.suppress(OSError):  # a second layer: what a namespace of its own offers ends at the sandbox
-        Path("/proc/sys/user/max_user_namespaces").write_text("0")
-
-
-@contextlib.contextmanager
-def _mapped_by_helper(pid: int) -> Iterator[Callable[[], object]]:
-    """Have a process of the outer user namespace map the ids of ours. It waits for the word, and is gone at the end.
-
-    Raises:
-        StartFailed: The ids could not be mapped.
-    """
-    waiting, word = os.pipe()
-    helper = os.fork()
-    if helper == 0:
-        status = 1
-        try:
-            os.close(word)
-            if os.read(waiting, 1):
-                _write_id_maps(pid)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(waiting)
-    try:
-        yield functools.partial(os.write, word, b"!")
-    finally:
-        os.close(word)
-        _, status = os.waitpid(helper, 0)
-    if status:
-        raise StartFailed("this machine does not let user ids be mapped into a namespace")
-
-
-def _write_id_maps(pid: int) -> None:
-    """Map ids onto themselves: all of them as root, our own otherwise. Only a process outside may write all."""
-    proc = Path(f"/proc/{pid}")
-    for name, own in (("uid_map", os.getuid()), ("gid_map", os.getgid())):
-        if os.geteuid() == 0:
-            extents = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
-            text = "".join(f"{inside} {inside} {count}\n" for inside, _, count in extents)
-        else:
-            (proc / "setgroups").write_text("deny")
-            text = f"{own} {own} 1\n"
-        (proc / name).write_text(text)
+    if isolation is Isolation.FULL:  # else each project enters one of its own, which allows no more
+        user_namespaces.allow_no_more()
 
 
 def _build_skeleton(root: str, hidden: Sequence[Path]) -> None:
@@ -304,6 +259,16 @@ def enter(*, root: str, home: str, uid: int | None, user: str, resolver: str) ->
         kernel.change_root(root)
 
 
+def enter_own_user_namespace() -> None:
+    """Enter a user namespace for one project, of a hub that is not root; after `enter`, before `limit_resources`.
+
+    Raises:
+        StartFailed: The kernel refuses.
+    """
+    with _step("user namespace"):
+        user_namespaces.enter_own()
+
+
 def _open_home(home: str, uid: int) -> int:
     try:
         fd = os.open(home, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -344,7 +309,10 @@ def clamp_resources(*, own_uid: bool) -> None:
 
 
 def limit_resources(max_address_space_bytes: int | None, max_processes: int | None) -> None:
-    """Hold a project to its limits where no control group does: memory of each process, processes of the uid."""
+    """Hold a project to its limits where no control group does: memory of each process, and how many there are.
+
+    Those are what our uid has in our user namespace; before Linux 5.14, on the machine.
+    """
     limits = {resource.RLIMIT_AS: max_address_space_bytes, resource.RLIMIT_NPROC: max_processes}
     _lower({limit: value for limit, value in limits.items() if value is not None})
 

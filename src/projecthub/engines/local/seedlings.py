@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from projecthub.engines.local import cgroups, init, kernel, network, pid_limits, sandbox
+from projecthub.engines.local import cgroups, init, kernel, network, sandbox
 from projecthub.engines.local.records import EXIT_FILE, LOG_FILE, lock_alive
 from projecthub.engines.local.sockets import listen
 from projecthub.engines.port import Isolation, Network
@@ -40,7 +40,8 @@ class Task:
         network: What the project reaches.
         memory_bytes: The project's limit, below which its files in memory stay; None: it has none.
         max_address_space_bytes: Of each process; set where no control group limits memory.
-        max_processes: Of the project's uid, or of its pid namespace; set where no control group limits them.
+        max_processes: Of the project's uid, in its user namespace; set where no control group limits them and the
+            kernel counts the project's alone.
     """
 
     identity: Identity
@@ -151,14 +152,14 @@ class Soil:
             os._exit(0)  # the launcher has ended
         listener_fd, task_fd, log_fd, record_fd, *held_fds = fds
         task = Task.read(task_fd)
-        sandbox.limit_resources(task.max_address_space_bytes, task.max_processes if own_uid else None)
-        if self.isolation is Isolation.USER and task.max_processes is not None:
-            pid_limits.limit(task.max_processes)
         if isolated:
             if task.memory_bytes is not None:
                 sandbox.limit_files_in_memory(self.skeleton, task.memory_bytes)
             resolver = network.resolver_configuration(task.network)
             sandbox.enter(root=self.skeleton, home=task.home, uid=task.uid, user=task.identity.user, resolver=resolver)
+        if self.isolation is Isolation.USER:
+            sandbox.enter_own_user_namespace()
+        sandbox.limit_resources(task.max_address_space_bytes, task.max_processes)
         if isolated or task.uid is not None:
             sandbox.drop_privileges(task.uid)
         if isolated:

@@ -29,6 +29,7 @@ from projecthub.errors import StartFailed
 PROGRAM = "slirp4netns"
 _FAILED = "the project's network could not be connected"
 _READY_TIMEOUT_S = 10.0
+_NS_GET_USERNS = 0xB701
 _MTU = 65520
 _DEVICE = "tap0"
 _SEARCHED = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -177,7 +178,9 @@ def _open_namespaces(opened: contextlib.ExitStack, process: Process) -> tuple[in
     network = _open(opened, Path(f"/proc/{process.pid}/ns/net"), os.O_RDONLY)
     if os.geteuid() == 0:
         return network, None
-    return network, _open(opened, Path(f"/proc/{process.pid}/ns/user"), os.O_RDONLY)
+    owner = fcntl.ioctl(network, _NS_GET_USERNS)  # not the process's own, which owns nothing
+    opened.callback(os.close, owner)
+    return network, owner
 
 
 async def _spawn(

@@ -1,0 +1,121 @@
+"""User namespaces: one for all that a launcher starts, and in it one for each project of a hub that is not root.
+
+Since Linux 5.14 the kernel counts what a user has of some things, as processes, in each user namespace by itself. So
+projects of one user are held apart by limits that would else count all of them and the hub together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from projecthub.engines.local import kernel
+from projecthub.errors import StartFailed
+
+_NO_MORE: Final = "/proc/sys/user/max_user_namespaces"
+
+
+@contextlib.contextmanager
+def mapped_by_helper(pid: int) -> Iterator[Callable[[], object]]:
+    """Have a process of the outer user namespace map the ids of ours. It waits for the word, and is gone at the end.
+
+    Raises:
+        StartFailed: The ids could not be mapped.
+    """
+    waiting, word = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        status = 1
+        try:
+            os.close(word)
+            if os.read(waiting, 1):
+                _write_id_maps(pid)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(waiting)
+    try:
+        yield functools.partial(os.write, word, b"!")
+    finally:
+        os.close(word)
+        _, status = os.waitpid(helper, 0)
+    if status:
+        raise StartFailed("this machine does not let user ids be mapped into a namespace")
+
+
+def _write_id_maps(pid: int) -> None:
+    """Map ids onto themselves: all of them as root, our own otherwise. Only a process outside may write all."""
+    if os.geteuid() != 0:
+        _map_own(f"/proc/{pid}", os.getuid(), os.getgid())
+        return
+    for name in ("uid_map", "gid_map"):
+        extents = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
+        text = "".join(f"{inside} {inside} {count}\n" for inside, _, count in extents)
+        Path(f"/proc/{pid}", name).write_text(text)
+
+
+def _map_own(proc: str, uid: int, gid: int) -> None:
+    Path(proc, "setgroups").write_text("deny")
+    Path(proc, "uid_map").write_text(f"{uid} {uid} 1\n")
+    Path(proc, "gid_map").write_text(f"{gid} {gid} 1\n")
+
+
+def allow_no_more() -> None:
+    """Let no user namespace be made in ours: nothing a project does makes it privileged in one of its own."""
+    with contextlib.suppress(OSError):  # a second layer: what a namespace of its own offers ends at the sandbox
+        Path(_NO_MORE).write_text("0")
+
+
+def enter_own() -> None:
+    """Enter a user namespace in which our ids mean what they mean outside, and that owns nothing.
+
+    For a project's server to be, of a hub that is not root: `allow_no_more` ended this for the others. Whatever
+    privilege the project might ever get back is one over nothing then, since all its other namespaces belong to the
+    outer one.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    kernel.unshare(kernel.CLONE_NEWUSER)
+    _map_own("/proc/self", uid, gid)
+    allow_no_more()
+    kernel.empty_bounding_set()
+
+
+def count_processes() -> bool:
+    """Whether the processes of a user are counted in each user namespace by itself; tried, in some milliseconds.
+
+    For a process of one thread that is not root and may make user namespaces.
+    """
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            enter_own()
+            resource.setrlimit(resource.RLIMIT_NPROC, (2, 2))
+            status = 0 if _can_fork() and not _can_fork() else 1
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    return status == 0
+
+
+def _can_fork() -> bool:
+    """Whether there may be one process more than there is, which then stays until we end."""
+    held, life = os.pipe()
+    try:
+        child = os.fork()
+    except BlockingIOError:
+        return False
+    if child == 0:
+        os.close(life)
+        os.read(held, 1)
+        os._exit(0)
+    os.close(held)
+    return True
