@@ -200,7 +200,7 @@ async def test_only_the_owner_may_read_the_file(tmp_path: Path, clock: Any) -> N
 
 async def test_commits_are_on_disk(tmp_path: Path, clock: Any) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/store.sqlite3", clock=clock)
-    async with store._engines.writers.connect() as connection:
+    async with store._engines.writing(is_jotting=False) as connection:
         settings = {
             name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")

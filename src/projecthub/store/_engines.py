@@ -1,33 +1,39 @@
-"""The engines of a database: one for each way in which the store uses it."""
+"""The engines of a database, and the ways in which the store uses them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
-def _as_ever(connection: AsyncConnection, is_jotting: bool) -> None:
-    """All writes are made in one way."""
-
-
-@dataclass(frozen=True, slots=True)
 class Engines:
-    """What a store reads and writes with; several may share their connections.
+    """What a store reads and writes with."""
 
-    Attributes:
-        readers: For `Store.read`.
-        glancers: For `Store.glance`.
-        writers: For `Store.write` and `Store.jot`.
-        prepare: Tells a connection that writes which of both it is for. (Options of an engine could do so, too, but
-            cost more than a jotting saves.)
-    """
+    def __init__(self, *, readers: AsyncEngine, glancers: AsyncEngine, writers: AsyncEngine) -> None:
+        """Take engines over; several may share their connections."""
+        self.readers = readers
+        self.glancers = glancers
+        self.writers = writers
 
-    readers: AsyncEngine
-    glancers: AsyncEngine
-    writers: AsyncEngine
-    prepare: Callable[[AsyncConnection, bool], None] = _as_ever
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection that sees one moment."""
+        return self.readers.connect()
+
+    def glancing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection each of whose statements sees a moment of its own."""
+        return self.glancers.connect()
+
+    def writing(self, *, is_jotting: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection in a transaction, which is kept when the block ends, and undone when an exception leaves it.
+
+        Args:
+            is_jotting: Whether its statements are short; see `Store.jot`.
+        """
+        return self.writers.begin()
+
+    def is_long(self, connection: AsyncConnection) -> None:
+        """Have what follows in a transaction of a jotting executed as in any other."""
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

@@ -16,6 +16,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
 import aiosqlite
@@ -26,6 +27,7 @@ from sqlalchemy.util import await_only
 
 from projecthub.errors import InternalError, InvalidArgument
 from projecthub.store._engines import Engines
+from projecthub.store._kept import Kept
 from projecthub.store._reserve import reserve_journal
 from projecthub.store.tables import dump_json
 
@@ -42,6 +44,8 @@ _CACHED_STATEMENTS: Final = 512
 
 def sqlite_engines(url: str) -> Engines:
     """Engines for reading and for glances (a few connections, which cannot write), and for writing (one connection).
+
+    Either they are used by themselves, or what `Engines` offers is: that keeps their connections.
 
     Raises:
         InvalidArgument: The URL names no file.
@@ -65,19 +69,44 @@ def sqlite_engines(url: str) -> Engines:
             json_serializer=dump_json,
         )
 
-    return Engines(
+    return _SQLiteEngines(
         readers=engine(_Driver(writes=False)),
         glancers=engine(_GlancingDriver()),
         writers=engine(_Driver(writes=True)),
-        prepare=_prepare,
     )
 
 
-def _prepare(connection: AsyncConnection, is_jotting: bool) -> None:
+class _SQLiteEngines(Engines):
+    def __init__(self, *, readers: AsyncEngine, glancers: AsyncEngine, writers: AsyncEngine) -> None:
+        super().__init__(readers=readers, glancers=glancers, writers=writers)
+        self._readers = Kept(readers, most=_READERS)
+        self._glancers = Kept(glancers, most=_READERS)
+        self._writers = Kept(writers, most=1)
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._readers.reading()
+
+    def glancing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._glancers.reading()
+
+    def writing(self, *, is_jotting: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._writers.writing(lambda connection: execute_here(connection, is_jotting))
+
+    def is_long(self, connection: AsyncConnection) -> None:
+        execute_here(connection, False)
+
+    async def close(self) -> None:
+        for kept in (self._readers, self._glancers, self._writers):
+            await kept.close()
+        await super().close()
+
+
+def execute_here(connection: AsyncConnection, is_here: bool) -> None:
+    """Have what a connection that writes executes from here on executed by the event loop itself, or by a thread."""
     plain = connection.sync_connection
     assert plain is not None
     raw: Any = plain.connection.dbapi_connection
-    raw.is_here = is_jotting
+    raw.is_here = is_here
 
 
 def _unicode_lower(text: str | None) -> str | None:

@@ -177,7 +177,7 @@ class Store:
             InternalError: The database failed; the same for every call within.
         """
         with translated(writes=False):
-            async with self._engines.readers.connect() as connection:
+            async with self._engines.reading() as connection:
                 yield Transaction(connection, self._clock.now())
 
     @asynccontextmanager
@@ -191,7 +191,7 @@ class Store:
             LimitError, InternalError: As `read` says.
         """
         with translated(writes=False):
-            async with self._engines.glancers.connect() as connection:
+            async with self._engines.glancing() as connection:
                 yield Transaction(connection, self._clock.now())
 
     def write(self) -> AbstractAsyncContextManager[Transaction]:
@@ -223,10 +223,9 @@ class Store:
     @asynccontextmanager
     async def _change(self, *, is_jotting: bool) -> AsyncIterator[Transaction]:
         with translated():
-            async with self._my_turn(), self._in_company() as company, self._engines.writers.begin() as connection:
-                prepare = self._engines.prepare
-                prepare(connection, is_jotting)
-                tx = Transaction(connection, self._clock.now(), lambda: prepare(connection, False))
+            writing = self._engines.writing(is_jotting=is_jotting)
+            async with self._my_turn(), self._in_company() as company, writing as connection:
+                tx = Transaction(connection, self._clock.now(), functools.partial(self._engines.is_long, connection))
                 await company(tx)
                 yield tx
 
@@ -262,7 +261,7 @@ class Store:
             InternalError: It does not answer.
         """
         with translated():
-            async with self._engines.readers.connect() as connection:
+            async with self._engines.reading() as connection:
                 await connection.execute(text("SELECT version_num FROM alembic_version"))
 
     async def claim(self) -> None:

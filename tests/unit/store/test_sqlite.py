@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from projecthub.store._sqlite import sqlite_engines
+from projecthub.store._sqlite import execute_here, sqlite_engines
 
 
 @pytest.fixture(params=["write", "jot"])
@@ -21,7 +21,7 @@ async def engines(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterat
     made = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
     async with made.writers.begin() as connection:
         await connection.execute(text("CREATE TABLE t (x INTEGER UNIQUE, y TEXT)"))
-        made.prepare(connection, request.param == "jot")  # there is but one
+        execute_here(connection, request.param == "jot")  # there is but one
     yield made.readers, made.writers
     await made.close()
 
@@ -169,7 +169,7 @@ async def test_the_event_loop_goes_on_while_another_program_holds_the_store(tmp_
     async def look() -> list[int]:
         async with (made.glancers if how == "glance" else made.writers).connect() as connection:
             if how != "glance":
-                made.prepare(connection, how == "jot")
+                execute_here(connection, how == "jot")
                 await connection.execute(text("INSERT INTO t VALUES (2)"))
             found = list((await connection.execute(text("SELECT x FROM t"))).scalars())
             await connection.rollback()
@@ -202,7 +202,7 @@ async def test_a_jotting_comes_after_what_is_left_to_the_thread(tmp_path: Path) 
         raw.execute("INSERT INTO t VALUES (1)")
 
     async with made.writers.begin() as connection:
-        made.prepare(connection, True)
+        execute_here(connection, True)
         await connection.execute(text("SELECT 1"))
         raw: Any = (await connection.get_raw_connection()).dbapi_connection
         left = asyncio.create_task(raw._in_thread(wait_and_insert))
@@ -229,12 +229,12 @@ async def test_what_is_jotted_down_needs_a_thread_for_the_commit_only(tmp_path: 
 
     for is_jotting in (False, True, False):
         async with made.writers.begin() as connection:
-            made.prepare(connection, is_jotting)
+            execute_here(connection, is_jotting)
             raw = (await connection.get_raw_connection()).driver_connection
             assert raw is not None
             await raw.create_function("note", 0, note)
             await connection.execute(text("INSERT INTO t VALUES (note())"))
-            made.prepare(connection, False)  # what follows is long after all
+            execute_here(connection, False)  # what follows is long after all
             await connection.execute(text("INSERT INTO t VALUES (note())"))
     assert [thread == threading.get_ident() for thread in threads] == [False, False, True, False, False, False]
     await made.close()

@@ -1,0 +1,60 @@
+"""Connections that stay with us between transactions.
+
+To take a connection out of SQLAlchemy's pool and to give it back costs some 40 us, and two turns of the event loop:
+more than the short statement for which most are wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+
+class Kept:
+    """The connections of one engine, all of which are taken here."""
+
+    def __init__(self, engine: AsyncEngine, *, most: int) -> None:
+        """Take over an engine, whose pool holds ``most`` connections; others wait for those."""
+        self._engine = engine
+        self._idle: list[AsyncConnection] = []
+        self._room = asyncio.Semaphore(most)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose transaction ends with the block; its driver must be able to roll back without waiting."""
+        async with self._room:
+            connection = await self._take()
+            try:
+                yield connection
+                plain = connection.sync_connection
+                assert plain is not None
+                plain.rollback()
+            except BaseException:
+                await asyncio.shield(connection.close())
+                raise
+            self._idle.append(connection)
+
+    @asynccontextmanager
+    async def writing(self, prepare: Callable[[AsyncConnection], None]) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction, which is kept when the block ends, and undone when an exception leaves it."""
+        async with self._room:
+            connection = await self._take()
+            try:
+                prepare(connection)
+                yield connection
+                await connection.commit()
+            except BaseException:
+                await asyncio.shield(connection.close())  # which rolls back
+                raise
+            self._idle.append(connection)
+
+    async def _take(self) -> AsyncConnection:
+        return self._idle.pop() if self._idle else await self._engine.connect()
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        while self._idle:
+            await self._idle.pop().close()

@@ -1,0 +1,114 @@
+"""Connections that are kept between transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from projecthub.store._engines import Engines
+from projecthub.store._sqlite import sqlite_engines
+
+
+@pytest.fixture
+async def engines(tmp_path: Path) -> AsyncIterator[Engines]:
+    made = sqlite_engines(f"sqlite:///{tmp_path}/x.sqlite3")
+    async with made.writing(is_jotting=False) as connection:
+        await connection.execute(text("CREATE TABLE t (x INTEGER UNIQUE)"))
+    yield made
+    await made.close()
+
+
+async def insert(connection: AsyncConnection, x: int) -> None:
+    await connection.execute(text("INSERT INTO t VALUES (:x)"), {"x": x})
+
+
+async def rows(connection: AsyncConnection) -> list[int]:
+    return list((await connection.execute(text("SELECT x FROM t ORDER BY x"))).scalars())
+
+
+async def driver_of(way: AbstractAsyncContextManager[AsyncConnection]) -> Any:
+    async with way as connection:
+        await connection.execute(text("SELECT 1"))
+        return (await connection.get_raw_connection()).driver_connection
+
+
+async def test_one_connection_serves_what_comes_one_after_the_other(engines: Engines) -> None:
+    for way in (engines.reading, engines.glancing, lambda: engines.writing(is_jotting=True)):
+        first = await driver_of(way())
+        assert [await driver_of(way()) for _ in range(5)] == [first] * 5
+
+
+@pytest.mark.parametrize("is_jotting", [False, True])
+async def test_what_fails_is_undone_and_the_next_goes_on(engines: Engines, is_jotting: bool) -> None:
+    for failure in (IntegrityError, RuntimeError):
+        with pytest.raises(failure):
+            async with engines.writing(is_jotting=is_jotting) as connection:
+                await insert(connection, 1)
+                if failure is RuntimeError:
+                    raise RuntimeError
+                await insert(connection, 1)
+        async with engines.reading() as connection:
+            assert await rows(connection) == []
+    async with engines.writing(is_jotting=is_jotting) as connection:
+        await insert(connection, 2)
+    async with engines.glancing() as connection:
+        assert await rows(connection) == [2]
+
+
+@pytest.mark.parametrize("is_jotting", [False, True])
+async def test_who_leaves_in_the_middle_changes_nothing(engines: Engines, is_jotting: bool) -> None:
+    async def stay() -> None:
+        async with engines.writing(is_jotting=is_jotting) as connection:
+            await insert(connection, 1)
+            await asyncio.sleep(60)
+
+    staying = asyncio.create_task(stay())
+    await asyncio.sleep(0.05)
+    staying.cancel()
+    async with engines.writing(is_jotting=is_jotting) as connection:  # waits for the end of that
+        await insert(connection, 2)
+    assert staying.cancelled()
+    async with engines.reading() as connection:
+        assert await rows(connection) == [2]
+
+
+@pytest.mark.parametrize("way", ["reading", "glancing"])
+async def test_more_readers_than_connections_wait_and_see_what_is_new(engines: Engines, way: str) -> None:
+    inside, most = 0, 0
+
+    async def read() -> list[int]:
+        nonlocal inside, most
+        async with getattr(engines, way)() as connection:
+            inside += 1
+            most = max(most, inside)
+            found = await rows(connection)
+            await asyncio.sleep(0.01)
+            inside -= 1
+            return found
+
+    for x in range(3):
+        assert await asyncio.gather(*(read() for _ in range(30))) == [list(range(x))] * 30
+        async with engines.writing(is_jotting=True) as connection:
+            await insert(connection, x)
+    assert most == 4
+
+
+async def test_a_reader_that_fails_keeps_no_moment(engines: Engines) -> None:
+    for way in (engines.reading, engines.glancing):
+        with pytest.raises(RuntimeError):
+            async with way() as connection:
+                await rows(connection)
+                raise RuntimeError
+    async with engines.writing(is_jotting=False) as connection:
+        await insert(connection, 1)
+    for way in (engines.reading, engines.glancing):
+        async with way() as connection:
+            assert await rows(connection) == [1]
