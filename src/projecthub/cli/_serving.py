@@ -19,6 +19,7 @@ import uvicorn
 
 from projecthub.api.native.streamed import is_followed
 from projecthub.app import ADMIN_KEY_FILE, URL_FILE, RunningHub, open_hub
+from projecthub.corking import CorkedProtocol
 from projecthub.engines.port import Isolation, Network
 from projecthub.errors import HubError
 from projecthub.logs import set_up_logs
@@ -83,7 +84,7 @@ async def run(settings: Settings) -> None:
         async with open_hub(settings) as hub:
             config = uvicorn.Config(
                 hub.app,
-                http="httptools",
+                http=CorkedProtocol,
                 ws="none",
                 lifespan="off",
                 access_log=False,

@@ -23,6 +23,7 @@ from uuid import UUID
 
 import uvicorn
 
+from projecthub.corking import CorkedProtocol
 from projecthub.departures import unless_left
 from projecthub.errors import HubError, InternalError, InvalidArgument, ServerLost
 from projecthub.projectserver.arguments import show
@@ -277,7 +278,7 @@ def _configure(app: App) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="httptools",
+        http=CorkedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
