@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 class Kept:
     """The connections of one engine, all of which are taken here."""
 
-    def __init__(self, engine: AsyncEngine, *, most: int) -> None:
-        """Take over an engine, whose pool holds ``most`` connections; others wait for those."""
+    def __init__(self, engine: AsyncEngine, kind: type[AsyncConnection], *, most: int) -> None:
+        """Take over an engine, for connections of some kind; its pool holds ``most``, and others wait for those."""
         self._engine = engine
+        self._kind = kind
         self._idle: list[AsyncConnection] = []
         self._room = asyncio.Semaphore(most)
 
@@ -33,7 +34,7 @@ class Kept:
                 assert plain is not None
                 plain.rollback()
             except BaseException:
-                await asyncio.shield(connection.close())
+                await asyncio.shield(_let_go(connection))
                 raise
             self._idle.append(connection)
 
@@ -47,14 +48,22 @@ class Kept:
                 yield connection
                 await connection.commit()
             except BaseException:
-                await asyncio.shield(connection.close())  # which rolls back
+                await asyncio.shield(_let_go(connection))
                 raise
             self._idle.append(connection)
 
     async def _take(self) -> AsyncConnection:
-        return self._idle.pop() if self._idle else await self._engine.connect()
+        return self._idle.pop() if self._idle else await self._kind(self._engine)
 
     async def close(self) -> None:
         """Give all connections back."""
         while self._idle:
             await self._idle.pop().close()
+
+
+async def _let_go(connection: AsyncConnection) -> None:
+    """Undo what was begun, and give a connection back to the pool."""
+    try:
+        await connection.rollback()  # without it, one whose commit has failed would go back as it is
+    finally:
+        await connection.close()

@@ -17,13 +17,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import aiosqlite
 from sqlalchemy import AsyncAdaptedQueuePool, make_url
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection, AsyncAdapt_aiosqlite_dbapi
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import in_greenlet
 
 from projecthub.errors import InternalError, InvalidArgument
 from projecthub.store._engines import Engines
@@ -79,9 +80,9 @@ def sqlite_engines(url: str) -> Engines:
 class _SQLiteEngines(Engines):
     def __init__(self, *, readers: AsyncEngine, glancers: AsyncEngine, writers: AsyncEngine) -> None:
         super().__init__(readers=readers, glancers=glancers, writers=writers)
-        self._readers = Kept(readers, most=_READERS)
-        self._glancers = Kept(glancers, most=_READERS)
-        self._writers = Kept(writers, most=1)
+        self._readers = Kept(readers, AsyncConnection, most=_READERS)
+        self._glancers = Kept(glancers, _ShortCut, most=_READERS)
+        self._writers = Kept(writers, _ShortCut, most=1)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return self._readers.reading()
@@ -111,6 +112,39 @@ def execute_here(connection: AsyncConnection, is_here: bool) -> None:
 
 def _unicode_lower(text: str | None) -> str | None:
     return None if text is None else text.lower()
+
+
+class _ShortCut(AsyncConnection):
+    """Has done without a greenlet what its driver does here.
+
+    SQLAlchemy needs one only to wait in, and each costs some 15 us: its stack is a piece of memory of its own.
+    """
+
+    @property
+    def _driver(self) -> _Connection:
+        plain = self.sync_connection
+        assert plain is not None
+        raw: Any = plain.connection.dbapi_connection
+        return cast("_Connection", raw)
+
+    async def execute(self, statement: Any, parameters: Any = None, *, execution_options: Any = None) -> Any:
+        plain = self.sync_connection
+        if plain is not None and self._driver.is_free_here:
+            try:
+                return plain.execute(statement, parameters, execution_options=execution_options)
+            except _OthersHoldIt:
+                pass
+        return await super().execute(statement, parameters, execution_options=execution_options)
+
+    async def commit(self) -> None:
+        plain = self.sync_connection
+        if plain is not None and plain.in_transaction():
+            await self._driver.keep()
+            plain.commit()
+
+
+class _OthersHoldIt(Exception):
+    """There is something to wait for, and nothing was done."""
 
 
 class _Driver(AsyncAdapt_aiosqlite_dbapi):
@@ -238,7 +272,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
             do: what was sent there by a caller who left meanwhile comes first.
     """
 
-    __slots__ = ("_begun", "_done", "_is_clean", "_sent", "is_here")
+    __slots__ = ("_begun", "_done", "_failure", "_is_clean", "_sent", "is_here")
 
     dbapi: _Driver
 
@@ -247,6 +281,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         self.is_here = False
         self._begun = False  # belongs to whoever executes
         self._is_clean = False  # nothing was executed since a commit that was waited for
+        self._failure: Exception | None = None  # of `keep`, for `commit`
         self._sent = 0  # to the thread
         self._done = 0  # by the thread
 
@@ -256,9 +291,31 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
     def visit(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         """Do ``work``, in the thread or here, and wait for what it returns."""
         self._is_clean = False
-        if self.is_here and self._sent == self._done:
+        if not self.is_free_here:
+            return self._await(self._in_thread(work))
+        if in_greenlet():
             return self._await(_patiently(lambda: work(self._connection._conn)))
-        return self._await(self._in_thread(work))
+        return self._at_once(work)
+
+    @property
+    def is_free_here(self) -> bool:
+        """Whether a statement that comes now is executed here."""
+        return self.is_here and self._sent == self._done
+
+    def _at_once(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Do ``work`` without waiting for anything.
+
+        Raises:
+            _OthersHoldIt: Others hold the store.
+        """
+        try:
+            return work(self._connection._conn)
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                raise _OthersHoldIt from error
+            raise
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise sqlite3.DataError(str(error)) from error
 
     async def _in_thread(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         def counted() -> Any:
@@ -287,14 +344,26 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
             # A full disk makes SQLite roll back by itself. What follows must not count without what went before.
             raise sqlite3.OperationalError("the transaction was rolled back")
 
-    def commit(self) -> None:
-        def end(raw: sqlite3.Connection) -> None:
-            if self._begun:
-                raw.execute("COMMIT")
-                self._begun = False
+    async def keep(self) -> None:
+        """Commit; `commit` is to be called then, outside of a greenlet, and tells how it went."""
+        try:
+            await self._in_thread(self._end)
+        except Exception as error:
+            self._failure = error
 
-        self._await(self._in_thread(end))  # which waits for the disk
+    def commit(self) -> None:
+        if in_greenlet():
+            self._await(self._in_thread(self._end))
+        elif self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
         self._is_clean = True
+
+    def _end(self, raw: sqlite3.Connection) -> None:
+        """Commit what was begun, if anything; waits for the disk."""
+        if self._begun:
+            raw.execute("COMMIT")
+            self._begun = False
 
     def rollback(self) -> None:
         def end() -> None:

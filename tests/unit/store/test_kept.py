@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from projecthub.store._engines import Engines
@@ -112,3 +112,21 @@ async def test_a_reader_that_fails_keeps_no_moment(engines: Engines) -> None:
     for way in (engines.reading, engines.glancing):
         async with way() as connection:
             assert await rows(connection) == [1]
+
+
+async def test_bad_values_and_lost_transactions_are_told_alike_whoever_executes(engines: Engines) -> None:
+    for is_jotting in (False, True):
+        with pytest.raises(DataError):
+            async with engines.writing(is_jotting=is_jotting) as connection:
+                await insert(connection, 2**63)
+        with pytest.raises(OperationalError, match="rolled back"):
+            async with engines.writing(is_jotting=is_jotting) as connection:
+                await insert(connection, 1)
+                await connection.exec_driver_sql("ROLLBACK")
+                await insert(connection, 2)
+        with pytest.raises(OperationalError, match="no transaction"):  # told by the commit
+            async with engines.writing(is_jotting=is_jotting) as connection:
+                await insert(connection, 3)
+                await connection.exec_driver_sql("ROLLBACK")
+    async with engines.reading() as connection:
+        assert await rows(connection) == []

@@ -167,9 +167,9 @@ async def test_the_event_loop_goes_on_while_another_program_holds_the_store(tmp_
         held.execute("COMMIT")  # and keeps the lock
 
     async def look() -> list[int]:
-        async with (made.glancers if how == "glance" else made.writers).connect() as connection:
+        way = made.glancing() if how == "glance" else made.writing(is_jotting=how == "jot")
+        async with way as connection:
             if how != "glance":
-                execute_here(connection, how == "jot")
                 await connection.execute(text("INSERT INTO t VALUES (2)"))
             found = list((await connection.execute(text("SELECT x FROM t"))).scalars())
             await connection.rollback()
