@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 serve: $(VENV)/.server
 	@$(BIN)/projecthub serve
 
-# What measures no time and kills no process runs on all processors; the rest by itself. Both, whatever the first says.
-BESIDE := $(wildcard tests/contract/test_store_*.py) tests/live/test_project_quotas.py
+# What starts and kills processes runs two at a time, however many processors there are: it has time limits. Both parts
+# run, whatever the first says.
 test: $(VENV)/.dev
-	@$(BIN)/pytest -n auto --dist loadfile tests/unit tests/wire $(BESIDE); first=$$?; \
-	$(BIN)/pytest tests/contract tests/live $(BESIDE:%=--ignore=%) && exit $$first
+	@$(BIN)/pytest -n auto --dist loadfile tests/unit tests/wire; first=$$?; \
+	$(BIN)/pytest -n 2 --dist loadfile tests/contract tests/live && exit $$first
 
 check: gates test
 
