@@ -68,6 +68,10 @@ def test_limits_are_for_each_directory(root: Path) -> None:
     (one / "deep").mkdir()
     assert 1.5 * MB < write(one / "deep/file", 4 * MB) < 2.1 * MB
     assert write(other / "file", 4 * MB) == write(bare / "file", 4 * MB) == 4 * MB
+    (one / "deep/file").unlink()
+    os.chown(one, UID, UID)
+    subprocess.run(["sh", "-c", "seq 3000 | xargs touch"], cwd=one, user=UID, stderr=subprocess.DEVNULL, check=False)
+    assert 1900 < len(os.listdir(one)) < 2000  # empty ones, which take no room
     assert kernel_quotas.limit(one, None)
     assert write(one / "deep/file", 4 * MB) == 4 * MB
     with pytest.raises(OSError) as refused:

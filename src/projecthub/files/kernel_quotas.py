@@ -40,7 +40,10 @@ _SET: Final = 0x800008 << 8 | _PROJECT
 _QUOTA: Final = struct.Struct("=8QI4x")
 """Hard and soft limit in blocks, bytes in use, the same of inodes (three), two times, which fields are valid."""
 _BLOCK_BYTES: Final = 1024
-_LIMITS_VALID: Final = 1
+_LIMITS_VALID: Final = 1 | 4
+_FEWEST_FILES: Final = 1000
+_BYTES_A_FILE: Final = 2048
+"""To so many bytes there may be one file, directory or symlink: two for each block, which all but empty ones take."""
 
 _NUMBERS: Final = range(2**30, 2**31 - 1)
 """Away from the small numbers that people give by hand."""
@@ -112,6 +115,8 @@ def number(directory: Path) -> None:
 def limit(directory: Path, size: int | None) -> bool:
     """Hold a directory to a size from now on; whether it has a number, without which nothing is done.
 
+    It is held to a number of files, too, for a file system has only so many: such as no files with contents reach.
+
     Args:
         directory: One that `number` was called for.
         size: In bytes; None: there is no limit.
@@ -123,7 +128,8 @@ def limit(directory: Path, size: int | None) -> bool:
         if not (known := _number(fd)):
             return False
         blocks = 0 if size is None else max(1, size // _BLOCK_BYTES)
-        _quotactl(fd, _SET, known, _QUOTA.pack(blocks, 0, 0, 0, 0, 0, 0, 0, _LIMITS_VALID))
+        files = 0 if size is None else _FEWEST_FILES + size // _BYTES_A_FILE
+        _quotactl(fd, _SET, known, _QUOTA.pack(blocks, 0, 0, files, 0, 0, 0, 0, _LIMITS_VALID))
         return True
 
 
