@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _BEGINNING: Final = b"HTTP/1.1 "
 _MAX_HEAD: Final = 4096
+_MAX_JOINED: Final = 64 * 1024
+"""Of a body: to copy a larger one costs more than a system call."""
 
 
 class _CorkedTransport:
@@ -31,7 +33,11 @@ class _CorkedTransport:
 
     def write(self, data: bytes) -> None:
         if self._head:
-            data, self._head = self._head + data, b""
+            head, self._head = self._head, b""
+            if len(data) <= _MAX_JOINED:
+                data = head + data
+            else:
+                self._transport.write(head)
         elif data.startswith(_BEGINNING) and len(data) <= _MAX_HEAD:
             self._head = data
             asyncio.get_running_loop().call_soon(self._flush)

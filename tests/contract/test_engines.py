@@ -558,6 +558,19 @@ async def test_processes_stop_at_their_limit_and_the_project_still_answers_and_s
     assert await bench.engine.find(instance.project_id) is None
 
 
+async def test_a_project_leaves_some_of_the_users_watchers_to_others(bench: Bench) -> None:
+    if bench.isolation is not Isolation.USER:
+        pytest.skip("projects are users of their own, or not kept apart")
+    most = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    watchers = f"""{sys.executable} - <<'EOF'
+import ctypes, itertools
+print(next(n for n in itertools.count() if ctypes.CDLL(None).inotify_init1(0) < 0))
+EOF"""
+    for _ in range(2):
+        instance = await bench.engine.start(bench.spec())
+        assert await bench.bash(instance, watchers) == f"{most // 4}\n"
+
+
 async def test_processor_time_is_bounded(bench: Bench) -> None:
     needs(bench, "cpu")
     loop = "timeout 1 bash -c 'while :; do :; done'; true"

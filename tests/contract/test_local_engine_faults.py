@@ -164,10 +164,12 @@ async def test_what_a_launcher_leaves_goes_though_nobody_asks_for_another(bench:
     assert await bench.engine.find(instance.project_id) == instance
 
 
-def zygote(launcher: psutil.Process) -> psutil.Process:
+async def zygote(launcher: psutil.Process) -> psutil.Process:
     """What a launcher has its processes forked by."""
-    # What it forks has its name for a moment.
-    found = [each for each in launcher.children() if alive([each]) and each.name() == "project-zygote"]
+    async with asyncio.timeout(10):
+        # What it forks has its name for a moment, and it takes a moment to have it itself.
+        while not (found := [one for one in launcher.children() if alive([one]) and one.name() == "project-zygote"]):
+            await asyncio.sleep(0.01)
     return min(found, key=lambda each: each.create_time())
 
 
@@ -177,7 +179,7 @@ async def test_a_launcher_whose_zygote_was_killed_is_replaced(bench: Bench) -> N
     async with asyncio.timeout(10):
         while not spares(launcher):
             await asyncio.sleep(0.01)
-    zygote(launcher).kill()
+    (await zygote(launcher)).kill()
     started = await bench.engine.start(bench.spec())
     for instance in (running, started):
         assert await bench.engine.find(instance.project_id) == instance
@@ -193,7 +195,7 @@ async def test_a_zygote_that_hangs_is_replaced(bench: Bench, monkeypatch: pytest
     monkeypatch.setattr(launching, "_ANSWER_TIMEOUT_S", 1.0)
     monkeypatch.setattr(launching, "_ABORT_TIMEOUT_S", 0.5)
     [launcher] = bench.launchers()
-    zygote(launcher).suspend()
+    (await zygote(launcher)).suspend()
     instances = await asyncio.gather(*(bench.engine.start(bench.spec()) for _ in range(3)))
     for instance in instances:
         assert await bench.engine.find(instance.project_id) == instance

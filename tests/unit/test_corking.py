@@ -14,6 +14,7 @@ import uvicorn
 from projecthub.corking import CorkedProtocol
 
 BODY = b"x" * 100
+LARGE = b"x" * 1_000_000
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -39,10 +40,14 @@ class _Recording(CorkedProtocol):
 
 
 async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
-    headers = [] if scope["path"] == "/chunks" else [(b"content-length", b"%d" % len(BODY))]
+    length = len(LARGE if scope["path"] == "/large" else BODY)
+    headers = [] if scope["path"] == "/chunks" else [(b"content-length", b"%d" % length)]
     await receive()
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     match scope["path"]:
+        case "/large":
+            await send({"type": "http.response.body", "body": LARGE})
+            return
         case "/late":
             await asyncio.sleep(0.3)
         case "/fails":
@@ -117,3 +122,11 @@ async def test_who_waits_for_the_word_to_go_on_gets_it() -> None:
             writer.write(b"ok")
             await reader.readuntil(b"\r\n\r\n")
             assert await reader.readexactly(len(BODY)) == BODY
+
+
+async def test_a_large_body_is_not_copied() -> None:
+    async with served() as (reader, writer, pieces):
+        writer.write(request("/large"))
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(len(LARGE)) == LARGE
+        assert pieces[1:] == [LARGE]

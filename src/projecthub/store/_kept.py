@@ -9,8 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from projecthub.errors import StoreUnavailable
+
+_WAIT_S: Final = 30.0
+_TOO_MANY: Final = "too many look into the hub's store at a time; try again in a moment"
 
 
 class Kept:
@@ -26,7 +32,7 @@ class Kept:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection whose transaction ends with the block; its driver must be able to roll back without waiting."""
-        async with self._room:
+        async with self._place():
             connection = await self._take()
             try:
                 yield connection
@@ -41,7 +47,7 @@ class Kept:
     @asynccontextmanager
     async def writing(self, prepare: Callable[[AsyncConnection], None]) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction, which is kept when the block ends, and undone when an exception leaves it."""
-        async with self._room:
+        async with self._place():
             connection = await self._take()
             try:
                 prepare(connection)
@@ -51,6 +57,18 @@ class Kept:
                 await asyncio.shield(_let_go(connection))
                 raise
             self._idle.append(connection)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                await self._room.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(_TOO_MANY) from None
+        try:
+            yield
+        finally:
+            self._room.release()
 
     async def _take(self) -> AsyncConnection:
         return self._idle.pop() if self._idle else await self._kind(self._engine)

@@ -11,6 +11,7 @@ done in the thread of the event loop, which waits for no lock there, nor for the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import time
@@ -143,6 +144,20 @@ class _ShortCut(AsyncConnection):
             plain.commit()
 
 
+class _Raw(sqlite3.Connection):
+    """Lets go of its transaction when it is closed.
+
+    SQLite keeps a closed connection, with its locks, until the last of its statements is gone; and what an exception
+    holds goes when the collector of garbage comes by.
+    """
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # it was closed before, or is lost
+            if self.in_transaction:
+                self.execute("ROLLBACK")
+        super().close()
+
+
 class _OthersHoldIt(Exception):
     """There is something to wait for, and nothing was done."""
 
@@ -180,6 +195,7 @@ class _Driver(AsyncAdapt_aiosqlite_dbapi):
             timeout=busy_timeout_s,
             isolation_level=None,
             cached_statements=_CACHED_STATEMENTS,
+            factory=_Raw,
             check_same_thread=False,  # `_Connection.visit` sees to it that no two use it at a time
         )
         try:
@@ -356,7 +372,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
             self._await(self._in_thread(self._end))
         elif self._failure is not None:
             failure, self._failure = self._failure, None
-            raise failure
+            self._handle_exception(failure)
         self._is_clean = True
 
     def _end(self, raw: sqlite3.Connection) -> None:
@@ -410,21 +426,21 @@ class _Cursor:
         self.arraysize = 1
 
     def execute(self, operation: str, parameters: Sequence[Any] = ()) -> None:
-        self._connection.visit(lambda raw: self._run(raw, raw.cursor().execute, operation, parameters))
+        self._connection.visit(lambda raw: self._run(raw, sqlite3.Cursor.execute, operation, parameters))
 
     def executemany(self, operation: str, parameters: Iterable[Sequence[Any]]) -> None:
-        self._connection.visit(lambda raw: self._run(raw, raw.cursor().executemany, operation, parameters))
+        self._connection.visit(lambda raw: self._run(raw, sqlite3.Cursor.executemany, operation, parameters))
 
     def _run(
         self, raw: sqlite3.Connection, execute: Callable[..., sqlite3.Cursor], operation: str, parameters: Any
     ) -> None:
         self._connection.begin(raw)
-        cursor = execute(operation, parameters)
-        self.description = cursor.description
-        self._rows.extend(cursor.fetchall())
-        self.rowcount = cursor.rowcount  # complete only after the last row of a RETURNING
-        self.lastrowid = cursor.lastrowid
-        cursor.close()
+        with contextlib.closing(raw.cursor()) as cursor:  # a failure's traceback would hold it, see `_Raw`
+            execute(cursor, operation, parameters)
+            self.description = cursor.description
+            self._rows.extend(cursor.fetchall())
+            self.rowcount = cursor.rowcount  # complete only after the last row of a RETURNING
+            self.lastrowid = cursor.lastrowid
 
     def fetchone(self) -> Any:
         return self._rows.popleft() if self._rows else None

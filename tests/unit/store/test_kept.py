@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from projecthub.errors import StoreUnavailable
+from projecthub.store import _kept
 from projecthub.store._engines import Engines
 from projecthub.store._sqlite import sqlite_engines
 
@@ -130,3 +133,53 @@ async def test_bad_values_and_lost_transactions_are_told_alike_whoever_executes(
                 await connection.exec_driver_sql("ROLLBACK")
     async with engines.reading() as connection:
         assert await rows(connection) == []
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("is_jotting", [False, True])
+async def test_a_writer_that_leaves_lets_go_of_the_store_even_after_a_conflict(
+    engines: Engines, is_jotting: bool
+) -> None:
+    """What an exception's traceback holds of a statement goes only when the collector comes by."""
+    async with engines.writing(is_jotting=is_jotting) as connection:
+        await insert(connection, 1)
+    with pytest.raises(IntegrityError):
+        async with engines.writing(is_jotting=is_jotting) as connection:
+            await insert(connection, 1)
+
+    async def go_on() -> None:
+        async with engines.writing(is_jotting=False) as connection:
+            for x in range(100, 1_000_000):
+                await insert(connection, x)
+
+    leaving = asyncio.create_task(go_on())
+    await asyncio.sleep(0.05)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    async with asyncio.timeout(5):
+        async with engines.writing(is_jotting=True) as connection:
+            await insert(connection, 2)
+    async with engines.reading() as connection:
+        assert await rows(connection) == [1, 2]
+
+
+async def test_waiting_for_a_connection_has_an_end(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kept, "_WAIT_S", 0.1)
+
+    async def read(deep: int) -> None:
+        async with engines.reading():
+            if deep:
+                await read(deep - 1)
+
+    await read(3)
+    with pytest.raises(StoreUnavailable, match="at a time"):
+        await read(4)
+    await read(3)

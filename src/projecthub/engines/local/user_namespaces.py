@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,11 @@ from projecthub.engines.local import kernel
 from projecthub.errors import StartFailed
 
 _NO_MORE: Final = "/proc/sys/user/max_user_namespaces"
+_PARTS: Final = 4
+_SHARED: Final = {
+    "/proc/sys/user/max_inotify_instances": "/proc/sys/fs/inotify/max_user_instances",
+    "/proc/sys/user/max_inotify_watches": "/proc/sys/fs/inotify/max_user_watches",
+}
 
 
 @contextlib.contextmanager
@@ -84,8 +90,17 @@ def enter_own() -> None:
     uid, gid = os.getuid(), os.getgid()
     kernel.unshare(kernel.CLONE_NEWUSER)
     _map_own("/proc/self", uid, gid)
+    _leave_some_to_others()
     allow_no_more()
     kernel.empty_bounding_set()
+
+
+def _leave_some_to_others() -> None:
+    """Allow a part of what the kernel allows a user, where it counts that in each user namespace, too."""
+    for of_namespace, of_user in _SHARED.items():
+        with contextlib.suppress(OSError, ValueError):
+            most = int(Path(of_user).read_text())
+            Path(of_namespace).write_text(str(most // _PARTS))
 
 
 def count_processes() -> bool:
@@ -99,23 +114,29 @@ def count_processes() -> bool:
         try:
             enter_own()
             resource.setrlimit(resource.RLIMIT_NPROC, (2, 2))
-            status = 0 if _can_fork() and not _can_fork() else 1
+            # At least one beside us, though the user has more. The first kernels that count so allow one too many.
+            status = 0 if 1 <= _sleepers(3) < 3 else 1
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)
     return status == 0
 
 
-def _can_fork() -> bool:
-    """Whether there may be one process more than there is, which then stays until we end."""
-    held, life = os.pipe()
+def _sleepers(most: int) -> int:
+    """How many processes there may be beside us, up to ``most``; none of them stays."""
+    sleepers: list[int] = []
     try:
-        child = os.fork()
+        while len(sleepers) < most:
+            child = os.fork()
+            if child == 0:
+                kernel.die_with_parent()
+                while True:
+                    signal.pause()
+            sleepers.append(child)
     except BlockingIOError:
-        return False
-    if child == 0:
-        os.close(life)
-        os.read(held, 1)
-        os._exit(0)
-    os.close(held)
-    return True
+        pass
+    finally:
+        for sleeper in sleepers:
+            os.kill(sleeper, signal.SIGKILL)
+            os.waitpid(sleeper, 0)
+    return len(sleepers)
