@@ -72,10 +72,10 @@ def test_a_session_whose_kernel_exhausts_memory_is_dead_until_it_is_restarted(
         assert [each["data"]["text/plain"] for each in other.execute("kept")] == ["7"]
 
 
-def test_a_notebook_that_exhausts_memory_keeps_what_it_had(process: HubProcess, project: Project) -> None:
+def run_notebook(project: Project, *codes: str) -> list[dict[str, Any]]:
+    """Run one that fails; its cells as they are then."""
     cells = [
-        {"cell_type": "code", "source": code, "metadata": {}, "outputs": [], "execution_count": None}
-        for code in ("print('first')", HOG, "print('third')")
+        {"cell_type": "code", "source": code, "metadata": {}, "outputs": [], "execution_count": None} for code in codes
     ]
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"cells": cells, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 4}
@@ -83,7 +83,25 @@ def test_a_notebook_that_exhausts_memory_keeps_what_it_had(process: HubProcess, 
     job = project.jupyter.run_notebook("n.ipynb")
     assert (job.info["command"], job.info["args"]) == ("run notebook", ["n.ipynb"])
     assert job.wait()["exit_code"] == 1
-    done = json.loads(project.files.read_bytes("n.ipynb"))["cells"]
+    return list(json.loads(project.files.read_bytes("n.ipynb"))["cells"])
+
+
+def test_an_error_that_a_kernel_has_no_memory_to_show_is_told_all_the_same(project: Project) -> None:
+    silent = "get_ipython().showtraceback = lambda *a, **k: print('cannot')"
+    (said, told) = project.system.jupyter_execute(f"{silent}\n1/0", "python3")
+    assert said["text"] == "cannot\n"
+    assert (told["ename"], told["evalue"]) == ("ZeroDivisionError", "division by zero")
+    with project.jupyter.session("s") as session:
+        session.execute(silent).wait()
+        (_, told) = list(session.execute("1/0"))
+        assert (told["output_type"], told["ename"]) == ("error", "ZeroDivisionError")
+        assert told["traceback"] == ["ZeroDivisionError: division by zero"]
+    done = run_notebook(project, silent, "1/0")
+    assert [output.get("ename") for output in done[1]["outputs"]] == [None, "ZeroDivisionError"]
+
+
+def test_a_notebook_that_exhausts_memory_keeps_what_it_had(project: Project) -> None:
+    done = run_notebook(project, "print('first')", HOG, "print('third')")
     assert done[0]["outputs"][0]["text"] in ("first\n", ["first\n"])
     assert [each for each in done[1]["outputs"] if each.get("ename") in ENDS], done
     assert done[2]["outputs"] == []

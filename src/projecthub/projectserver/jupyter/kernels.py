@@ -145,7 +145,8 @@ class Kernel:
 
         Args:
             code: In the kernel's language.
-            on_message: Gets each message that the kernel publishes about it.
+            on_message: Gets each message that the kernel publishes about it; and one about the error that the reply
+                tells, if the kernel has published none: it may have had no memory left for that.
             silent: Run it without counting it.
 
         Returns:
@@ -154,13 +155,22 @@ class Kernel:
         Raises:
             KernelDied: The kernel has ended.
         """
+        has_told = False
+
+        def note(message: Message) -> None:
+            nonlocal has_told
+            has_told |= message["msg_type"] == "error"
+            on_message(message)
+
         message_id = self._client.execute(code, silent=silent, allow_stdin=False, stop_on_error=False)
-        request = self._expect(message_id, on_message)
+        request = self._expect(message_id, note)
         try:
             reply = await self._answer(request)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LATE_S):
                     await request.idle.wait()
+            if reply.get("status") == "error" and not (has_told or silent):
+                on_message({"msg_type": "error", "content": _error_of(reply)})
             return reply
         finally:
             self._requests.pop(message_id, None)
@@ -213,3 +223,8 @@ class Kernel:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
         self.died.set()
+
+
+def _error_of(reply: Message) -> Message:
+    name, why = str(reply.get("ename") or "Error"), str(reply.get("evalue", ""))
+    return {"ename": name, "evalue": why, "traceback": reply.get("traceback") or [f"{name}: {why}"]}

@@ -75,15 +75,21 @@ def _run(client: NotebookClient, notebook: Any, path: Path, count: int) -> int:
             client.execute_cell(cell, index)
         except CellExecutionError as error:
             trouble = f"{error.ename}: {error.evalue}"
+            if not any(output.output_type == "error" for output in cell.outputs):  # no memory was left for it
+                _add_error(cell, error.ename, error.evalue)
         except DeadKernelError:
             trouble = "the kernel died: it crashed, was killed, or its memory ran out"
-            told = {"ename": "KernelDied", "evalue": trouble, "traceback": [f"KernelDied: {trouble}"]}
-            cell.outputs.append(_nbformat.v4.new_output("error", **told))
+            _add_error(cell, "KernelDied", trouble)
         _save(notebook, path)
         print(f"cell {number} of {count}: {trouble or 'done'} ({time.monotonic() - begin:.1f} s)", flush=True)
         if trouble:
             return 1
     return 0
+
+
+def _add_error(cell: Any, name: str, value: str) -> None:
+    told = {"ename": name, "evalue": value, "traceback": [f"{name}: {value}"]}
+    cell.outputs.append(_nbformat.v4.new_output("error", **told))
 
 
 def _save(notebook: Any, path: Path) -> None:
