@@ -33,6 +33,7 @@ AS_ROOT = os.geteuid() == 0
 ISOLATION = probe.best_isolation()
 UID = 20_007 if AS_ROOT else None
 DEADLINE_S = 10.0
+OF_UPLINKS = ("slirp4netns", "unshare")  # which it begins as
 
 pytestmark = [
     pytest.mark.anyio,
@@ -316,7 +317,7 @@ async def test_a_stop_waits_for_no_other_way_out(bench: Bench) -> None:
         await asyncio.sleep(wait_s)
         await bench.engine.stop(instance)
         assert not (bench.runtime_dir / instance.project_id).exists()
-        assert [each for each in psutil.Process().children() if each.name() == "slirp4netns"] == []
+        assert [each for each in psutil.Process().children() if each.name() in OF_UPLINKS] == []
 
 
 async def test_a_start_without_its_way_out_is_not_found(bench: Bench) -> None:
@@ -343,7 +344,7 @@ async def test_a_cancelled_start_leaves_no_way_out(bench: Bench) -> None:
         else:
             await bench.engine.stop(await start)
         assert not (bench.runtime_dir / spec.project_id).exists()
-        assert [each for each in psutil.Process().children() if each.name() == "slirp4netns"] == []
+        assert [each for each in psutil.Process().children() if each.name() in OF_UPLINKS] == []
 
 
 async def test_without_isolation_there_is_only_the_machines_network(tmp_path: Path) -> None:
@@ -356,6 +357,25 @@ async def test_without_isolation_there_is_only_the_machines_network(tmp_path: Pa
             await engine.start(bench.spec(Network.NONE))
     finally:
         await engine.close()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root has mounts that could be lost")
+def test_the_machine_keeps_its_mounts_where_they_are_shared() -> None:
+    """As systemd has them. The way out that was tried first took away all mounts below others of the machine."""
+    trial = (
+        "import asyncio; from projecthub.engines.local import probe;"
+        "print(asyncio.run(probe._offered(probe.Isolation.FULL)))"
+    )
+    script = (
+        'mount --make-rshared / && cut -d" " -f1-5 /proc/self/mountinfo && echo tried && "$0" -c "$1" >&2'
+        ' && cut -d" " -f1-5 /proc/self/mountinfo'
+    )
+    command = ["unshare", "--mount", "sh", "-c", script, sys.executable, trial]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    before, after = run.stdout.split("tried\n")
+    assert after == before
+    if "INTERNET" not in run.stderr:
+        pytest.skip("no network 'internet' here: see 'projecthub doctor'")
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="this user's level is tried directly")

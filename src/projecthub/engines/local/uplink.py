@@ -27,6 +27,9 @@ from projecthub.engines.port import Network
 from projecthub.errors import StartFailed
 
 PROGRAM = "slirp4netns"
+# As root, and with --enable-sandbox, slirp4netns takes all mounts off in a mount namespace of its own, but leaves them
+# shared: where mounts are shared, as systemd has them, the machine loses its /sys/fs/cgroup, /dev/pts and /dev/shm.
+_WITH_PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation=private", "--")
 _FAILED = "the project's network could not be connected"
 _READY_TIMEOUT_S = 10.0
 _NS_GET_USERNS = 0xB701
@@ -193,15 +196,16 @@ async def _spawn(
 
     ``begun`` is told the process before that.
     """
-    program = shutil.which(PROGRAM, path=_SEARCHED)
-    if program is None:
-        return None, f"{PROGRAM} is not installed"
+    command = [*_WITH_PRIVATE_MOUNTS, PROGRAM] if namespaces[1] is None else [PROGRAM]
+    first = shutil.which(command[0], path=_SEARCHED)
+    if first is None or shutil.which(PROGRAM, path=_SEARCHED) is None:
+        return None, f"{PROGRAM if first else command[0]} is not installed"
     ready, tell_ready = os.pipe()
     opened.callback(os.close, ready)
     complaints = os.memfd_create("complaints", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     opened.callback(os.close, complaints)
     try:
-        command = [program, *_options(lifeline, tell_ready, namespaces)]
+        command = [first, *command[1:], *_options(lifeline, tell_ready, namespaces)]
         pid = _start(command, (lifeline, tell_ready, *(fd for fd in namespaces if fd is not None)), complaints)
     finally:
         os.close(tell_ready)
