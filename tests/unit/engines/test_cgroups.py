@@ -170,3 +170,24 @@ def test_a_version_is_told_by_the_files_of_a_tree(tmp_path: Path) -> None:
         "memory": str(tmp_path / "old/run"),
         "track": str(tmp_path / "new/run"),
     }
+
+
+def test_controllers_are_handed_down_all_at_once(tmp_path: Path) -> None:
+    """By one write: the kernel refuses it as a whole where processes are, and would not refuse cpu and pids alone."""
+    control = tmp_path / "cgroup.subtree_control"
+    control.write_text("memory io\n")
+    cgroups._hand_down(tmp_path, ["cpu", "memory", "pids"])
+    assert control.read_text() == "+cpu +pids"
+
+
+def test_groups_are_made_beside_our_own_where_what_holds_it_is_given_to_us(tmp_path: Path) -> None:
+    """So a service manager can start the hub again: it puts nothing into a group that hands controllers down."""
+    own = tmp_path / "our.slice/hub.service"
+    own.mkdir(parents=True)
+    mount = Mount(2, frozenset(), tmp_path, own)
+    assert own.parent not in cgroups._bases(mount)
+    (own.parent / "cgroup.procs").touch()
+    assert list(cgroups._bases(mount))[-2:] == [own.parent, own]
+    own_is_all = Mount(2, frozenset(), own.parent, own.parent)
+    (tmp_path / "cgroup.procs").touch()
+    assert tmp_path not in cgroups._bases(own_is_all)

@@ -28,7 +28,7 @@ from projecthub.engines.port import Limits
 _PERIOD_US: Final = 100_000
 _LEAST_QUOTA_US: Final = 1000
 _OWN_LEAVES: Final = ("projecthub-hub", "hub")
-"""Names of a group that is there for the hub alone: ours, and the one that docs/operating.md gives to systemd."""
+"""Names of a group that is there for the hub alone: ours, and one to give to systemd (`DelegateSubgroup=`)."""
 _FIRST_LOOK_S: Final = 0.0003
 _LOOK_S: Final = 0.005
 _KILL_TIMEOUT_S: Final = 10.0
@@ -360,13 +360,24 @@ def find(runtime_dir: Path) -> Trees:
 
 
 def _bases(mount: Mount) -> Iterator[Path]:
-    """Where to try, best first: as root at the top, which is the same place after every restart; then our own group."""
+    """Where to try, best first: as root at the top, which is the same place after every restart; then around our own.
+
+    Beside our own group before in it: a service manager puts no process into a group that hands controllers down, so
+    it could not start the hub again while projects run.
+    """
     if os.geteuid() == 0:
         yield mount.top
     if mount.own is not None:
-        if mount.version == 2 and mount.own.name in _OWN_LEAVES:
-            yield mount.own.parent  # we were put into a leaf, or went there
+        if mount.version == 2 and (mount.own.name in _OWN_LEAVES or _is_given(mount.own.parent, mount.top)):
+            yield mount.own.parent  # we were put into a leaf, or went there; or what holds us is ours, too
         yield mount.own
+
+
+def _is_given(directory: Path, top: Path) -> bool:
+    """Whether we may make groups in a group, and move processes from one of them to another."""
+    return directory.is_relative_to(top) and all(
+        os.access(each, os.W_OK) for each in (directory, directory / "cgroup.procs")
+    )
 
 
 def _offered(mount: Mount, base: Path) -> set[str]:
@@ -411,9 +422,10 @@ def _hand_down(directory: Path, controllers: Sequence[str]) -> None:
         OSError: Processes are in it, or it is not ours.
     """
     handed = (directory / "cgroup.subtree_control").read_text().split()
-    for controller in controllers:
-        if controller not in handed:
-            (directory / "cgroup.subtree_control").write_text(f"+{controller}")
+    if missing := [controller for controller in controllers if controller not in handed]:
+        # All or none: cpu and pids alone would be handed down past processes in it, and make it one of threads, below
+        # which no group can be joined.
+        (directory / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in missing))
 
 
 def _delegate(base: Path, controllers: Sequence[str]) -> None:
