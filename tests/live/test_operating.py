@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -47,6 +48,20 @@ def command(*arguments: str | Path, code: int = 0, **environment: str) -> Any:
 
 def run(hub: Hub, project_id: str, script: str) -> str:
     return str(hub.project(project_id).system.exec(script, bash=True)["stdout"])
+
+
+@pytest.mark.parametrize("name", ["socket", "@projecthub-test-{pid}"])
+def test_a_service_manager_is_told_when_the_hub_serves(place: Path, name: str) -> None:
+    address = name.format(pid=os.getpid()) if name.startswith("@") else str(place / name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address.replace("@", "\0"))
+        manager.settimeout(30)
+        hub = HubProcess(NOTIFY_SOCKET=address)
+        try:
+            assert manager.recv(100) == b"READY=1"
+            assert (hub.data_dir / "admin-key").exists()
+        finally:
+            hub.close()
 
 
 FILL = """

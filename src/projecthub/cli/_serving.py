@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _ISOLATION = {
     Isolation.FULL: "full: each project in its own namespaces, read-only system and user id",
-    Isolation.USER: "user: own namespaces and read-only system (run as root to give each project its own user id, too)",
+    Isolation.USER: "user: own namespaces and read-only system (a user id, too, as root or with subordinate ids)",
     Isolation.NONE: "NONE: projects are plain processes that can see each other and this hub; run 'projecthub doctor'",
 }
 
@@ -100,6 +100,7 @@ async def run(settings: Settings) -> None:
             gc.collect()
             gc.freeze()
             _announce(settings, hub, listener)
+            _tell_service_manager()
             await server.serve(sockets=[listener])
             if hub.stop_projects:
                 _say_stopping(settings)
@@ -191,6 +192,14 @@ def _announce(settings: Settings, hub: RunningHub, listener: socket.socket) -> N
         lines.append(f"  admin's key     in {key_file}")
     lines += ["", *_examples(url, str(key_file))]
     print("\n".join(lines), flush=True)
+
+
+def _tell_service_manager() -> None:
+    """Tell systemd, if it wants to know (`Type=notify`), that the hub is there. Source: sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_manager:
+            to_manager.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _isolation(settings: Settings, hub: RunningHub) -> str:
