@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,11 @@ from projecthub.wire.ids import ProjectId
 UNPRIVILEGED = Path(__file__).parent / "unprivileged.py"
 AS_ROOT = os.geteuid() == 0
 PROJECT_UID = 20_001
+WITH_IDS = (
+    "--with-ids",
+    "-k",
+    "full and not at_their_limit and not terminals",
+)  # as root; two that wait for long aside
 
 pytestmark = pytest.mark.anyio
 
@@ -47,9 +52,11 @@ class Bench:
     def another_engine(self) -> LocalEngine:
         return LocalEngine(runtime_dir=self.runtime_dir, isolation=self.isolation)
 
-    def spec(self, *, epoch: int = 1, project_id: ProjectId | None = None, **environment: str) -> StartSpec:
+    def spec(
+        self, *, epoch: int = 1, project_id: ProjectId | None = None, uid: int | None = PROJECT_UID, **environment: str
+    ) -> StartSpec:
         project_id = project_id or ProjectId(str(uuid4()))
-        uid = PROJECT_UID if self.isolation is Isolation.FULL else None
+        uid = uid if self.isolation is Isolation.FULL else None
         home = self.directory / project_id
         if not home.exists():
             home.mkdir()
@@ -424,9 +431,10 @@ async def test_a_process_id_that_was_given_away_is_not_taken_for_a_project(bench
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="this user's levels are tried directly")
-def test_the_suite_as_another_user() -> None:
+@pytest.mark.parametrize("options", [("-k", "user"), WITH_IDS], ids=["plain", "with other ids"])
+def test_the_suite_as_another_user(options: Sequence[str]) -> None:
     run = subprocess.run(
-        [sys.executable, str(UNPRIVILEGED), str(Path(__file__).resolve()), "-k", "user"],
+        [sys.executable, str(UNPRIVILEGED), *options, str(Path(__file__).resolve())],
         capture_output=True,
         text=True,
         timeout=300,
@@ -458,8 +466,8 @@ async def test_activity_tells_time_terminals_and_processes(bench: Bench) -> None
 # -- limits ----------------------------------------------------------------------------------------
 
 
-def with_limits(bench: Bench, **limits: Any) -> StartSpec:
-    return replace(bench.spec(), limits=Limits(**limits))
+def with_limits(bench: Bench, uid: int = PROJECT_UID, **limits: Any) -> StartSpec:
+    return replace(bench.spec(uid=uid), limits=Limits(**limits))
 
 
 def needs(bench: Bench, purpose: str) -> None:
@@ -552,7 +560,7 @@ async def test_processes_stop_at_their_limit_and_the_project_still_answers_and_s
     assert most / 2 <= activity.processes <= most
     assert await bench.engine.find(instance.project_id) == instance
     assert await bench.engine.call(instance, "system.ping", [])
-    neighbour = await bench.engine.start(with_limits(bench, processes=most))
+    neighbour = await bench.engine.start(with_limits(bench, PROJECT_UID + 1, processes=most))
     assert int(await bench.bash(neighbour, sleepers(most // 2))) == most // 2
     await bench.engine.stop(instance)
     assert await bench.engine.find(instance.project_id) is None

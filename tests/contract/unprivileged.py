@@ -1,10 +1,14 @@
 """Runs pytest as a user of no privileges, even if Python and the tests lie where only root may go.
 
-Usage (as root): python unprivileged.py PYTEST_ARGUMENTS
+Usage (as root): python unprivileged.py [--with-ids] PYTEST_ARGUMENTS
+
+With ``--with-ids`` that user is root in a user namespace, into which other ids are mapped, as newuidmap maps those of
+/etc/subuid.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -15,6 +19,7 @@ from projecthub.engines.local import kernel, probe
 from projecthub.engines.port import Isolation
 
 USER = 65534
+OTHER_IDS = range(3_000_000, 3_065_535)
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -48,20 +53,57 @@ def open_tun() -> None:
     os.mknod("/dev/net/tun", 0o666 | stat.S_IFCHR, os.makedev(10, 200))
 
 
+def become(user: int) -> None:
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def become_root_of_ids() -> None:
+    """From root to a user who is root in a user namespace of his, where he has other ids besides."""
+    pid = os.getpid()
+    is_made, made = os.pipe()
+    mapper = os.fork()
+    if mapper == 0:
+        status = 1
+        try:
+            os.close(made)
+            os.read(is_made, 1)
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{pid}/{name}").write_text(f"0 {USER} 1\n1 {OTHER_IDS.start} {len(OTHER_IDS)}\n")
+            status = 0
+        finally:
+            os._exit(status)
+    become(USER)
+    try:
+        kernel.unshare(kernel.CLONE_NEWUSER)
+    finally:
+        os.close(made)
+        _, status = os.waitpid(mapper, 0)
+    if status == 0:
+        become(0)
+
+
 def main() -> None:
+    arguments = sys.argv[1:]
+    isolation = Isolation.USER
     open_the_way({sys.prefix, sys.base_prefix, str(PROJECT)})
     open_tun()
     os.umask(0o022)
-    os.setgroups([])
-    os.setresgid(USER, USER, USER)
-    os.setresuid(USER, USER, USER)
     os.chdir(PROJECT)
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/", "PYTHONPATH": str(PROJECT / "src")}
-    if probe.best_isolation() is not Isolation.USER:
+    if arguments[0] == "--with-ids":
+        del arguments[0]
+        isolation = Isolation.FULL
+        with contextlib.suppress(OSError):
+            become_root_of_ids()
+    else:
+        become(USER)
+    if probe.best_isolation() is not isolation:
         print("no user namespaces", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         options = ["-p", "no:cacheprovider", f"--basetemp={scratch}/pytest", "-q"]
-        command = [sys.executable, "-m", "pytest", *options, *sys.argv[1:]]
+        command = [sys.executable, "-m", "pytest", *options, *arguments]
         sys.exit(os.spawnv(os.P_WAIT, sys.executable, command))
 
 

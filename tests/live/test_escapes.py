@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -272,8 +272,9 @@ async def test_without_isolation_the_same_ways_are_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="this user's level is tried directly")
-def test_the_suite_as_another_user() -> None:
-    command = [sys.executable, str(UNPRIVILEGED), str(Path(__file__).resolve())]
+@pytest.mark.parametrize("options", [(), ("--with-ids", "-k", "every_way_out")], ids=["plain", "with other ids"])
+def test_the_suite_as_another_user(options: Sequence[str]) -> None:
+    command = [sys.executable, str(UNPRIVILEGED), *options, str(Path(__file__).resolve())]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if "no user namespaces" in run.stdout:
         pytest.skip("this machine offers no user namespaces to users")

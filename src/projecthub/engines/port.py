@@ -23,7 +23,7 @@ class Isolation(StrEnum):
     """What keeps projects apart, strongest first."""
 
     FULL = "full"
-    """Own namespaces, own read-only system, own uid on the machine. Needs a hub that runs as root."""
+    """Own namespaces, own read-only system, own uid on the machine. The hub is root, if of a user namespace only."""
     USER = "user"
     """Own namespaces and read-only system; on the machine all projects share the hub's uid (user namespaces)."""
     NONE = "none"

@@ -45,6 +45,7 @@ def test_older_control_groups_and_a_plain_user_share_more(tmp_path: Path) -> Non
     assert not checks["machine's UDP buffers"].ok
     assert "share 1000 epoll watches" in checks["tables of the user"].detail
     assert "as root" in checks["tables of the user"].remedy
+    assert "subordinate ids" in checks["tables of the user"].remedy
 
 
 def test_what_cannot_be_read_is_not_told_as_a_bound(tmp_path: Path) -> None:

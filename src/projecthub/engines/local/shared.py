@@ -85,5 +85,6 @@ def _of_users(sysctl: Path) -> Check:
         False,
         f"the hub and all projects are one user to the machine, and share {watches} epoll watches, {instances} inotify "
         "instances, pipe buffers and descriptors in flight",
-        "run the hub as root where people do not trust one another: any project can use up the hub's share",
+        "where people do not trust one another run the hub as root, or give its user subordinate ids "
+        "(docs/operating.md): any project can use up the hub's share",
     )
