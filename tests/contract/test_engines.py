@@ -31,11 +31,7 @@ from projecthub.wire.ids import ProjectId
 UNPRIVILEGED = Path(__file__).parent / "unprivileged.py"
 AS_ROOT = os.geteuid() == 0
 PROJECT_UID = 20_001
-WITH_IDS = (
-    "--with-ids",
-    "-k",
-    "full and not at_their_limit and not terminals",
-)  # as root; two that wait for long aside
+WITH_IDS = ("--with-ids", "-k", "full and not terminals")  # as root; what waits for long aside
 
 pytestmark = pytest.mark.anyio
 

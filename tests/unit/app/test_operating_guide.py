@@ -52,10 +52,29 @@ def test_commands_of_guide_and_unit_file_exist() -> None:
             assert (name, word if name in groups else "") in commands
 
 
-def test_the_unit_file() -> None:
-    unit = configparser.ConfigParser(interpolation=None, strict=True)
+def _unit(text: str, *, strict: bool = False) -> configparser.ConfigParser:
+    unit = configparser.ConfigParser(interpolation=None, strict=strict)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read(UNIT)
+    unit.read_string(text)
+    return unit
+
+
+def test_the_unit_file_of_a_hub_that_is_not_root() -> None:
+    unit = _unit(re.sub(r"^#(?=\w+=)", "", UNIT.read_text(), flags=re.MULTILINE))
+    user, slice_of, before = (unit["Service"][key] for key in ("User", "Slice", "ExecStartPre"))
+    for path in ("", "/cgroup.procs"):
+        assert f" /sys/fs/cgroup/{slice_of}{path}" in before
+    assert before.startswith(f"-+/bin/chown {user} ")
+    ids = unit["Unit"]["Requires"]
+    assert ids.removesuffix(".service") in unit["Service"]["ExecStart"]
+    assert unit["Unit"]["After"] == ids
+    holder = _unit(UNIT.with_name(ids).read_text())
+    assert holder["Service"]["User"] == user
+    assert "NoNewPrivileges" not in holder["Service"]
+
+
+def test_the_unit_file() -> None:
+    unit = _unit(UNIT.read_text(), strict=True)
     service = unit["Service"]
     assert (service["Delegate"], service["KillMode"], service["Restart"]) == ("yes", "process", "on-failure")
     # What is set here reaches every project: nothing that keeps it from its namespaces or its /proc.
