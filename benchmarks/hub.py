@@ -40,8 +40,14 @@ class Wire:
         if project_id is not None:
             body["project_id"] = project_id
         path = "/api/conat/hub" if project_id is None else "/api/conat/project"
-        self.connection.request("POST", path, json.dumps(body), self.headers)
-        value = json.loads(self.connection.getresponse().read())
+        try:
+            self.connection.request("POST", path, json.dumps(body), self.headers)
+            reply = self.connection.getresponse()
+        except ConnectionError:  # the hub has closed what was idle for a minute
+            self.connection.close()
+            self.connection.request("POST", path, json.dumps(body), self.headers)
+            reply = self.connection.getresponse()
+        value = json.loads(reply.read())
         if isinstance(value, dict) and "error" in value and "state" not in value:
             raise AssertionError(value["error"])
         return value

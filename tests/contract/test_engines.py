@@ -25,7 +25,15 @@ from projecthub.engines.local.engine import LocalEngine
 from projecthub.engines.local.processes import Process
 from projecthub.engines.local.records import RECORD_FILES, Record
 from projecthub.engines.port import Engine, Exit, Instance, Isolation, Limits, StartSpec
-from projecthub.errors import CallTimeout, ExecFailed, InvalidArgument, ServerLost, StartFailed, UnknownMethod
+from projecthub.errors import (
+    CallTimeout,
+    ExecFailed,
+    InvalidArgument,
+    ProjectError,
+    ServerLost,
+    StartFailed,
+    UnknownMethod,
+)
 from projecthub.wire.ids import ProjectId
 
 UNPRIVILEGED = Path(__file__).parent / "unprivileged.py"
@@ -424,6 +432,14 @@ async def test_a_process_id_that_was_given_away_is_not_taken_for_a_project(bench
     assert await bench.another_engine().find(instance.project_id) is None
     (directory / "instance.json").write_text(text)
     assert await bench.another_engine().find(instance.project_id) == instance
+
+
+@pytest.mark.skipif(AS_ROOT, reason="root may signal everybody")
+def test_what_another_user_has_started_is_not_ended_and_it_is_told() -> None:
+    of_root = processes.identify(1)
+    assert of_root is not None
+    with pytest.raises(ProjectError, match="hub of another user"):
+        processes.send(of_root, signal.SIGTERM)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="this user's levels are tried directly")

@@ -62,7 +62,7 @@ class Disk:
         """
         status = self._status()
         free = status.f_bavail
-        if os.geteuid() == 0:  # what a file system keeps for root is there for the hub, but for what ext4 never gives
+        if _is_root():  # what a file system keeps for root is there for the hub, but for what ext4 never gives
             free = max(free, status.f_bfree - min(status.f_blocks // 50, _EXT4_KEEPS_BLOCKS))
         if free * status.f_frsize < _LEAST_BYTES:
             raise LimitError("the hub's disk is full: no project can be started; ask the hub's operator to make room")
@@ -72,6 +72,11 @@ class Disk:
             return os.statvfs(self._directory)
         except FileNotFoundError:
             return os.statvfs(self._directory.parent)
+
+
+def _is_root() -> bool:
+    """Whether we are the machine's root, not that of a user namespace."""
+    return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
 
 
 class HomeSpace:

@@ -146,9 +146,7 @@ def control_groups() -> dict[str, int | None]:
 def _check_limits(offered: _Offered) -> list[Check]:
     """What holds projects to their limits, each as an engine would choose it."""
     versions = control_groups()
-    remedy = (
-        "run the hub as root, or delegate a control group to it (systemd: Delegate=yes); as long as there is none, "
-    )
+    remedy = "run the hub as root, or lend it control groups, as the unit file does; as long as there are none, "
     instead = {
         "memory": "each process is limited on its own, by an rlimit",
         "cpu": "nothing keeps a project from using all processors",

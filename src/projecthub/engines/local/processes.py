@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from projecthub.engines.port import Activity
+from projecthub.errors import ProjectError
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 GONE = (FileNotFoundError, ProcessLookupError)
@@ -139,12 +140,21 @@ def _descendants_searched(pid: int) -> list[int]:
 
 
 def send(process: Process, number: int) -> None:
-    """Send a signal to that very process; nothing if it has ended."""
+    """Send a signal to that very process; nothing if it has ended.
+
+    Raises:
+        ProjectError: It is not ours to signal.
+    """
     pidfd = open_pidfd(process)
     if pidfd is not None:
         try:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, number)
+        except PermissionError as error:
+            raise ProjectError(
+                "the project's processes are not this hub's to end: a hub of another user, or in another user "
+                "namespace, has started them; its operator has to end them as that user, or to restart the machine"
+            ) from error
         finally:
             os.close(pidfd)
 
