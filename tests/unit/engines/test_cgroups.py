@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,3 +194,19 @@ def test_groups_are_made_beside_our_own_where_what_holds_it_is_given_to_us(tmp_p
     own_is_all = Mount(2, frozenset(), own.parent, own.parent)
     (tmp_path / "cgroup.procs").touch()
     assert tmp_path not in cgroups._bases(own_is_all)
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_a_process_that_cannot_be_forked_into_a_group_goes_there_itself(tmp_path: Path, has_file: bool) -> None:
+    """The kernel refuses a directory that is no group, as older kernels and filters refuse all."""
+    if has_file:
+        (tmp_path / "cgroup.procs").touch()
+    script = (
+        "import os, sys; from projecthub.engines.local.zygote import _fork;"
+        "pid = _fork(0, os.open(sys.argv[1], os.O_RDONLY)); print(pid, flush=True) if pid else os._exit(7)"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    _, status = os.waitpid(int(run.stdout), 0)  # a sibling of that process, so a child of ours
+    assert os.waitstatus_to_exitcode(status) == (7 if has_file else 1)
+    if has_file:
+        assert (tmp_path / "cgroup.procs").read_text() == "0"

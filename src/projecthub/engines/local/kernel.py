@@ -15,6 +15,7 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+_CLONE_INTO_CGROUP = 0x200000000
 
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
@@ -103,8 +104,12 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags))
 
 
-def fork_sibling(flags: int) -> int:
+def fork_sibling(flags: int, group: int | None = None) -> int:
     """Fork a process whose parent is ours, in new namespaces of the kinds in ``flags`` (``CLONE_NEW*``).
+
+    Args:
+        flags: Of the namespaces.
+        group: The directory of a control group of version 2, in which it is to be from the beginning (Linux 5.7).
 
     For a process of one thread. Nothing of what modules have asked to be told of a fork runs in the new process, which
     costs each some 700 KB of memory: what its own children do by `os.fork`.
@@ -115,14 +120,18 @@ def fork_sibling(flags: int) -> int:
     Raises:
         OSError: The kernel refuses.
     """
-    return _check(_libc_with_lock.syscall(*_clone_call(flags | CLONE_PARENT)))
+    return _check(_libc_with_lock.syscall(*_clone_call(flags | CLONE_PARENT, group)))
 
 
-def _clone_call(flags: int) -> tuple[object, ...]:
-    if _SYS_CLONE:
+def _clone_call(flags: int, group: int | None) -> tuple[object, ...]:
+    if _SYS_CLONE and group is None:
         zero = ctypes.c_ulong(0)
         return ctypes.c_long(_SYS_CLONE), ctypes.c_ulong(flags | signal.SIGCHLD), zero, zero, zero, zero
-    arguments = (ctypes.c_uint64 * 8)(flags)  # the signal of its end is that of the parent's other children
+    # The signal of its end is that of the parent's other children.
+    arguments = (ctypes.c_uint64 * 8)(flags)
+    if group is not None:
+        arguments = (ctypes.c_uint64 * 11)(flags | _CLONE_INTO_CGROUP)
+        arguments[10] = group
     return ctypes.c_long(_SYS_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments))
 
 

@@ -256,11 +256,8 @@ class Launcher:
             opened.callback(group.remove)
             control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             opened.enter_context(control)
-            with theirs, contextlib.ExitStack() as joining:
-                group_fds = group.open_for_joining()
-                for fd in group_fds:
-                    joining.callback(os.close, fd)
-                init = self._zygote.fork(theirs, group_fds, own_network=own_network)
+            with theirs, group.opened() as (files, into):
+                init = self._zygote.fork(theirs, files, into, own_network=own_network)
             control.setblocking(False)
             control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             opened.pop_all()

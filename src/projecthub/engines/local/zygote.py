@@ -14,9 +14,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from projecthub.engines.local import kernel
+from projecthub.engines.local import cgroups, kernel
 
 _OWN_NETWORK, _SHARED_NETWORK = b"n", b"s"
+_INTO_GROUP = b"g"
 _MAX_FDS = 16
 
 Grow = Callable[[socket.socket, Sequence[int], bool], NoReturn]
@@ -41,12 +42,13 @@ class Zygote:
             _serve(theirs, grow, namespaces)
         theirs.close()
 
-    def fork(self, control: socket.socket, group_fds: Sequence[int], *, own_network: bool) -> int:
+    def fork(self, control: socket.socket, group_fds: Sequence[int], group: int | None, *, own_network: bool) -> int:
         """Have a first process made. It is a child of this process, like the zygote.
 
         Args:
             control: Its end of the conversation.
             group_fds: Files that it writes to, to be in its control groups before anything else.
+            group: The directory of a control group that it is to be in from the beginning.
             own_network: Whether its network is to be its own: a loopback and nothing else.
 
         Returns:
@@ -57,8 +59,12 @@ class Zygote:
             EOFError: The zygote has ended.
         """
         word = _OWN_NETWORK if own_network else _SHARED_NETWORK
+        fds = [control.fileno(), *group_fds]
+        if group is not None:
+            word += _INTO_GROUP
+            fds.append(group)
         try:
-            socket.send_fds(self._requests, [word], [control.fileno(), *group_fds])
+            socket.send_fds(self._requests, [word], fds)
             answer = self._requests.recv(16)
         except ConnectionError:
             answer = b""
@@ -76,18 +82,36 @@ def _serve(requests: socket.socket, grow: Grow, namespaces: int) -> NoReturn:
         kernel.die_with_parent()
         kernel.set_process_name("project-zygote")
         while True:
-            word, fds, _, _ = socket.recv_fds(requests, 1, _MAX_FDS)
+            word, fds, _, _ = socket.recv_fds(requests, 2, _MAX_FDS)
             if not word:
                 os._exit(0)
-            own_network = word == _OWN_NETWORK
+            own_network = word.startswith(_OWN_NETWORK)
+            control, *files = fds
+            group = files.pop() if word.endswith(_INTO_GROUP) else None
             try:
-                pid = kernel.fork_sibling(namespaces | (kernel.CLONE_NEWNET if own_network else 0))
+                pid = _fork(namespaces | (kernel.CLONE_NEWNET if own_network else 0), group)
             except OSError as error:
                 pid = -(error.errno or errno.EIO)
             if pid == 0:
-                grow(socket.socket(fileno=fds[0]), fds[1:], own_network)
+                grow(socket.socket(fileno=control), files, own_network)
             for fd in fds:
                 os.close(fd)
             requests.send(b"%d" % pid)
     finally:
         os._exit(1)
+
+
+def _fork(flags: int, group: int | None) -> int:
+    """Fork into a group, or else have the new process go there itself."""
+    if group is None:
+        return kernel.fork_sibling(flags)
+    try:
+        return kernel.fork_sibling(flags, group)
+    except OSError:  # an older kernel, or a filter that does not know the call
+        pid = kernel.fork_sibling(flags)
+        if pid == 0:
+            try:
+                cgroups.join_directory(group)
+            except OSError:
+                os._exit(1)
+        return pid
