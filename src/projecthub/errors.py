@@ -17,6 +17,7 @@
     |  `- RateLimited         too often; `retry_after_s` says when to come again
     |- ProjectError     the project's side failed
     |  |- StartFailed         the project server did not come up
+    |  |- EndFailed           its processes are not ours to end
     |  |- ServerLost          the project server does not answer
     |  |- KernelDied          a kernel ended, or did not come up
     |  `- ExecFailed          a command failed, was killed, or could not run
@@ -146,6 +147,12 @@ class StartFailed(ProjectError):
     """The project could not be started."""
 
     code = "start_failed"
+
+
+class EndFailed(ProjectError):
+    """The project could not be ended."""
+
+    code = "end_failed"
 
 
 class ServerLost(ProjectError):

@@ -27,9 +27,9 @@ from projecthub.engines.local.records import RECORD_FILES, Record
 from projecthub.engines.port import Engine, Exit, Instance, Isolation, Limits, StartSpec
 from projecthub.errors import (
     CallTimeout,
+    EndFailed,
     ExecFailed,
     InvalidArgument,
-    ProjectError,
     ServerLost,
     StartFailed,
     UnknownMethod,
@@ -434,14 +434,6 @@ async def test_a_process_id_that_was_given_away_is_not_taken_for_a_project(bench
     assert await bench.another_engine().find(instance.project_id) == instance
 
 
-@pytest.mark.skipif(AS_ROOT, reason="root may signal everybody")
-def test_what_another_user_has_started_is_not_ended_and_it_is_told() -> None:
-    of_root = processes.identify(1)
-    assert of_root is not None
-    with pytest.raises(ProjectError, match="hub of another user"):
-        processes.send(of_root, signal.SIGTERM)
-
-
 @pytest.mark.skipif(not AS_ROOT, reason="this user's levels are tried directly")
 @pytest.mark.parametrize("options", [("-k", "user"), WITH_IDS], ids=["plain", "with other ids"])
 def test_the_suite_as_another_user(options: Sequence[str]) -> None:
@@ -578,19 +570,6 @@ async def test_processes_stop_at_their_limit_and_the_project_still_answers_and_s
     assert await bench.engine.find(instance.project_id) is None
 
 
-async def test_a_project_leaves_some_of_the_users_watchers_to_others(bench: Bench) -> None:
-    if bench.isolation is not Isolation.USER:
-        pytest.skip("projects are users of their own, or not kept apart")
-    most = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
-    watchers = f"""{sys.executable} - <<'EOF'
-import ctypes, itertools
-print(next(n for n in itertools.count() if ctypes.CDLL(None).inotify_init1(0) < 0))
-EOF"""
-    for _ in range(2):
-        instance = await bench.engine.start(bench.spec())
-        assert await bench.bash(instance, watchers) == f"{most // 4}\n"
-
-
 async def test_processor_time_is_bounded(bench: Bench) -> None:
     needs(bench, "cpu")
     loop = "timeout 1 bash -c 'while :; do :; done'; true"
@@ -713,3 +692,25 @@ async def test_a_run_before_the_boot_is_told_as_such(bench: Bench) -> None:
 def _made(directory: Path) -> Path:
     directory.mkdir(exist_ok=True)
     return directory
+
+
+# -- a hub that is not root: run by `test_the_suite_as_another_user` ---------------------------------
+
+if not AS_ROOT:
+
+    def test_what_another_user_has_started_is_not_ended_and_it_is_told() -> None:
+        of_root = processes.identify(1)
+        assert of_root is not None
+        with pytest.raises(EndFailed, match="hub of another user"):
+            processes.send(of_root, signal.SIGTERM)
+
+    @pytest.mark.parametrize("bench", [Isolation.USER], indirect=True)
+    async def test_a_project_leaves_some_of_the_users_watchers_to_others(bench: Bench) -> None:
+        most = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+        watchers = f"""{sys.executable} - <<'EOF'
+import ctypes, itertools
+print(next(n for n in itertools.count() if ctypes.CDLL(None).inotify_init1(0) < 0))
+EOF"""
+        for _ in range(2):
+            instance = await bench.engine.start(bench.spec())
+            assert await bench.bash(instance, watchers) == f"{most // 4}\n"

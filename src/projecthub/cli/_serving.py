@@ -79,6 +79,7 @@ async def run(settings: Settings) -> None:
     """
     set_up_logs(settings.log_level, settings.log_format)
     _allow_open_files()
+    keep_to_ourselves()
     listener = _listen(settings)
     try:
         async with open_hub(settings) as hub:
@@ -122,6 +123,14 @@ def _allow_open_files() -> None:
     wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def keep_to_ourselves() -> None:
+    """Hand none of the files on that we were started with: what outlives us would hold them, as the lock of `flock`."""
+    for fd in [int(each.name) for each in Path("/proc/self/fd").iterdir()]:
+        if fd > 2:
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.set_inheritable(fd, False)
 
 
 def _say_stopping(settings: Settings) -> None:

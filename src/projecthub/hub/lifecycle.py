@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from projecthub.engines.port import Exit, Instance, StartSpec
-from projecthub.errors import Conflict, HubError, InternalError, LimitError, NotFound, StoppedMeanwhile
+from projecthub.errors import Conflict, EndFailed, HubError, InternalError, LimitError, NotFound, StoppedMeanwhile
 from projecthub.hub import figures
 from projecthub.hub.chronicle import Chronicle, last_seen
 from projecthub.hub.deaths import LONGEST_DELAY, describe
@@ -268,10 +268,11 @@ class Lifecycle:
                 try:
                     outcome: Project | BaseException = await self._carry_out(project_id, actor, wish)
                 except Exception as error:
-                    if not isinstance(error, HubError):
+                    if not isinstance(error, HubError) or isinstance(error, EndFailed):
                         _log.exception("lifecycle.failed", project_id=project_id, want=wish.want)
-                    if not isinstance(error, HubError) or isinstance(error, InternalError | LimitError):
-                        # The store may not say what is: it is brought in order as soon as it can be written again.
+                    if not isinstance(error, HubError) or isinstance(error, InternalError | LimitError | EndFailed):
+                        # The store may not say what is: it is brought in order as soon as it can be written again, or
+                        # what runs has been ended.
                         self._settle_at(project_id, self._clock.now() + SETTLE_AGAIN)
                     outcome = error
                 actor.wishes.popleft()

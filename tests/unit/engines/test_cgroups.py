@@ -210,3 +210,20 @@ def test_a_process_that_cannot_be_forked_into_a_group_goes_there_itself(tmp_path
     assert os.waitstatus_to_exitcode(status) == (7 if has_file else 1)
     if has_file:
         assert (tmp_path / "cgroup.procs").read_text() == "0"
+
+
+def test_all_of_a_run_is_at_one_place_of_a_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes are in one group there: limits of another one would be told, and not hold."""
+    own = tmp_path / "hub"  # beside which groups are made before they are made in it
+    own.mkdir()
+    for directory in (tmp_path, own):
+        (directory / "cgroup.controllers").write_text("memory pids\n")
+    limited = {"memory", "processes"}
+
+    def as_the_kernel_has_it(mount: Mount, tree: Path, purposes: set[str]) -> Path | None:
+        return tree if tree.parent == own or not purposes & limited else None
+
+    monkeypatch.setattr(cgroups, "_usable", as_the_kernel_has_it)
+    mount = Mount(2, frozenset({"memory", "pids"}), tmp_path, own)
+    assert cgroups._found_in(mount, "runs", ()) == dict.fromkeys((*limited, "track", "account"), str(own / "runs"))
+    assert cgroups._found_in(mount, "runs", limited) == dict.fromkeys(("track", "account"), str(tmp_path / "runs"))

@@ -23,6 +23,7 @@ class MemoryEngine:
         gate: Starts wait here; open unless a test closes it.
         stop_gate: Ends wait here.
         failure: What the next start raises.
+        end_failure: What ends raise.
         is_open: Whether it is open.
         signs: What shows that a project is in use; nothing at all unless a test says otherwise.
     """
@@ -42,6 +43,7 @@ class MemoryEngine:
         self.stop_gate.set()
         self.starting = asyncio.Event()
         self.failure: Exception | None = None
+        self.end_failure: Exception | None = None
         self.is_open = False
         self.signs: dict[ProjectId, Activity] = {}
         self._ends: dict[str, asyncio.Future[Exit]] = {}
@@ -85,6 +87,8 @@ class MemoryEngine:
 
     async def stop(self, instance: Instance, *, grace_s: float = 2.0) -> None:
         await self.stop_gate.wait()
+        if self.end_failure is not None and instance in self.live.values():
+            raise self.end_failure
         self.end(instance, Exit(code=0))
 
     async def end_all(self, project_id: ProjectId) -> None:

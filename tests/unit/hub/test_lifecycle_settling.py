@@ -9,7 +9,7 @@ import pytest
 from house import House
 
 from projecthub.engines.port import Exit
-from projecthub.errors import Conflict, HubError, InternalError, PermissionDenied, StartFailed
+from projecthub.errors import Conflict, EndFailed, HubError, InternalError, PermissionDenied, StartFailed
 from projecthub.hub.deaths import LIVED, MOST_CRASHES, delay
 from projecthub.hub.principals import Principal
 from projecthub.store.records import State
@@ -424,6 +424,26 @@ async def test_a_stop_that_could_not_be_written_is_settled_later(house: House, a
     house.clock.advance(seconds=10)
     await house.lifecycle.tick()
     assert (await house.row(project_id)).state is State.STOPPED
+
+
+@pytest.mark.parametrize("what", ["stop", "restart"])
+async def test_what_was_not_ours_to_end_is_settled_when_others_have_ended_it(
+    house: House, ann: Principal, what: str
+) -> None:
+    project_id = await house.project(ann)
+    await house.projects.start(ann, project_id)
+    instance = house.engine.live[project_id]
+    house.engine.end_failure = EndFailed("a hub of another user has started it")
+    with pytest.raises(EndFailed, match="another user"):
+        await getattr(house.projects, what)(ann, project_id)
+    house.clock.advance(seconds=10)
+    await house.lifecycle.tick()  # it still runs
+    assert house.engine.live == {project_id: instance}
+    house.engine.end(instance, Exit(signal=9))
+    house.clock.advance(seconds=10)
+    await house.lifecycle.tick()
+    await until_at_rest(house, project_id)
+    assert (await house.row(project_id)).state is (State.STOPPED if what == "stop" else State.RUNNING)
 
 
 async def test_a_start_that_could_not_be_written_is_kept_as_a_promise(house: House, ann: Principal) -> None:

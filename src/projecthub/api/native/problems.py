@@ -25,6 +25,7 @@ _STATUS: Final[dict[type[e.HubError], int]] = {
     e.LimitError: 507,
     e.ExecFailed: 422,
     e.StartFailed: 503,
+    e.EndFailed: 503,
     e.ProjectError: 502,
     e.CallTimeout: 504,
     e.StoreUnavailable: 503,

@@ -18,7 +18,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -141,7 +141,7 @@ class Group:
     def opened(self) -> Iterator[tuple[list[int], int | None]]:
         """What a process needs to be in it: files for `join`, and a directory to be forked into, if there is one.
 
-        A thread that joins a tree of version 1 by itself holds nobody up (Linux 5.17), and no more does a fork into a
+        A thread that joins a tree of version 1 by itself holds nobody up (Linux 5.5), and no more does a fork into a
         group of version 2. But when a whole process joins, the kernel has every fork and every end of a process wait,
         for 4 to 15 ms after a pause.
 
@@ -369,14 +369,18 @@ def find(runtime_dir: Path) -> Trees:
     name = tree_name(runtime_dir)
     found: dict[str, str] = {}
     for mount in sorted(mounts(), key=lambda each: -each.version):
-        for base in _bases(mount):
-            offered = _offered(mount, base) - found.keys()
-            # A group that hands nothing down can still be used to find and to kill.
-            for purposes in (offered, offered & _WITHOUT_CONTROLLERS):
-                if purposes and (tree := _usable(mount, base / name, purposes)) is not None:
-                    found.update((purpose, str(tree)) for purpose in purposes)
-                    break
+        found |= _found_in(mount, name, found.keys())
     return Trees(**found)
+
+
+def _found_in(mount: Mount, name: str, known: Collection[str]) -> dict[str, str]:
+    """What one tree can be used for, all at one place of it: a process is in one group of a tree only."""
+    bases = [(base, _offered(mount, base).difference(known)) for base in _bases(mount)]
+    # A group that hands nothing down can still be used to find and to kill.
+    for base, purposes in [*bases, *((base, offered & _WITHOUT_CONTROLLERS) for base, offered in bases)]:
+        if purposes and (tree := _usable(mount, base / name, purposes)) is not None:
+            return dict.fromkeys(purposes, str(tree))
+    return {}
 
 
 def _bases(mount: Mount) -> Iterator[Path]:

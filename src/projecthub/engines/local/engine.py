@@ -32,7 +32,7 @@ from projecthub.engines.local.records import (
 from projecthub.engines.local.uplinks import Uplinks
 from projecthub.engines.local.usage import activity_of_run, usage_of_run
 from projecthub.engines.port import Activity, Exit, Instance, Isolation, Means, Network, StartSpec, Usage
-from projecthub.errors import ServerLost, StartFailed
+from projecthub.errors import EndFailed, ServerLost, StartFailed
 from projecthub.wire.ids import ProjectId, is_uuid
 
 _START_TIMEOUT_S = 30.0
@@ -145,13 +145,16 @@ class LocalEngine:
         await self._end_unrecorded(records.values())
         for project_id, record in records.items():
             directory = project_dir(self._runtime_dir, project_id)
-            if record is None:
-                await self._end_unknown(directory)
-            elif record.boot_id != boot_id:
-                self._ends.before_boot(record.session_id)
-                shutil.rmtree(directory, ignore_errors=True)
-            elif not record.is_alive():
-                await self._end(record, grace_s=0.0)  # how it ended is remembered
+            try:
+                if record is None:
+                    await self._end_unknown(directory)
+                elif record.boot_id != boot_id:
+                    self._ends.before_boot(record.session_id)
+                    shutil.rmtree(directory, ignore_errors=True)
+                elif not record.is_alive():
+                    await self._end(record, grace_s=0.0)  # how it ended is remembered
+            except EndFailed as error:  # one project must not keep the hub from opening
+                _log.error("engine.not_ended", project_id=project_id, error=error.message)
 
     async def _end_unknown(self, directory: Path) -> None:
         """End a run whose record cannot be read: its socket still tells who listens there."""

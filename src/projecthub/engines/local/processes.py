@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from projecthub.engines.port import Activity
-from projecthub.errors import ProjectError
+from projecthub.errors import EndFailed
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 GONE = (FileNotFoundError, ProcessLookupError)
@@ -143,7 +143,7 @@ def send(process: Process, number: int) -> None:
     """Send a signal to that very process; nothing if it has ended.
 
     Raises:
-        ProjectError: It is not ours to signal.
+        EndFailed: It is not ours to signal.
     """
     pidfd = open_pidfd(process)
     if pidfd is not None:
@@ -151,7 +151,7 @@ def send(process: Process, number: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, number)
         except PermissionError as error:
-            raise ProjectError(
+            raise EndFailed(
                 "the project's processes are not this hub's to end: a hub of another user, or in another user "
                 "namespace, has started them; its operator has to end them as that user, or to restart the machine"
             ) from error
@@ -160,10 +160,20 @@ def send(process: Process, number: int) -> None:
 
 
 def kill_tree(pid: int) -> list[Process]:
-    """Kill a process and all below it; which ones they are."""
+    """Kill a process and all below it; which ones they are.
+
+    Raises:
+        EndFailed: Some are not ours to kill; all others are killed.
+    """
     found = [process for each in (pid, *descendants(pid)) if (process := identify(each)) is not None]
+    failure: EndFailed | None = None
     for process in found:
-        send(process, signal.SIGKILL)
+        try:
+            send(process, signal.SIGKILL)
+        except EndFailed as error:
+            failure = error
+    if failure is not None:
+        raise failure
     return found
 
 

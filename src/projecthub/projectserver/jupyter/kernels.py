@@ -145,8 +145,8 @@ class Kernel:
 
         Args:
             code: In the kernel's language.
-            on_message: Gets each message that the kernel publishes about it; and one about the error that the reply
-                tells, if the kernel has published none: it may have had no memory left for that.
+            on_message: Gets each message that the kernel publishes about it; and one about a lack of memory that only
+                the reply tells, for want of memory. Other errors that kernels do not show are not to be seen.
             silent: Run it without counting it.
 
         Returns:
@@ -169,7 +169,7 @@ class Kernel:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LATE_S):
                     await request.idle.wait()
-            if reply.get("status") == "error" and not (has_told or silent):
+            if reply.get("ename") == "MemoryError" and not (has_told or silent):
                 on_message({"msg_type": "error", "content": _error_of(reply)})
             return reply
         finally:
@@ -226,5 +226,5 @@ class Kernel:
 
 
 def _error_of(reply: Message) -> Message:
-    name, why = str(reply.get("ename") or "Error"), str(reply.get("evalue", ""))
-    return {"ename": name, "evalue": why, "traceback": reply.get("traceback") or [f"{name}: {why}"]}
+    why = str(reply.get("evalue", ""))
+    return {"ename": "MemoryError", "evalue": why, "traceback": reply.get("traceback") or [f"MemoryError: {why}"]}

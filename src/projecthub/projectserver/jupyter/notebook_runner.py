@@ -75,7 +75,8 @@ def _run(client: NotebookClient, notebook: Any, path: Path, count: int) -> int:
             client.execute_cell(cell, index)
         except CellExecutionError as error:
             trouble = f"{error.ename}: {error.evalue}"
-            if not any(output.output_type == "error" for output in cell.outputs):  # no memory was left for it
+            is_shown = any(output.output_type == "error" for output in cell.outputs)
+            if error.ename == "MemoryError" and not is_shown:  # for which no memory was left
                 _add_error(cell, error.ename, error.evalue)
         except DeadKernelError:
             trouble = "the kernel died: it crashed, was killed, or its memory ran out"
