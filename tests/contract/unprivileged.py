@@ -15,8 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from projecthub.engines.local import kernel, probe
+from projecthub.engines.local import kernel, probe, user_namespaces
 from projecthub.engines.port import Isolation
+from projecthub.errors import StartFailed
 
 USER = 65534
 OTHER_IDS = range(3_000_000, 3_065_535)
@@ -61,27 +62,16 @@ def become(user: int) -> None:
 
 def become_root_of_ids() -> None:
     """From root to a user who is root in a user namespace of his, where he has other ids besides."""
-    pid = os.getpid()
-    is_made, made = os.pipe()
-    mapper = os.fork()
-    if mapper == 0:
-        status = 1
-        try:
-            os.close(made)
-            os.read(is_made, 1)
-            for name in ("uid_map", "gid_map"):
-                Path(f"/proc/{pid}/{name}").write_text(f"0 {USER} 1\n1 {OTHER_IDS.start} {len(OTHER_IDS)}\n")
-            status = 0
-        finally:
-            os._exit(status)
-    become(USER)
-    try:
+
+    def write_maps(pid: int) -> None:
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{pid}/{name}").write_text(f"0 {USER} 1\n1 {OTHER_IDS.start} {len(OTHER_IDS)}\n")
+
+    with user_namespaces.mapped_by_helper(write_maps) as go:
+        become(USER)
         kernel.unshare(kernel.CLONE_NEWUSER)
-    finally:
-        os.close(made)
-        _, status = os.waitpid(mapper, 0)
-    if status == 0:
-        become(0)
+        go()
+    become(0)
 
 
 def main() -> None:
@@ -95,7 +85,7 @@ def main() -> None:
     if arguments[0] == "--with-ids":
         del arguments[0]
         isolation = Isolation.FULL
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StartFailed):
             become_root_of_ids()
     else:
         become(USER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import threading
@@ -74,6 +75,7 @@ class Disk:
             return os.statvfs(self._directory.parent)
 
 
+@functools.cache
 def _is_root() -> bool:
     """Whether we are the machine's root, not that of a user namespace."""
     return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]

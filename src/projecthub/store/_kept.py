@@ -7,13 +7,13 @@ more than the short statement for which most are wanted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from projecthub.errors import StoreUnavailable
+from projecthub.store._turns import in_turn
 
 _WAIT_S: Final = 30.0
 _TOO_MANY: Final = "too many look into the hub's store at a time; try again in a moment"
@@ -29,54 +29,45 @@ class Kept:
         self._idle: list[AsyncConnection] = []
         self._room = asyncio.Semaphore(most)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection whose transaction ends with the block; its driver must be able to roll back without waiting."""
-        async with self._place():
-            connection = await self._take()
-            try:
-                yield connection
-                plain = connection.sync_connection
-                assert plain is not None
-                plain.rollback()
-            except BaseException:
-                await asyncio.shield(_let_go(connection))
-                raise
-            self._idle.append(connection)
+        return self._lent(_roll_back)
+
+    def writing(self, prepare: Callable[[AsyncConnection], None]) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection in a transaction, which is kept when the block ends, and undone when an exception leaves it."""
+        return self._lent(_commit, prepare)
 
     @asynccontextmanager
-    async def writing(self, prepare: Callable[[AsyncConnection], None]) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction, which is kept when the block ends, and undone when an exception leaves it."""
-        async with self._place():
-            connection = await self._take()
+    async def _lent(
+        self,
+        end: Callable[[AsyncConnection], Awaitable[None]],
+        prepare: Callable[[AsyncConnection], None] = lambda _: None,
+    ) -> AsyncIterator[AsyncConnection]:
+        async with in_turn(self._room, _WAIT_S, _TOO_MANY):
+            connection = self._idle.pop() if self._idle else await self._kind(self._engine)
             try:
                 prepare(connection)
                 yield connection
-                await connection.commit()
+                await end(connection)
             except BaseException:
                 await asyncio.shield(_let_go(connection))
                 raise
             self._idle.append(connection)
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_WAIT_S) if self._room.locked() else nullcontext():
-                await self._room.acquire()
-        except TimeoutError:
-            raise StoreUnavailable(_TOO_MANY) from None
-        try:
-            yield
-        finally:
-            self._room.release()
-
-    async def _take(self) -> AsyncConnection:
-        return self._idle.pop() if self._idle else await self._kind(self._engine)
 
     async def close(self) -> None:
         """Give all connections back."""
         while self._idle:
             await self._idle.pop().close()
+
+
+async def _roll_back(connection: AsyncConnection) -> None:
+    plain = connection.sync_connection
+    assert plain is not None
+    plain.rollback()
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    await connection.commit()
 
 
 async def _let_go(connection: AsyncConnection) -> None:

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import aiosqlite
 from sqlalchemy import AsyncAdaptedQueuePool, make_url
@@ -105,10 +105,14 @@ class _SQLiteEngines(Engines):
 
 def execute_here(connection: AsyncConnection, is_here: bool) -> None:
     """Have what a connection that writes executes from here on executed by the event loop itself, or by a thread."""
+    _driver_of(connection).is_here = is_here
+
+
+def _driver_of(connection: AsyncConnection) -> _Connection:
     plain = connection.sync_connection
     assert plain is not None
     raw: Any = plain.connection.dbapi_connection
-    raw.is_here = is_here
+    return cast("_Connection", raw)
 
 
 def _unicode_lower(text: str | None) -> str | None:
@@ -121,16 +125,9 @@ class _ShortCut(AsyncConnection):
     SQLAlchemy needs one only to wait in, and each costs some 15 us: its stack is a piece of memory of its own.
     """
 
-    @property
-    def _driver(self) -> _Connection:
-        plain = self.sync_connection
-        assert plain is not None
-        raw: Any = plain.connection.dbapi_connection
-        return cast("_Connection", raw)
-
     async def execute(self, statement: Any, parameters: Any = None, *, execution_options: Any = None) -> Any:
         plain = self.sync_connection
-        if plain is not None and self._driver.is_free_here:
+        if plain is not None and _driver_of(self).is_free_here:
             try:
                 return plain.execute(statement, parameters, execution_options=execution_options)
             except _OthersHoldIt:
@@ -140,7 +137,7 @@ class _ShortCut(AsyncConnection):
     async def commit(self) -> None:
         plain = self.sync_connection
         if plain is not None and plain.in_transaction():
-            await self._driver.keep()
+            await _driver_of(self).keep()
             plain.commit()
 
 
@@ -326,12 +323,10 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         """
         try:
             return work(self._connection._conn)
-        except sqlite3.OperationalError as error:
-            if _is_busy(error):
+        except Exception as error:
+            if isinstance(error, sqlite3.OperationalError) and _is_busy(error):
                 raise _OthersHoldIt from error
-            raise
-        except (UnicodeEncodeError, OverflowError) as error:
-            raise sqlite3.DataError(str(error)) from error
+            self._tell(error)
 
     async def _in_thread(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         def counted() -> Any:
@@ -346,10 +341,13 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
     def _await(self, work: Coroutine[Any, Any, Any]) -> Any:
         try:
             return await_only(work)
-        except (UnicodeEncodeError, OverflowError) as error:
-            raise sqlite3.DataError(str(error)) from error
         except Exception as error:
-            self._handle_exception(error)
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> NoReturn:
+        if isinstance(error, UnicodeEncodeError | OverflowError):
+            raise sqlite3.DataError(str(error)) from error
+        self._handle_exception(error)
 
     def begin(self, raw: sqlite3.Connection) -> None:
         """Begin the transaction, unless that was done."""
@@ -372,7 +370,7 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
             self._await(self._in_thread(self._end))
         elif self._failure is not None:
             failure, self._failure = self._failure, None
-            self._handle_exception(failure)
+            self._tell(failure)
         self._is_clean = True
 
     def _end(self, raw: sqlite3.Connection) -> None:

@@ -16,11 +16,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projecthub.errors import InvalidArgument, StoreUnavailable
+from projecthub.errors import InvalidArgument
 from projecthub.store._claim import DatabaseClaim, claimed_file
 from projecthub.store._engines import Engines
 from projecthub.store._failures import BUSY, translated
 from projecthub.store._schema import bring_up_to_date
+from projecthub.store._turns import in_turn
 from projecthub.store.accounts import Accounts
 from projecthub.store.audit import Audit
 from projecthub.store.collaborators import Collaborators
@@ -152,7 +153,7 @@ class Store:
         self._claims = contextlib.AsyncExitStack()
         self._claim = DatabaseClaim(engines.writers)
         # In SQLite there is one writer at a time; waiting here is fair, and costs no thread.
-        self._turn = None if shared else asyncio.Lock()
+        self._turn = None if shared else asyncio.Semaphore(1)
         self._companion: Companion | None = None
         self._directory = Path(engines.writers.url.database or "").parent
 
@@ -280,20 +281,8 @@ class Store:
                 assert path is not None
                 await self._claims.enter_async_context(claimed_file(Path(path)))
 
-    @asynccontextmanager
-    async def _my_turn(self) -> AsyncIterator[None]:
-        if self._turn is None:
-            yield
-            return
-        try:
-            async with asyncio.timeout(_TURN_S):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise StoreUnavailable(BUSY) from None
-        try:
-            yield
-        finally:
-            self._turn.release()
+    def _my_turn(self) -> AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext() if self._turn is None else in_turn(self._turn, _TURN_S, BUSY)
 
     async def keep_claim(self) -> None:
         """See that this still is the only hub of the store: a database that was restarted has forgotten it.

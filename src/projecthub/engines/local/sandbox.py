@@ -89,7 +89,7 @@ def prepare(isolation: Isolation, root: Path, hidden: Sequence[Path]) -> None:
 
 def _enter_own_namespaces(isolation: Isolation) -> None:
     """Enter a mount namespace, in a user namespace in which ids mean what they mean outside."""
-    with user_namespaces.mapped_by_helper(os.getpid()) as go:
+    with user_namespaces.mapped_by_helper(user_namespaces.write_same_ids) as go:
         try:
             kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
         except OSError as error:

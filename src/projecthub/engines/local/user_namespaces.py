@@ -27,12 +27,16 @@ _SHARED: Final = {
 
 
 @contextlib.contextmanager
-def mapped_by_helper(pid: int) -> Iterator[Callable[[], object]]:
+def mapped_by_helper(write_maps: Callable[[int], None]) -> Iterator[Callable[[], object]]:
     """Have a process of the outer user namespace map the ids of ours. It waits for the word, and is gone at the end.
+
+    Args:
+        write_maps: What it does, with our process id: `write_same_ids`.
 
     Raises:
         StartFailed: The ids could not be mapped.
     """
+    pid = os.getpid()
     waiting, word = os.pipe()
     helper = os.fork()
     if helper == 0:
@@ -40,7 +44,7 @@ def mapped_by_helper(pid: int) -> Iterator[Callable[[], object]]:
         try:
             os.close(word)
             if os.read(waiting, 1):
-                _write_id_maps(pid)
+                write_maps(pid)
             status = 0
         finally:
             os._exit(status)
@@ -54,7 +58,7 @@ def mapped_by_helper(pid: int) -> Iterator[Callable[[], object]]:
         raise StartFailed("this machine does not let user ids be mapped into a namespace")
 
 
-def _write_id_maps(pid: int) -> None:
+def write_same_ids(pid: int) -> None:
     """Map ids onto themselves: all of them as root, our own otherwise. Only a process outside may write all."""
     if os.geteuid() != 0:
         _map_own(f"/proc/{pid}", os.getuid(), os.getgid())
